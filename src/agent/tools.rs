@@ -1,0 +1,119 @@
+//! Tools: one struct per tool. Its fields are the arguments, its doc comment is what the model reads, `run` is what it
+//! does, and one line in its subsystem's `TOOLS` registers it.
+
+use std::{future::Future, sync::Arc};
+
+use schemars::{JsonSchema, generate::SchemaSettings};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
+
+use crate::{
+    cx::Cx,
+    error::{Error, ErrorKind, Result},
+    llm::{BoxFuture, ToolSpec},
+    policy::{Access, Origin},
+};
+use assistant_api::JobId;
+
+/// What a call knows of the job that it belongs to.
+#[derive(Clone, Debug)]
+pub struct Call {
+    pub job_id: JobId,
+    /// Unique within the job and the same when a resumed run repeats the call: `<step seq>:<index>`.
+    pub key: Arc<str>,
+    /// The least trusted origin that reached the model before this call.
+    pub origin: Origin,
+    /// The policy rule that let it pass.
+    pub rule: Arc<str>,
+    /// SHA-256 of tool name and resolved arguments, hexadecimal.
+    pub args_hash: Arc<str>,
+}
+
+/// One tool.
+pub trait Tool: DeserializeOwned + JsonSchema + Send + 'static {
+    /// `noun_verb`.
+    const NAME: &'static str;
+    /// What kind of thing it does; decides policy and concurrency.
+    const ACCESS: Access;
+    /// The guardrail group whose text is given when it is loaded, such as `Files`.
+    const GROUP: &'static str;
+    /// The origin of what it returns.
+    const RESULT_ORIGIN: Origin = Origin::Tool;
+    /// What the model gets, as JSON.
+    type Output: Serialize;
+
+    /// Does it. An error is told to the model; it never ends the run.
+    fn run(self, cx: &Cx, call: &Call) -> impl Future<Output = Result<Self::Output>> + Send;
+}
+
+type Run = fn(Cx, Call, Value) -> BoxFuture<'static, Result<Value>>;
+
+/// A tool with its types erased, so that it can stand in a list.
+pub struct ToolDef {
+    pub name: &'static str,
+    pub access: Access,
+    pub group: &'static str,
+    pub result_origin: Origin,
+    pub schema: fn() -> Value,
+    pub run: Run,
+}
+
+impl ToolDef {
+    /// Erases the types of a tool.
+    pub const fn of<T: Tool>() -> Self {
+        Self {
+            name: T::NAME,
+            access: T::ACCESS,
+            group: T::GROUP,
+            result_origin: T::RESULT_ORIGIN,
+            schema: schema::<T>,
+            run: run::<T>,
+        }
+    }
+
+    /// What a model is told of it.
+    pub fn spec(&self) -> ToolSpec {
+        let mut parameters = (self.schema)();
+        let description = parameters
+            .as_object_mut()
+            .and_then(|object| object.remove("description"))
+            .and_then(|text| text.as_str().map(str::to_owned))
+            .unwrap_or_default();
+        ToolSpec { name: self.name.to_owned(), description, parameters }
+    }
+}
+
+fn schema<T: Tool>() -> Value {
+    let settings = SchemaSettings::draft2020_12().with(|settings| {
+        settings.inline_subschemas = true;
+        settings.meta_schema = None;
+    });
+    let mut schema = settings.into_generator().into_root_schema_for::<T>();
+    schema.remove("title");
+    schema.to_value()
+}
+
+fn run<T: Tool>(cx: Cx, call: Call, arguments: Value) -> BoxFuture<'static, Result<Value>> {
+    Box::pin(async move {
+        let tool: T = serde_json::from_value(arguments)
+            .map_err(|err| Error::validation(format!("the arguments of {} do not fit: {err}", T::NAME)))?;
+        let output = tool.run(&cx, &call).await?;
+        serde_json::to_value(output).map_err(Error::internal)
+    })
+}
+
+/// What the model is told of an error: the one place that maps kinds to words for it.
+pub fn error_result(error: &Error) -> Value {
+    let text = match error.kind() {
+        ErrorKind::Internal => "internal error; the details are in the journal. Try another way, or call task_failed",
+        _ => error.message(),
+    };
+    let mut result = serde_json::json!({ "error": text, "kind": error.kind().as_str() });
+    if let Some(field) = error.field_name() {
+        result["field"] = field.into();
+    }
+    if let Some(hint) = error.hint_text() {
+        result["hint"] = hint.into();
+    }
+    result
+}

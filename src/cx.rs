@@ -1,0 +1,81 @@
+//! What every part of the daemon is handed: the store, the clock, the configuration, the models, the workspace root.
+
+use std::{ops::Deref, path::PathBuf, sync::Arc};
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use tokio::sync::{Notify, watch};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{clock::Clock, config::Config, error::{Error, Result}, llm::Llm, root::Root, store::Store, subsystems::Subsystem};
+
+/// Cheap to clone; always called `cx` and passed first.
+#[derive(Clone)]
+pub struct Cx(Arc<Inner>);
+
+/// The fields; a literal of it is the only way to make a [`Cx`], so that nothing is forgotten.
+pub struct Inner {
+    pub store: Store,
+    pub clock: Clock,
+    /// Replaced as a whole on reload.
+    pub config: ArcSwap<Config>,
+    /// Replaced on reload; says itself when no model is configured.
+    pub llm: ArcSwap<Arc<dyn Llm>>,
+    /// The workspace; `None` when it cannot be used, with the reason in `root_problem`.
+    pub root: ArcSwapOption<Root>,
+    pub root_problem: ArcSwapOption<String>,
+    /// Private to the daemon.
+    pub state_dir: PathBuf,
+    pub wake: Wake,
+    /// Every task is spawned here, so that the daemon can wait for all of them.
+    pub tasks: TaskTracker,
+    /// Cancelled when the daemon stops.
+    pub stop: CancellationToken,
+    /// What the daemon is made of; passed in so that mechanism names no subsystem.
+    pub subsystems: &'static [Subsystem],
+}
+
+/// Who is woken by a write. Typed fields, so that a wake cannot be misspelt.
+pub struct Wake {
+    /// A job may have become ready.
+    pub jobs: Notify,
+    /// The id of the newest entry of the event stream.
+    pub events: watch::Sender<i64>,
+    /// The retention pass should run now.
+    pub retention: Notify,
+}
+
+impl Default for Wake {
+    fn default() -> Self {
+        Self { jobs: Notify::new(), events: watch::Sender::new(0), retention: Notify::new() }
+    }
+}
+
+impl Cx {
+    /// Wraps the fields.
+    pub fn new(inner: Inner) -> Self {
+        Self(Arc::new(inner))
+    }
+
+    /// The workspace, or why there is none.
+    ///
+    /// # Errors
+    /// `unavailable`, naming the reason.
+    pub fn root(&self) -> Result<Arc<Root>> {
+        self.root.load_full().ok_or_else(|| {
+            let reason = self.root_problem.load_full().map_or_else(String::new, |reason| format!(": {reason}"));
+            Error::unavailable(format!("the workspace cannot be used{reason}"))
+        })
+    }
+
+    /// Every tool of every subsystem.
+    pub fn tools(&self) -> impl Iterator<Item = &'static crate::agent::tools::ToolDef> + use<> {
+        self.subsystems.iter().flat_map(|subsystem| subsystem.tools)
+    }
+}
+
+impl Deref for Cx {
+    type Target = Inner;
+    fn deref(&self) -> &Inner {
+        &self.0
+    }
+}

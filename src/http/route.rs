@@ -1,0 +1,264 @@
+//! The route table: a route is its method, path, minimum role, bounds, documentation and handler, declared together.
+//!
+//! A handler is `async fn(Req<Path, Query, Body>) -> Result<impl Reply>`; its types give the parameters, the checks and
+//! the OpenAPI entry.
+
+use std::{future::Future, sync::Arc};
+
+use assistant_api::{ErrorKind, Role};
+use axum::{
+    body::Body,
+    extract::{FromRequestParts as _, Path, Query},
+    http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header, request::Parts},
+};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::peer::Peer;
+use crate::{
+    cx::Cx,
+    error::{Error, Result},
+    llm::BoxFuture,
+};
+
+/// A request as its handler sees it; role, size and time have been checked.
+pub struct Req<P = (), Q = (), B = ()> {
+    pub cx: Cx,
+    pub peer: Peer,
+    pub request_id: Arc<str>,
+    pub headers: HeaderMap,
+    pub path: P,
+    pub query: Q,
+    pub body: B,
+}
+
+/// What a request brings with it.
+pub trait ReqBody: Sized + Send {
+    /// The body's schema, if it is JSON.
+    fn schema(generator: &mut SchemaGenerator) -> Option<Schema>;
+    /// Reads it; `limit` bytes at most for anything but a stream.
+    fn read(body: Body, limit: usize) -> impl Future<Output = Result<Self>> + Send;
+}
+
+/// What a handler returns.
+pub trait Reply: Send {
+    /// The status of success.
+    const STATUS: u16 = 200;
+    /// The body's schema, if it is JSON.
+    fn schema(generator: &mut SchemaGenerator) -> Option<Schema>;
+    /// Its response.
+    fn reply(self) -> Result<Response<Body>>;
+}
+
+/// JSON in or out.
+pub struct Json<T>(pub T);
+
+/// A body that is not read beforehand.
+pub struct Stream(pub Body);
+
+/// A response that is made by hand: downloads and event streams.
+pub struct Raw(pub Response<Body>);
+
+/// Bounds that a route may change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BodyLimit {
+    /// No body is taken.
+    None,
+    /// This many bytes.
+    Bytes(usize),
+    /// Streamed to disk under `api.max_upload_bytes`.
+    Upload,
+}
+
+/// How long a route may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TimeLimit {
+    /// `api.request_timeout`.
+    Request,
+    /// Ends when the peer goes, stalls, or the daemon stops.
+    Stream,
+}
+
+type Handler = Arc<dyn Fn(Cx, Incoming) -> BoxFuture<'static, Result<Response<Body>>> + Send + Sync>;
+
+/// A request before its parameters are read.
+pub struct Incoming {
+    pub parts: Parts,
+    pub body: Body,
+    pub peer: Peer,
+    pub request_id: Arc<str>,
+    pub limit: usize,
+}
+
+/// The JSON schemas of a route, made on demand.
+pub struct Schemas {
+    pub path: fn(&mut SchemaGenerator) -> Schema,
+    pub query: fn(&mut SchemaGenerator) -> Schema,
+    pub body: fn(&mut SchemaGenerator) -> Option<Schema>,
+    pub reply: fn(&mut SchemaGenerator) -> Option<Schema>,
+    pub status: u16,
+}
+
+/// One route.
+pub struct Route {
+    pub method: Method,
+    /// In axum's form, such as `/api/jobs/{id}`.
+    pub path: &'static str,
+    /// `None`: answers everybody who reaches the listener (`/health` only).
+    pub role: Option<Role>,
+    /// One sentence for the documentation.
+    pub summary: &'static str,
+    /// The kinds of error that it can give besides those that every route can.
+    pub errors: &'static [ErrorKind],
+    pub body: BodyLimit,
+    pub time: TimeLimit,
+    pub schemas: Schemas,
+    pub handler: Handler,
+}
+
+/// Body bytes of an ordinary JSON request.
+const JSON_BYTES: usize = 1 << 20;
+
+impl Route {
+    /// Declares a route. Roles: [`Role::Viewer`] for reading, [`Role::Operator`] for work, [`Role::Admin`] for the rest.
+    pub fn new<P, Q, B, R, F, Fut>(
+        method: Method,
+        path: &'static str,
+        role: Role,
+        summary: &'static str,
+        handler: F,
+    ) -> Self
+    where
+        P: DeserializeOwned + JsonSchema + Send + 'static,
+        Q: DeserializeOwned + JsonSchema + Send + 'static,
+        B: ReqBody + 'static,
+        R: Reply + 'static,
+        F: Fn(Req<P, Q, B>) -> Fut + Copy + Send + Sync + 'static,
+        Fut: Future<Output = Result<R>> + Send + 'static,
+    {
+        let handler: Handler = Arc::new(move |cx, incoming| {
+            Box::pin(async move {
+                let Incoming { mut parts, body, peer, request_id, limit } = incoming;
+                let Path(path) = Path::<P>::from_request_parts(&mut parts, &())
+                    .await
+                    .map_err(|err| Error::validation(err.body_text()).field("path"))?;
+                let Query(query) = Query::<Q>::from_request_parts(&mut parts, &())
+                    .await
+                    .map_err(|err| Error::validation(err.body_text()).field("query"))?;
+                let body = B::read(body, limit).await?;
+                let req = Req { cx, peer, request_id, headers: parts.headers, path, query, body };
+                handler(req).await?.reply()
+            })
+        });
+        let takes_body = method == Method::POST || method == Method::PUT || method == Method::PATCH;
+        Self {
+            method,
+            path,
+            role: Some(role),
+            summary,
+            errors: &[],
+            body: if takes_body { BodyLimit::Bytes(JSON_BYTES) } else { BodyLimit::None },
+            time: TimeLimit::Request,
+            schemas: Schemas {
+                path: |generator| generator.subschema_for::<P>(),
+                query: |generator| generator.subschema_for::<Q>(),
+                body: B::schema,
+                reply: R::schema,
+                status: R::STATUS,
+            },
+            handler,
+        }
+    }
+
+    /// Names the error kinds of its own.
+    #[must_use]
+    pub fn errors(mut self, errors: &'static [ErrorKind]) -> Self {
+        self.errors = errors;
+        self
+    }
+
+    /// Changes the body limit.
+    #[must_use]
+    pub fn body(mut self, body: BodyLimit) -> Self {
+        self.body = body;
+        self
+    }
+
+    /// Lets it run as long as its peer listens.
+    #[must_use]
+    pub fn stream(mut self) -> Self {
+        self.time = TimeLimit::Stream;
+        self
+    }
+
+    /// Lets everybody in who reaches the listener.
+    #[must_use]
+    pub fn open(mut self) -> Self {
+        self.role = None;
+        self
+    }
+}
+
+impl ReqBody for () {
+    fn schema(_: &mut SchemaGenerator) -> Option<Schema> {
+        None
+    }
+    async fn read(_: Body, _: usize) -> Result<Self> {
+        Ok(())
+    }
+}
+
+impl<T: DeserializeOwned + JsonSchema + Send> ReqBody for Json<T> {
+    fn schema(generator: &mut SchemaGenerator) -> Option<Schema> {
+        Some(generator.subschema_for::<T>())
+    }
+    async fn read(body: Body, limit: usize) -> Result<Self> {
+        let bytes = axum::body::to_bytes(body, limit)
+            .await
+            .map_err(|_| Error::too_large(format!("the body is larger than {limit} bytes, or was cut off")))?;
+        serde_json::from_slice(&bytes).map(Self).map_err(|err| {
+            Error::validation(format!("the body does not fit: {err}")).hint("send JSON as docs/api.md shows it")
+        })
+    }
+}
+
+impl ReqBody for Stream {
+    fn schema(_: &mut SchemaGenerator) -> Option<Schema> {
+        None
+    }
+    async fn read(body: Body, _: usize) -> Result<Self> {
+        Ok(Self(body))
+    }
+}
+
+impl<T: Serialize + JsonSchema + Send> Reply for Json<T> {
+    fn schema(generator: &mut SchemaGenerator) -> Option<Schema> {
+        Some(generator.subschema_for::<T>())
+    }
+    fn reply(self) -> Result<Response<Body>> {
+        let mut response = Response::new(Body::from(serde_json::to_vec(&self.0)?));
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        Ok(response)
+    }
+}
+
+impl Reply for Raw {
+    fn schema(_: &mut SchemaGenerator) -> Option<Schema> {
+        None
+    }
+    fn reply(self) -> Result<Response<Body>> {
+        Ok(self.0)
+    }
+}
+
+impl Reply for () {
+    const STATUS: u16 = 204;
+    fn schema(_: &mut SchemaGenerator) -> Option<Schema> {
+        None
+    }
+    fn reply(self) -> Result<Response<Body>> {
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = StatusCode::NO_CONTENT;
+        Ok(response)
+    }
+}

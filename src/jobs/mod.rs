@@ -1,0 +1,3 @@
+//! The job engine.
+
+pub mod config;

@@ -1,0 +1,22 @@
+//! The assistant daemon. This list is the map of the code; each module's header says what it is and never does.
+//!
+//! Direction: `assistant_api`, [`error`], [`clock`], [`store`] <- mechanism ([`config`], [`root`], [`policy`],
+//! [`ledger`], [`jobs`], [`loops`], [`agent`], [`llm`], [`http`]) <- subsystems <- [`subsystems`] <- `daemon`.
+
+pub mod agent;
+pub mod clock;
+pub mod config;
+pub mod cx;
+pub mod error;
+pub mod http;
+pub mod jobs;
+pub mod ledger;
+pub mod llm;
+pub mod loops;
+pub mod notify;
+pub mod policy;
+pub mod retention;
+pub mod root;
+pub mod store;
+pub mod subsystems;
+pub mod workspace;

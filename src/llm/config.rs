@@ -1,0 +1,43 @@
+//! `[llm]`
+
+use crate::config::{section::section, value::Seconds};
+
+section! {
+    /// The models that think. Keys come from credentials or the environment, never from this file:
+    /// `OPENROUTER_API_KEY`, `OPENAI_API_KEY`, `ANTHROPIC_API_KEY`, or `ASSISTANT_LLM_API_KEY` for the host of `base_url`.
+    pub struct Llm = "llm" {
+        /// `openai` (any compatible server), `openrouter`, `anthropic`, `ollama` or `rehearsal`. Unset: a set
+        /// `base_url` selects `openai`, else the first of an API key that is present and an Ollama on loopback.
+        provider: Option<String> = None, env "AGENT_LLM_PROVIDER";
+        /// The main model. Unset: the provider's default.
+        model: Option<String> = None, env "AGENT_LLM_MODEL";
+        /// Used when the main model does not answer (429, 5xx, timeout).
+        fallback_model: Option<String> = None, env "AGENT_LLM_FALLBACK_MODEL";
+        /// A cheaper model for summaries and the like. Unset: `limits.summarization_model`, else the main model.
+        small_model: Option<String> = None;
+        /// Root of the API, such as `http://127.0.0.1:11434/v1`. Unset: the provider's own.
+        base_url: Option<String> = None, env "AGENT_LLM_BASE_URL";
+        /// Sampling temperature, 0 to 2.
+        temperature: f64 = 0.2, env "AGENT_LLM_TEMPERATURE";
+        /// Tokens that one answer may have.
+        max_tokens_per_call: u32 = 4096, env "AGENT_LLM_MAX_TOKENS_PER_CALL";
+        /// Time for one whole turn: all models of the chain and all their retries.
+        turn_timeout: Seconds = Seconds::new(300);
+        /// Time for one request until its answer is complete.
+        request_timeout: Seconds = Seconds::new(180);
+        /// Time without any byte after which a streaming answer counts as stalled.
+        stall_timeout: Seconds = Seconds::new(60);
+        /// Failures in a row after which a model is left alone for `circuit_cooldown`.
+        circuit_failures: u32 = 5;
+        /// How long a model is left alone.
+        circuit_cooldown: Seconds = Seconds::new(60);
+        /// Let no model request leave loopback and private addresses.
+        local_only: bool = false;
+        /// A PEM file with further certificate authorities to trust.
+        ca_file: Option<String> = None;
+        /// The file that `rehearsal` plays.
+        rehearsal_file: Option<String> = None;
+        /// US dollars per million tokens, by model: `"some/model" = { input = 3.0, output = 15.0 }`.
+        prices: super::price::Prices = super::price::Prices::default();
+    }
+}

@@ -1,0 +1,196 @@
+//! Model providers: one request shape, one answer shape, typed errors; two wire protocols and a rehearsal.
+
+pub mod config;
+pub mod price;
+
+use std::{future::Future, pin::Pin, time::Duration};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// Which of the configured models is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// The agent's own turns, with the fallback model behind it.
+    Main,
+    /// Summaries and the like.
+    Small,
+}
+
+/// One request to a model.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Request {
+    pub role: Role,
+    /// The system prompt.
+    pub system: String,
+    pub messages: Vec<Message>,
+    pub tools: Vec<ToolSpec>,
+    /// Overrides `llm.max_tokens_per_call`.
+    pub max_tokens: Option<u32>,
+    /// Overrides `llm.temperature`.
+    pub temperature: Option<f64>,
+    /// Overrides `llm.turn_timeout`.
+    pub timeout: Option<Duration>,
+}
+
+/// One message of a conversation.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "role", rename_all = "lowercase")]
+pub enum Message {
+    User { text: String },
+    Assistant { text: String, calls: Vec<ToolCall> },
+    /// The result of one call of the assistant message before it.
+    Tool { call_id: String, name: String, content: String },
+}
+
+/// A call as the model wrote it; its arguments may be malformed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ToolCall {
+    pub id: String,
+    pub name: String,
+    /// JSON text, as received.
+    pub arguments: String,
+}
+
+/// What a model is told of one tool.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ToolSpec {
+    pub name: String,
+    pub description: String,
+    /// JSON Schema of the arguments.
+    pub parameters: Value,
+}
+
+/// What a model answered.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Answer {
+    pub text: String,
+    pub calls: Vec<ToolCall>,
+    pub usage: Option<Usage>,
+    /// The model that answered, as the provider names it.
+    pub model: String,
+    pub stop: Stop,
+    /// Whether a rehearsal answered in a model's place.
+    #[serde(default)]
+    pub rehearsed: bool,
+}
+
+/// Tokens of one call, as the provider counted them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Usage {
+    pub input_tokens: u64,
+    pub output_tokens: u64,
+    pub total_tokens: u64,
+    /// US dollars, if the provider says.
+    pub cost_usd: Option<f64>,
+}
+
+/// Why an answer ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stop {
+    /// The model was done.
+    End,
+    /// It calls tools.
+    Calls,
+    /// `max_tokens` was reached: the last call may be cut.
+    Length,
+    /// It refused.
+    Refused,
+}
+
+/// Pieces of an answer while it streams; for those who watch, nothing is decided on them.
+#[derive(Clone, Debug)]
+pub enum Delta {
+    Text(String),
+    /// A call has begun.
+    Call(String),
+}
+
+/// Receives deltas; must not block.
+pub type OnDelta = std::sync::Arc<dyn Fn(Delta) + Send + Sync>;
+
+/// Why a call failed. Messages never hold a provider's body or a key.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LlmError {
+    /// No model can be asked; the text says what to do.
+    #[error("{0}")]
+    NotConfigured(String),
+    /// HTTP 429.
+    #[error("{model} is rate limited")]
+    RateLimited { model: String, retry_after: Option<Duration> },
+    /// HTTP 500, 502, 503, 504, 529, a cut connection, a stall.
+    #[error("{model} is not available: {reason}")]
+    Unavailable { model: String, reason: String, retry_after: Option<Duration> },
+    /// HTTP 401, 403: the key.
+    #[error("{model} refused the key: {reason}")]
+    Auth { model: String, reason: String },
+    /// HTTP 402: the account.
+    #[error("{model} refused for lack of credit")]
+    Payment { model: String },
+    /// The prompt is longer than the model takes.
+    #[error("the prompt is too long for {model}")]
+    ContextTooLong { model: String },
+    /// HTTP 400, 404, 422: a fault of the request or of the model's name.
+    #[error("{model} rejected the request: {reason}")]
+    Rejected { model: String, reason: String },
+    /// The answer broke the protocol.
+    #[error("{model} answered something that is not its protocol: {reason}")]
+    Protocol { model: String, reason: String },
+    /// `llm.local_only` or a missing CA forbids the address.
+    #[error("{0}")]
+    Forbidden(String),
+    /// The whole-turn deadline passed.
+    #[error("no model answered within {seconds} s")]
+    Deadline { seconds: u64 },
+}
+
+impl LlmError {
+    /// Whether another attempt later may succeed by itself.
+    pub fn is_temporary(&self) -> bool {
+        matches!(
+            self,
+            Self::RateLimited { .. } | Self::Unavailable { .. } | Self::Protocol { .. } | Self::Deadline { .. }
+        )
+    }
+
+    /// When the provider wants to be asked again.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::RateLimited { retry_after, .. } | Self::Unavailable { retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
+}
+
+/// A future that is boxed because its trait is used as an object.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Something that answers requests: a provider, a chain of them, or a rehearsal. Dropping the future cancels the call.
+pub trait Llm: Send + Sync {
+    /// Asks, and answers when the answer is complete.
+    fn ask<'a>(&'a self, request: &'a Request, on_delta: Option<OnDelta>) -> BoxFuture<'a, Result<Answer, LlmError>>;
+
+    /// What is configured, for status pages and for reservations; never a secret.
+    fn models(&self) -> Vec<ModelInfo>;
+}
+
+/// One configured model.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ModelInfo {
+    /// `main`, `fallback` or `small`.
+    pub role: String,
+    /// `openai`, `openrouter`, `anthropic`, `ollama` or `rehearsal`.
+    pub provider: String,
+    pub model: String,
+    /// Without user information.
+    pub base_url: String,
+    /// The host that sees the prompts.
+    pub host: String,
+    /// Loopback or private address: nothing leaves the network, and it costs nothing unless priced.
+    pub local: bool,
+    pub price: Option<price::Price>,
+    /// Why it cannot be asked at the moment.
+    pub problem: Option<String>,
+}
