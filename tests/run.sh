@@ -1,0 +1,111 @@
+#!/usr/bin/env bash
+# Installs what the tests need and runs them all; ends with "N passed, N failed, N skipped".
+#   tests/run.sh          everything
+#   tests/run.sh quick    format, lints and tests, without documentation, scripts and licences
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+. packaging/prerequisites.sh
+
+mode=${1:-all}
+case $mode in all | quick) ;; *) fail "usage: tests/run.sh [quick]" ;; esac
+
+export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$HOME/.cache/assistant-target}
+export CARGO_TERM_COLOR=${CARGO_TERM_COLOR:-never} CARGO_INCREMENTAL=${CARGO_INCREMENTAL:-0}
+export ASSISTANT_TEST_RUN=$$ # inherited by every process the tests start
+passed=0 failed=0 skipped=0
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+
+heading() { printf '\n== %s\n' "$*"; }
+skip() { skipped=$((skipped + 1)); say "skipped: $*"; }
+
+# part NAME COMMAND...: one check that passes or fails as a whole.
+part() {
+    local name=$1 start=$SECONDS result
+    shift
+    heading "$name"
+    if "$@" </dev/null; then
+        passed=$((passed + 1)) result=passed
+    else
+        failed=$((failed + 1)) result=FAILED
+    fi
+    say "-- $name: $result, $((SECONDS - start)) s"
+}
+
+prepare() {
+    local start=$SECONDS
+    heading prepare
+    need_debian gcc=build-essential make=build-essential git=git curl=curl shellcheck=shellcheck
+    need_rust
+    need_cargo_tool cargo-nextest 0.9.143
+    [ "$mode" = quick ] || need_cargo_tool cargo-deny 0.20.2
+    say "-- prepare: $((SECONDS - start)) s"
+}
+
+rust_docs() {
+    RUSTDOCFLAGS="-D warnings" cargo doc --quiet --locked --workspace --no-deps --document-private-items
+}
+
+scripts() {
+    git ls-files -z '*.sh' .ci/run | xargs -0 shellcheck --external-sources --source-path=SCRIPTDIR/..
+}
+
+# count WORD: the number before it in nextest's summary.
+count() { grep -E '^ *Summary' "$log" | tail -1 | grep -oE "[0-9]+ $1" | grep -oE '[0-9]+' || echo 0; }
+
+tests() {
+    local start=$SECONDS status=0
+    heading tests
+    cargo nextest run --locked --workspace --no-fail-fast --color never </dev/null 2>&1 | tee "$log" || status=$?
+    passed=$((passed + $(count passed)))
+    skipped=$((skipped + $(count skipped)))
+    local broken=$(($(count failed) + $(count 'timed out')))
+    # A build that fails, or a run without any test, counts as one failure.
+    [ "$status" = 0 ] || [ "$broken" -gt 0 ] || broken=1
+    failed=$((failed + broken))
+    say "-- tests: $broken failed, $((SECONDS - start)) s"
+}
+
+# Nothing that a test started may outlive it.
+leftovers() {
+    local dir left=0
+    for dir in /proc/[0-9]*; do
+        [ "${dir#/proc/}" != $$ ] || continue
+        if tr '\0' '\n' 2>/dev/null <"$dir/environ" | grep -qx "ASSISTANT_TEST_RUN=$$"; then
+            case $(tr '\0' ' ' <"$dir/cmdline" 2>/dev/null) in
+                *assistantd* | */it-*)
+                    say "still running: ${dir#/proc/} $(tr '\0' ' ' <"$dir/cmdline")"
+                    kill -KILL "${dir#/proc/}" 2>/dev/null || true
+                    left=1
+                    ;;
+            esac
+        fi
+    done
+    return $left
+}
+
+advisories() {
+    if ! timeout 60 cargo deny fetch db >/dev/null 2>&1; then
+        heading "advisories"
+        skip "advisories: the database cannot be fetched from here"
+        return
+    fi
+    part "advisories" cargo deny --log-level error check advisories
+}
+
+prepare
+part "format" cargo fmt --all --check
+part "lints" cargo clippy --quiet --locked --workspace --all-targets -- -D warnings
+tests
+part "nothing left running" leftovers
+if [ "$mode" = all ]; then
+    part "documentation" rust_docs
+    part "documentation tests" cargo test --quiet --locked --workspace --doc
+    part "scripts" scripts
+    part "licences, bans, sources" cargo deny --log-level error check bans licenses sources
+    advisories
+fi
+
+heading "done in $SECONDS s"
+say "$passed passed, $failed failed, $skipped skipped"
+[ "$failed" = 0 ]
