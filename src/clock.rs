@@ -31,7 +31,11 @@ pub struct Fixed {
 impl Clock {
     /// A clock that stands at `wall`.
     pub fn fixed(wall: Timestamp) -> Self {
-        Self::Fixed(Arc::new(Mutex::new(Fixed { wall, monotonic: Duration::from_secs(1000), boot: "test-boot".into() })))
+        Self::Fixed(Arc::new(Mutex::new(Fixed {
+            wall,
+            monotonic: Duration::from_secs(1000),
+            boot: "test-boot".into(),
+        })))
     }
 
     /// Wall time, UTC, truncated to microseconds because that is what is stored.
@@ -47,8 +51,9 @@ impl Clock {
     /// Time since boot without suspends (`CLOCK_MONOTONIC`, clock_gettime(2)).
     pub fn monotonic(&self) -> Duration {
         match self {
-            Self::System => nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC)
-                .map_or(Duration::ZERO, Duration::from),
+            Self::System => {
+                nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from)
+            }
             Self::Fixed(fixed) => lock(fixed).monotonic,
         }
     }

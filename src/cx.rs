@@ -6,7 +6,15 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::sync::{Notify, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{clock::Clock, config::Config, error::{Error, Result}, llm::Llm, root::Root, store::Store, subsystems::Subsystem};
+use crate::{
+    clock::Clock,
+    config::Config,
+    error::{Error, Result},
+    llm::Llm,
+    root::Root,
+    store::Store,
+    subsystems::Subsystem,
+};
 
 /// Cheap to clone; always called `cx` and passed first.
 #[derive(Clone)]

@@ -30,8 +30,9 @@ pub fn duration(text: &str) -> Result<Duration, String> {
 /// # Errors
 /// What is wrong, and what units there are.
 pub fn bytes(text: &str) -> Result<u64, String> {
-    sum(text, SIZE)
-        .ok_or_else(|| format!("expected a size such as \"500MiB\" or \"500MB\" (units B, kB, MB, GB, KiB, MiB, GiB), found {text:?}"))
+    sum(text, SIZE).ok_or_else(|| {
+        format!("expected a size such as \"500MiB\" or \"500MB\" (units B, kB, MB, GB, KiB, MiB, GiB), found {text:?}")
+    })
 }
 
 fn sum(text: &str, units: &[(&str, u64)]) -> Option<u64> {

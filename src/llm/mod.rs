@@ -38,10 +38,19 @@ pub struct Request {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "role", rename_all = "lowercase")]
 pub enum Message {
-    User { text: String },
-    Assistant { text: String, calls: Vec<ToolCall> },
+    User {
+        text: String,
+    },
+    Assistant {
+        text: String,
+        calls: Vec<ToolCall>,
+    },
     /// The result of one call of the assistant message before it.
-    Tool { call_id: String, name: String, content: String },
+    Tool {
+        call_id: String,
+        name: String,
+        content: String,
+    },
 }
 
 /// A call as the model wrote it; its arguments may be malformed.

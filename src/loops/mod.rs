@@ -7,7 +7,11 @@ use std::{future::Future, time::Duration};
 use tokio::sync::Notify;
 
 pub use self::driver::spawn;
-use crate::{cx::{Cx, Wake}, error::Result, llm::BoxFuture};
+use crate::{
+    cx::{Cx, Wake},
+    error::Result,
+    llm::BoxFuture,
+};
 
 /// One loop.
 pub trait Loop: Send + 'static {

@@ -32,16 +32,8 @@ pub enum Origin {
 
 impl Origin {
     /// Every origin, most trusted first.
-    pub const ALL: [Self; 8] = [
-        Self::Owner,
-        Self::Host,
-        Self::Contact,
-        Self::Tool,
-        Self::Memory,
-        Self::Attachment,
-        Self::Web,
-        Self::Stranger,
-    ];
+    pub const ALL: [Self; 8] =
+        [Self::Owner, Self::Host, Self::Contact, Self::Tool, Self::Memory, Self::Attachment, Self::Web, Self::Stranger];
 
     /// The origin as it stands in config, prompts and the database.
     pub const fn as_str(self) -> &'static str {

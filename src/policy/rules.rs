@@ -95,9 +95,10 @@ fn built_in(tool: &str, access: Access, origin: Origin) -> Decision {
         Access::Control => (Verdict::Allow, "control"),
         Access::Read => (Verdict::Allow, "read"),
         Access::Write if origin < Origin::Attachment => (Verdict::Allow, "write-trusted"),
-        Access::Write => {
-            (Verdict::Ask(format!("{tool} was asked for after reading text from {}", origin.as_str())), "write-untrusted")
-        }
+        Access::Write => (
+            Verdict::Ask(format!("{tool} was asked for after reading text from {}", origin.as_str())),
+            "write-untrusted",
+        ),
         Access::Send | Access::Run if origin <= Origin::Contact => (Verdict::Allow, "act-trusted"),
         Access::Send | Access::Run => {
             (Verdict::Ask(format!("{tool} was asked for after reading text from {}", origin.as_str())), "act-untrusted")

@@ -50,12 +50,10 @@ pub(crate) fn classify(err: rusqlite::Error) -> Error {
             .hint("free space in the state directory; the daemon goes on by itself once there is room"),
         ErrorCode::SystemIoFailure => Error::unavailable("the database cannot be read or written: input/output error")
             .hint("check the disk that holds the state directory, its space and its quota"),
-        ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => {
-            Error::unavailable("the database is damaged").hint(
-                "stop the daemon and put a backup in place of assistant.db (the state directory's backups folder holds \
+        ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => Error::unavailable("the database is damaged").hint(
+            "stop the daemon and put a backup in place of assistant.db (the state directory's backups folder holds \
                  the copies made before upgrades)",
-            )
-        }
+        ),
         ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::CannotOpen => {
             Error::unavailable("the database cannot be written: no permission or a read-only file system")
                 .hint("check owner and mode of the state directory and how its file system is mounted")

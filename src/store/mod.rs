@@ -51,11 +51,8 @@ impl Store {
         let mut conn = connect(path, false)?;
         migrations::run(&mut conn, path)?;
         let writer = writer::Handle::start(conn, health.clone())?;
-        let readers = Arc::new(Readers {
-            idle: Mutex::default(),
-            permits: Semaphore::new(READERS),
-            path: path.to_owned(),
-        });
+        let readers =
+            Arc::new(Readers { idle: Mutex::default(), permits: Semaphore::new(READERS), path: path.to_owned() });
         Ok(Self { writer, readers, health, path: path.into() })
     }
 
