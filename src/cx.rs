@@ -46,8 +46,8 @@ pub struct Inner {
 pub struct Wake {
     /// A job may have become ready.
     pub jobs: Notify,
-    /// The id of the newest entry of the event stream.
-    pub events: watch::Sender<i64>,
+    /// Changes when the event stream may have grown; see [`Wake::announce`].
+    pub events: watch::Sender<u64>,
     /// The retention pass should run now.
     pub retention: Notify,
 }
@@ -55,6 +55,13 @@ pub struct Wake {
 impl Default for Wake {
     fn default() -> Self {
         Self { jobs: Notify::new(), events: watch::Sender::new(0), retention: Notify::new() }
+    }
+}
+
+impl Wake {
+    /// Tells the listeners of the event stream to look in the database; called after a write that emitted events.
+    pub fn announce(&self) {
+        self.events.send_modify(|turn| *turn = turn.wrapping_add(1));
     }
 }
 

@@ -1,13 +1,14 @@
 //! The assistant daemon. This list is the map of the code; each module's header says what it is and never does.
 //!
 //! Direction: `assistant_api`, [`error`], [`clock`], [`store`] <- mechanism ([`config`], [`root`], [`policy`],
-//! [`ledger`], [`jobs`], [`loops`], [`agent`], [`llm`], [`http`]) <- subsystems <- [`subsystems`] <- `daemon`.
+//! [`ledger`], [`events`], [`jobs`], [`loops`], [`agent`], [`llm`], [`http`]) <- subsystems <- [`subsystems`] <- `daemon`.
 
 pub mod agent;
 pub mod clock;
 pub mod config;
 pub mod cx;
 pub mod error;
+pub mod events;
 pub mod http;
 pub mod jobs;
 pub mod ledger;

@@ -12,7 +12,8 @@ use crate::{EventId, JobId};
 pub struct Event {
     pub id: EventId,
     /// `job.created`, `job.status`, `job.log`, `effect.state`, `approval`, `workspace.changed`, `config.reloaded`,
-    /// `stop`, `resume` or `gap` (older entries are no longer kept).
+    /// `stop`, `resume`; and two that are not stored: `gap` (older entries are no longer kept) and `shutdown` (the daemon
+    /// stops; connect again with the last id).
     pub kind: String,
     pub job_id: Option<JobId>,
     pub data: Value,

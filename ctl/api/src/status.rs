@@ -1,1 +1,232 @@
-//! To be written.
+//! The daemon's state on the wire.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{
+    JobId, Role,
+    jobs::{JobStatus, Needs},
+};
+
+/// `GET /health`
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Health {
+    /// `ok`.
+    pub status: String,
+}
+
+/// `GET /api`
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct ApiInfo {
+    /// Version of the daemon.
+    pub version: String,
+    /// What this API has beyond the first version; names are only added.
+    pub api_extensions: Vec<String>,
+    /// What the caller may do.
+    pub role: Option<Role>,
+    pub limits: ApiLimits,
+}
+
+/// Bounds of requests.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct ApiLimits {
+    /// Bytes of a JSON body.
+    pub max_body_bytes: u64,
+    /// Bytes of an upload; 0 = no limit.
+    pub max_upload_bytes: u64,
+    /// Connections at the same time.
+    pub max_connections: u32,
+    /// Seconds that an ordinary request may take.
+    pub request_timeout_seconds: u64,
+}
+
+/// `GET /api/status`
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Status {
+    pub version: String,
+    pub pid: u32,
+    pub started_at: Timestamp,
+    pub uptime_seconds: u64,
+    /// Set while everything is stopped by hand.
+    pub stopped: Option<Stopped>,
+    /// Jobs by status; every status is listed.
+    pub jobs: BTreeMap<String, i64>,
+    /// The newest jobs that wait for a person, at most 20.
+    pub waiting: Vec<WaitingJob>,
+    /// How many wait for a person.
+    pub waiting_total: i64,
+    pub workers: Workers,
+    pub models: Vec<Model>,
+    /// The hosts that see the prompts.
+    pub prompt_hosts: Vec<String>,
+    pub workspace: Part,
+    pub database: Database,
+    pub disk: Disk,
+    pub spend: Spend,
+}
+
+/// Since when, and by whom, everything is stopped.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Stopped {
+    pub at: Timestamp,
+    pub by: String,
+}
+
+/// A job that waits for a person.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct WaitingJob {
+    pub id: JobId,
+    pub status: JobStatus,
+    pub subject: String,
+    pub updated_at: Timestamp,
+    /// What it needs, with the command that gives it.
+    pub needs: Option<Needs>,
+}
+
+/// Who works on jobs.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Workers {
+    /// `jobs.workers`.
+    pub configured: u32,
+    /// Jobs that run now.
+    pub busy: i64,
+}
+
+/// One configured model.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Model {
+    /// `main`, `fallback` or `small`.
+    pub role: String,
+    pub provider: String,
+    pub model: String,
+    /// Without user information and query.
+    pub base_url: String,
+    /// The host that sees the prompts.
+    pub host: String,
+    /// Whether the prompts stay on loopback and private addresses.
+    pub local: bool,
+    /// US dollars per million tokens, if known.
+    pub price: Option<ModelPrice>,
+    /// Why it cannot be asked at the moment.
+    pub problem: Option<String>,
+}
+
+/// US dollars per million tokens.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct ModelPrice {
+    pub input: f64,
+    pub output: f64,
+}
+
+/// Whether a part of the daemon can be used.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Part {
+    pub ok: bool,
+    /// Why not.
+    pub problem: Option<String>,
+}
+
+/// The database.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Database {
+    pub ok: bool,
+    pub problem: Option<String>,
+    pub size_bytes: u64,
+    pub schema_version: u64,
+}
+
+/// The disk that holds the state directory.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Disk {
+    pub free_bytes: u64,
+    pub total_bytes: u64,
+    /// `retention.min_free_bytes`: below it new work is refused.
+    pub min_free_bytes: u64,
+    pub low: bool,
+}
+
+/// Money, in US dollars.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Spend {
+    /// Settled and reserved in this UTC day.
+    pub today: f64,
+    /// `limits.max_daily_cost_usd`; 0 = no limit.
+    pub daily_limit: f64,
+}
+
+/// `GET /api/stats`
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Stats {
+    pub jobs: Vec<StatusCount>,
+    pub projects: Vec<StatusCount>,
+    pub reminders: Vec<StatusCount>,
+    pub deep_research: Vec<StatusCount>,
+    pub costs: Costs,
+    pub email_count: i64,
+    pub log_count: i64,
+    pub contact_count: i64,
+    pub memory_count: i64,
+    pub active_memory_count: i64,
+    pub expired_memory_count: i64,
+}
+
+/// How many rows have a status.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct StatusCount {
+    pub status: String,
+    pub count: i64,
+}
+
+/// What the models have cost, in US dollars.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Costs {
+    /// Always `USD`.
+    pub currency: String,
+    pub lifetime_total: f64,
+    /// Since the first day of this UTC month.
+    pub month_total: f64,
+    /// `lifetime_total` over `charged_job_count`.
+    pub average_per_job: f64,
+    pub job_count: i64,
+    /// Jobs that cost anything.
+    pub charged_job_count: i64,
+    /// Model calls.
+    pub api_call_count: i64,
+}
+
+/// One tool.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Tool {
+    pub name: String,
+    pub description: String,
+    /// `control`, `read`, `write`, `send` or `run`.
+    pub access: String,
+    /// Tools that share a guardrail text.
+    pub group: String,
+    /// JSON Schema of the arguments.
+    pub parameters: Value,
+}
+
+/// `GET /api/tools`
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct ToolList {
+    pub tools: Vec<Tool>,
+}
+
+/// `GET /api/tools/{name}`
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct ToolReply {
+    pub tool: Tool,
+}
+
+/// `POST /api/stop`, `POST /api/resume`
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct StopReply {
+    /// `stopped` or `running`.
+    pub status: String,
+    pub stopped: Option<Stopped>,
+}
