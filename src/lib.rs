@@ -6,6 +6,7 @@
 pub mod agent;
 pub mod clock;
 pub mod config;
+pub mod crashpoint;
 pub mod cx;
 pub mod error;
 pub mod events;
