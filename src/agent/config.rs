@@ -9,23 +9,23 @@ section! {
     /// How far one job may go.
     pub struct Limits = "limits" {
         /// Model calls per run of a job.
-        max_iterations_per_task: u32 = 50, env "AGENT_LIMITS_MAX_ITERATIONS_PER_TASK";
+        max_iterations_per_task: u32 = 50, env "AGENT_LIMITS_MAX_ITERATIONS_PER_TASK", in 1..=10_000;
         /// Tokens per run of a job, prompts and answers together.
-        max_tokens_per_task: u32 = 1_000_000, env "AGENT_LIMITS_MAX_TOKENS_PER_TASK";
+        max_tokens_per_task: u32 = 1_000_000, env "AGENT_LIMITS_MAX_TOKENS_PER_TASK", in 1..=100_000_000;
         /// US dollars per job; 0 = no limit of its own.
-        max_job_cost_usd: f64 = 2.0;
+        max_job_cost_usd: f64 = 2.0, in 0.0..=1_000_000.0;
         /// US dollars per UTC day, all jobs together; 0 = no limit.
-        max_daily_cost_usd: f64 = 10.0, env "AGENT_MAX_DAILY_COST_USD";
+        max_daily_cost_usd: f64 = 10.0, env "AGENT_MAX_DAILY_COST_USD", in 0.0..=1_000_000.0;
         /// What a call to a model with unknown price counts, in US dollars per million tokens.
-        unknown_price_usd: f64 = 75.0;
+        unknown_price_usd: f64 = 75.0, in 0.0..=1_000_000.0;
         /// Share of a limit from which the model may ask for more.
-        limit_approach_factor: f64 = 0.8;
+        limit_approach_factor: f64 = 0.8, in 0.0..=1.0;
         /// Messages of the conversation that are kept whole; twice as many start the first stage of compaction.
-        message_history_window: u32 = 8, env "AGENT_LIMITS_MESSAGE_HISTORY_WINDOW";
+        message_history_window: u32 = 8, env "AGENT_LIMITS_MESSAGE_HISTORY_WINDOW", in 1..=10_000;
         /// Characters that one prompt may have.
-        max_prompt_chars: u32 = 400_000, env "AGENT_LIMITS_MAX_PROMPT_CHARS";
+        max_prompt_chars: u32 = 400_000, env "AGENT_LIMITS_MAX_PROMPT_CHARS", in 1000..=100_000_000;
         /// Characters of one tool result that the model sees; the rest is stored and named.
-        max_result_chars: u32 = 40_000;
+        max_result_chars: u32 = 40_000, in 100..=10_000_000;
         /// Model for summaries. Unset: the small model.
         summarization_model: Option<String> = None, env "AGENT_LIMITS_SUMMARIZATION_MODEL";
         /// Tokens that a summary may have.
@@ -43,7 +43,7 @@ section! {
         /// Time one run of a job may take.
         max_run_seconds: Seconds = Seconds::new(3600);
         /// Read-only tool calls of one answer that run at once.
-        parallel_reads: u32 = 4;
+        parallel_reads: u32 = 4, in 1..=64;
     }
 }
 
@@ -53,9 +53,9 @@ section! {
         /// Watch for loops.
         enabled: bool = true;
         /// The same call with the same result this many times stops the run.
-        same_call: u32 = 4;
+        same_call: u32 = 4, in 2..=1000;
         /// This many steps without a new result or effect stop the run.
-        no_progress: u32 = 12;
+        no_progress: u32 = 12, in 2..=10_000;
     }
 }
 
@@ -77,7 +77,7 @@ section! {
         /// Keep them.
         enabled: bool = true, env "AGENT_TOOL_RESULT_CACHE_ENABLED";
         /// Where, relative to the workspace.
-        root: String = ".assistant/cache/tool-results".into(), env "AGENT_TOOL_RESULT_CACHE_ROOT";
+        root: String = ".assistant/cache/tool-results".into(), env "AGENT_TOOL_RESULT_CACHE_ROOT", check crate::config::check::relative;
         /// Smallest result that is kept.
         min_bytes: Bytes = Bytes(4096), env "AGENT_TOOL_RESULT_CACHE_MIN_BYTES";
         /// How long.

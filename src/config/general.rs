@@ -1,6 +1,6 @@
 //! Sections that belong to no subsystem: who the assistant is and whom it works for.
 
-use super::section::section;
+use super::{check, section::section};
 
 section! {
     /// The program as its user sees it.
@@ -8,11 +8,19 @@ section! {
         /// Name in texts and headers.
         name: String = "assistant".into(), env "AGENT_APP_NAME";
         /// Where the dashboard is reached; used in links.
-        base_url: String = "http://localhost:8000".into(), env "AGENT_APP_BASE_URL";
+        base_url: String = "http://localhost:8000".into(), env "AGENT_APP_BASE_URL", check check::url;
         /// Sent as `HTTP-Referer` to OpenRouter.
-        referer_url: String = "https://assistant.local".into(), env "AGENT_APP_REFERER_URL";
+        referer_url: String = "https://assistant.local".into(), env "AGENT_APP_REFERER_URL", check check::url;
         /// IANA zone in which times without a zone are meant.
-        timezone: String = "UTC".into(), env "AGENT_TIMEZONE";
+        timezone: String = "UTC".into(), env "AGENT_TIMEZONE", check check::zone;
+    }
+}
+
+section! {
+    /// What is written to the journal, or to standard error without one.
+    pub struct Log = "log" {
+        /// `error`, `warn`, `info`, `debug` or `trace`.
+        level: String = "info".into(), env "LOG_LEVEL", check check::level;
     }
 }
 

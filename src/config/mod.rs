@@ -1,26 +1,62 @@
 //! Configuration: TOML files, drop-ins, environment, in that order; every key declared once (`section.rs`).
+//!
+//! `load.rs` reads the layers and remembers where each value came from, `fault.rs` says what is wrong and where,
+//! `secrets.rs` holds what no file may hold, `paths.rs` knows where things lie.
 
+pub(crate) mod check;
+mod fault;
 pub mod general;
+mod load;
+mod near;
+mod paths;
 pub mod section;
+pub mod secrets;
 pub mod units;
 pub mod value;
 
-/// Everything that can be set. Secrets are not here: see `secrets.rs`.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Config {
-    pub app: general::App,
-    pub identity: general::Identity,
-    pub admin: general::Admin,
-    pub org: general::Org,
-    pub llm: crate::llm::config::Llm,
-    pub limits: crate::agent::config::Limits,
-    pub loop_detector: crate::agent::config::LoopDetector,
-    pub prompt: crate::agent::config::Prompt,
-    pub tool_result_cache: crate::agent::config::ToolResultCache,
-    pub jobs: crate::jobs::config::Jobs,
-    pub filesystem: crate::workspace::config::Filesystem,
-    pub policy: crate::policy::config::Policy,
-    pub api: crate::http::config::Api,
-    pub retention: crate::retention::config::Retention,
-    pub notify: crate::notify::config::Notify,
+pub use self::{
+    fault::{ConfigError, Fault, Place},
+    load::{Loaded, Origin, Origins, Sources, load},
+    paths::{Environment, Paths, Wanted},
+    secrets::{SecretName, Secrets},
+};
+use self::section::Table;
+
+/// Declares [`Config`]: a section is one line.
+macro_rules! config {
+    ($($field:ident: $type:ty;)*) => {
+        /// Everything that can be set. Secrets are not here: see [`Secrets`].
+        #[derive(Clone, Debug, Default, PartialEq)]
+        pub struct Config { $(pub $field: $type,)* }
+
+        impl Config {
+            /// The sections, in the order of the documentation.
+            pub fn tables(&self) -> Vec<&dyn Table> {
+                vec![$(&self.$field),*]
+            }
+
+            fn tables_mut(&mut self) -> Vec<&mut dyn Table> {
+                vec![$(&mut self.$field),*]
+            }
+        }
+    };
+}
+
+config! {
+    app: general::App;
+    log: general::Log;
+    identity: general::Identity;
+    admin: general::Admin;
+    org: general::Org;
+    llm: crate::llm::config::Llm;
+    limits: crate::agent::config::Limits;
+    loop_detector: crate::agent::config::LoopDetector;
+    prompt: crate::agent::config::Prompt;
+    tool_result_cache: crate::agent::config::ToolResultCache;
+    jobs: crate::jobs::config::Jobs;
+    filesystem: crate::workspace::config::Filesystem;
+    policy: crate::policy::config::Policy;
+    api: crate::http::config::Api;
+    retention: crate::retention::config::Retention;
+    notify: crate::notify::config::Notify;
 }

@@ -47,6 +47,49 @@ pub trait Section: Default + Clone + Send + Sync + 'static {
     fn get(&self, key: &str) -> Option<toml::Value>;
 }
 
+/// A [`Section`] whose type is erased, so that all of them can be walked.
+pub trait Table {
+    /// [`Section::NAME`]
+    fn name(&self) -> &'static str;
+    /// [`Section::DOC`]
+    fn doc(&self) -> &'static [&'static str];
+    /// [`Section::KEYS`]
+    fn keys(&self) -> &'static [Key];
+    /// [`Section::set_toml`]
+    ///
+    /// # Errors
+    /// What is wrong with the value.
+    fn set_toml(&mut self, key: &str, value: &toml::Value) -> Result<(), String>;
+    /// [`Section::set_env`]
+    ///
+    /// # Errors
+    /// What is wrong with the value.
+    fn set_env(&mut self, key: &str, value: &str) -> Result<(), String>;
+    /// [`Section::get`]
+    fn get(&self, key: &str) -> Option<toml::Value>;
+}
+
+impl<S: Section> Table for S {
+    fn name(&self) -> &'static str {
+        S::NAME
+    }
+    fn doc(&self) -> &'static [&'static str] {
+        S::DOC
+    }
+    fn keys(&self) -> &'static [Key] {
+        S::KEYS
+    }
+    fn set_toml(&mut self, key: &str, value: &toml::Value) -> Result<(), String> {
+        Section::set_toml(self, key, value)
+    }
+    fn set_env(&mut self, key: &str, value: &str) -> Result<(), String> {
+        Section::set_env(self, key, value)
+    }
+    fn get(&self, key: &str) -> Option<toml::Value> {
+        Section::get(self, key)
+    }
+}
+
 /// The kind of a setting type, for [`Key::kind`].
 pub fn kind_of<T: Setting>() -> Kind {
     T::kind()
@@ -60,8 +103,10 @@ pub fn kind_of<T: Setting>() -> Kind {
 ///     pub struct Limits = "limits" {
 ///         /// Model calls per run of a job.
 ///         max_iterations_per_task: u32 = 50, env "AGENT_LIMITS_MAX_ITERATIONS_PER_TASK";
-///         /// A key that the reference did not have.
-///         other: bool = true;
+///         /// A key that the reference did not have, with the range of its values.
+///         workers: u32 = 4, in 1..=64;
+///         /// One whose value is looked at by a function.
+///         zone: String = "UTC".into(), check crate::config::check::zone;
 ///     }
 /// }
 /// ```
@@ -69,7 +114,7 @@ macro_rules! section {
     (
         $(#[doc = $section_doc:literal])+
         pub struct $name:ident = $path:literal {
-            $($(#[doc = $doc:literal])+ $field:ident: $type:ty = $default:expr $(, env $env:literal)?;)*
+            $($(#[doc = $doc:literal])+ $field:ident: $type:ty = $default:expr $(, env $env:literal)? $(, in $range:expr)? $(, check $check:path)?;)*
         }
     ) => {
         $(#[doc = $section_doc])+
@@ -95,7 +140,10 @@ macro_rules! section {
             fn set_toml(&mut self, key: &str, value: &toml::Value) -> Result<(), String> {
                 match key {
                     $(stringify!($field) => {
-                        self.$field = $crate::config::value::Setting::from_toml(value)?;
+                        let value: $type = $crate::config::value::Setting::from_toml(value)?;
+                        $($crate::config::value::within(&value, &$range)?;)?
+                        $($check(&value)?;)?
+                        self.$field = value;
                         Ok(())
                     })*
                     _ => Err("unknown key".into()),
@@ -105,7 +153,10 @@ macro_rules! section {
             fn set_env(&mut self, key: &str, value: &str) -> Result<(), String> {
                 match key {
                     $(stringify!($field) => {
-                        self.$field = $crate::config::value::Setting::from_env(value)?;
+                        let value: $type = $crate::config::value::Setting::from_env(value)?;
+                        $($crate::config::value::within(&value, &$range)?;)?
+                        $($check(&value)?;)?
+                        self.$field = value;
                         Ok(())
                     })*
                     _ => Err("unknown key".into()),

@@ -1,6 +1,6 @@
 //! What a configuration value can be, how it is read from TOML and from the environment, and how it is written back.
 
-use std::time::Duration;
+use std::{ops::RangeInclusive, time::Duration};
 
 use toml::Value;
 
@@ -29,6 +29,18 @@ pub trait Setting: Sized {
     fn from_env(text: &str) -> Result<Self, String>;
     /// Writes it as TOML; `None` when unset.
     fn to_toml(&self) -> Option<Value>;
+}
+
+/// Refuses a value outside `range`.
+///
+/// # Errors
+/// What the range is.
+pub fn within<T: Setting + PartialOrd>(value: &T, range: &RangeInclusive<T>) -> Result<(), String> {
+    if range.contains(value) {
+        return Ok(());
+    }
+    let show = |value: &T| value.to_toml().map_or_else(String::new, |value| value.to_string());
+    Err(format!("{} is out of range ({} to {})", show(value), show(range.start()), show(range.end())))
 }
 
 fn expected<T>(what: &str, value: &Value) -> Result<T, String> {

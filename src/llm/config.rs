@@ -8,7 +8,7 @@ section! {
     pub struct Llm = "llm" {
         /// `openai` (any compatible server), `openrouter`, `anthropic`, `ollama` or `rehearsal`. Unset: a set
         /// `base_url` selects `openai`, else the first of an API key that is present and an Ollama on loopback.
-        provider: Option<String> = None, env "AGENT_LLM_PROVIDER";
+        provider: Option<String> = None, env "AGENT_LLM_PROVIDER", check crate::config::check::provider;
         /// The main model. Unset: the provider's default.
         model: Option<String> = None, env "AGENT_LLM_MODEL";
         /// Used when the main model does not answer (429, 5xx, timeout).
@@ -16,25 +16,25 @@ section! {
         /// A cheaper model for summaries and the like. Unset: `limits.summarization_model`, else the main model.
         small_model: Option<String> = None;
         /// Root of the API, such as `http://127.0.0.1:11434/v1`. Unset: the provider's own.
-        base_url: Option<String> = None, env "AGENT_LLM_BASE_URL";
+        base_url: Option<String> = None, env "AGENT_LLM_BASE_URL", check crate::config::check::optional_url;
         /// Sampling temperature, 0 to 2.
-        temperature: f64 = 0.2, env "AGENT_LLM_TEMPERATURE";
+        temperature: f64 = 0.2, env "AGENT_LLM_TEMPERATURE", in 0.0..=2.0;
         /// Tokens that one answer may have.
-        max_tokens_per_call: u32 = 4096, env "AGENT_LLM_MAX_TOKENS_PER_CALL";
+        max_tokens_per_call: u32 = 4096, env "AGENT_LLM_MAX_TOKENS_PER_CALL", in 1..=1_000_000;
         /// Time for one whole turn: all models of the chain and all their retries.
-        turn_timeout: Seconds = Seconds::new(300);
+        turn_timeout: Seconds = Seconds::new(300), in Seconds::new(1)..=Seconds::new(86400);
         /// Time for one request until its answer is complete.
-        request_timeout: Seconds = Seconds::new(180);
+        request_timeout: Seconds = Seconds::new(180), in Seconds::new(1)..=Seconds::new(86400);
         /// Time without any byte after which a streaming answer counts as stalled.
-        stall_timeout: Seconds = Seconds::new(60);
+        stall_timeout: Seconds = Seconds::new(60), in Seconds::new(1)..=Seconds::new(86400);
         /// Failures in a row after which a model is left alone for `circuit_cooldown`.
-        circuit_failures: u32 = 5;
+        circuit_failures: u32 = 5, in 1..=1000;
         /// How long a model is left alone.
         circuit_cooldown: Seconds = Seconds::new(60);
         /// Let no model request leave loopback and private addresses.
         local_only: bool = false;
         /// A PEM file with further certificate authorities to trust.
-        ca_file: Option<String> = None;
+        ca_file: Option<String> = None, check crate::config::check::optional_absolute;
         /// The file that `rehearsal` plays.
         rehearsal_file: Option<String> = None;
         /// US dollars per million tokens, by model: `"some/model" = { input = 3.0, output = 15.0 }`.

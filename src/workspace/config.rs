@@ -6,16 +6,16 @@ section! {
     /// The workspace: the one directory whose files the assistant reads and writes.
     pub struct Filesystem = "filesystem" {
         /// Its path. Unset: `workspace` in the state directory.
-        shared_root: Option<String> = None, env "AGENT_FILESYSTEM_SHARED_ROOT";
+        shared_root: Option<String> = None, env "AGENT_FILESYSTEM_SHARED_ROOT", check crate::config::check::optional_absolute;
         /// Refuse to use it unless it is a mount point.
         require_mount: bool = false, env "AGENT_FILESYSTEM_REQUIRE_MOUNT";
         /// Umask of the files that the daemon makes in it, octal.
-        shared_file_umask: String = "0002".into(), env "AGENT_FILESYSTEM_SHARED_FILE_UMASK";
+        shared_file_umask: String = "0002".into(), env "AGENT_FILESYSTEM_SHARED_FILE_UMASK", check crate::config::check::umask;
         /// Bytes that one read returns.
         max_read_bytes: Bytes = Bytes(102_400), env "AGENT_FILESYSTEM_MAX_READ_BYTES";
         /// Bytes that one write or append takes.
         max_write_bytes: Bytes = Bytes(16 << 20);
         /// Where deleted files go, relative to the workspace.
-        trash_directory: String = ".trash".into(), env "AGENT_FILESYSTEM_TRASH_DIRECTORY";
+        trash_directory: String = ".trash".into(), env "AGENT_FILESYSTEM_TRASH_DIRECTORY", check crate::config::check::relative;
     }
 }

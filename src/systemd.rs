@@ -1,0 +1,106 @@
+//! The service manager's side: readiness, status, watchdog, inherited sockets (sd_notify(3), sd_listen_fds(3)).
+//!
+//! Without a service manager every call here does nothing.
+
+use std::{
+    os::fd::{FromRawFd as _, OwnedFd},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use sd_notify::NotifyState;
+
+use crate::error::{Error, Result};
+
+/// A socket that the service manager opened for the daemon.
+#[derive(Debug)]
+pub struct Inherited {
+    pub fd: OwnedFd,
+    /// `FileDescriptorName=` of its socket unit.
+    pub name: String,
+}
+
+/// Takes the inherited sockets; call once, before any thread exists.
+///
+/// # Errors
+/// `invalid` when the variables of the service manager contradict each other.
+#[expect(unsafe_code, reason = "the descriptors are ours alone by the protocol, and no thread exists yet")]
+pub fn inherited() -> Result<Vec<Inherited>> {
+    // SAFETY: the caller runs before any thread, and each descriptor is taken exactly once.
+    let listed = unsafe { sd_notify::listen_fds_with_names_and_unset_env() };
+    let listed = listed.map_err(|err| Error::invalid(format!("reading the inherited sockets: {err}")))?;
+    // SAFETY: as above; the service manager hands these numbers over to this process.
+    Ok(listed.map(|(fd, name)| Inherited { fd: unsafe { OwnedFd::from_raw_fd(fd) }, name }).collect())
+}
+
+/// Speaks to the service manager; cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Notifier(Option<Arc<Manager>>);
+
+#[derive(Debug)]
+struct Manager {
+    watchdog: Option<Duration>,
+    status: Mutex<String>,
+}
+
+impl Notifier {
+    /// The service manager of this process, if it was started by one (`$NOTIFY_SOCKET`).
+    pub fn from_environment(environment: &crate::config::Environment) -> Self {
+        let manager = environment
+            .get("NOTIFY_SOCKET")
+            .map(|_| Arc::new(Manager { watchdog: sd_notify::watchdog_enabled(), status: Mutex::default() }));
+        Self(manager)
+    }
+
+    /// How often the watchdog wants a sign of life: half of what it tolerates. `None` when there is no watchdog.
+    pub fn watchdog_interval(&self) -> Option<Duration> {
+        self.0.as_ref()?.watchdog.map(|limit| limit / 2)
+    }
+
+    /// The database is migrated and the sockets listen.
+    pub fn ready(&self) {
+        self.send(&[NotifyState::Ready]);
+    }
+
+    /// A sign of life.
+    pub fn alive(&self) {
+        self.send(&[NotifyState::Watchdog]);
+    }
+
+    /// Begins a reload; [`Notifier::ready`] ends it.
+    pub fn reloading(&self) {
+        match NotifyState::monotonic_usec_now() {
+            Ok(now) => self.send(&[NotifyState::Reloading, now]),
+            Err(err) => tracing::warn!(%err, "reading the monotonic clock for the service manager"),
+        }
+    }
+
+    /// The daemon has begun to stop.
+    pub fn stopping(&self) {
+        self.send(&[NotifyState::Stopping]);
+    }
+
+    /// Asks for more time to start or stop.
+    pub fn extend_timeout(&self, by: Duration) {
+        self.send(&[NotifyState::ExtendTimeoutUsec(u32::try_from(by.as_micros()).unwrap_or(u32::MAX))]);
+    }
+
+    /// One line for `systemctl status`: counts only, never a user's text. Sent only when it changed.
+    pub fn status(&self, line: &str) {
+        let Some(manager) = &self.0 else { return };
+        let mut last = manager.status.lock().unwrap_or_else(PoisonError::into_inner);
+        if *last != line {
+            line.clone_into(&mut last);
+            drop(last);
+            self.send(&[NotifyState::Status(line)]);
+        }
+    }
+
+    fn send(&self, state: &[NotifyState<'_>]) {
+        if self.0.is_some()
+            && let Err(err) = sd_notify::notify(state)
+        {
+            tracing::warn!(%err, "the service manager does not listen");
+        }
+    }
+}
