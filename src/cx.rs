@@ -8,12 +8,14 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     clock::Clock,
-    config::Config,
+    config::{Config, Origins, Sources},
     error::{Error, Result},
     llm::Llm,
+    logging::Logging,
     root::Root,
     store::Store,
     subsystems::Subsystem,
+    systemd::Notifier,
 };
 
 /// Cheap to clone; always called `cx` and passed first.
@@ -34,12 +36,27 @@ pub struct Inner {
     /// Private to the daemon.
     pub state_dir: PathBuf,
     pub wake: Wake,
+    pub process: Process,
     /// Every task is spawned here, so that the daemon can wait for all of them.
     pub tasks: TaskTracker,
     /// Cancelled when the daemon stops.
     pub stop: CancellationToken,
     /// What the daemon is made of; passed in so that mechanism names no subsystem.
     pub subsystems: &'static [Subsystem],
+}
+
+/// What belongs to the process as a whole: what a reload reads and whom it tells.
+///
+/// The default is that of a test: no files, no service manager, no log.
+#[derive(Default)]
+pub struct Process {
+    pub sources: Sources,
+    /// Where the values of [`Inner::config`] came from; replaced with it.
+    pub origins: ArcSwap<Origins>,
+    /// Held while the configuration is replaced.
+    pub reload: tokio::sync::Mutex<()>,
+    pub systemd: Notifier,
+    pub logging: Logging,
 }
 
 /// Who is woken by a write. Typed fields, so that a wake cannot be misspelt.

@@ -24,7 +24,7 @@ use super::{
 const MAX_BYTES: u64 = 1 << 20;
 
 /// Where configuration comes from; the same for every reload.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Sources {
     pub paths: Paths,
     pub environment: Environment,

@@ -49,7 +49,7 @@ pub struct Wanted {
 }
 
 /// Where things lie.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Paths {
     /// The configuration file; `conf.d` lies beside it.
     pub config: PathBuf,
