@@ -21,10 +21,9 @@ impl Logging {
         let (filter, handle) = reload::Layer::new(targets(level));
         let journal = environment.get("JOURNAL_STREAM").and_then(|_| tracing_journald::layer().ok());
         let output = match journal {
-            Some(journal) => journal
-                .with_field_prefix(Some("ASSISTANT".into()))
-                .with_syslog_identifier("assistantd".into())
-                .boxed(),
+            Some(journal) => {
+                journal.with_field_prefix(Some("ASSISTANT".into())).with_syslog_identifier("assistantd".into()).boxed()
+            }
             None => tracing_subscriber::fmt::layer()
                 .with_writer(std::io::stderr)
                 .with_ansi(std::io::stderr().is_terminal() && environment.get("NO_COLOR").is_none())

@@ -16,8 +16,8 @@ use super::{
     fault::{ConfigError, Fault, Place},
     near::nearest,
     paths::{Environment, Paths},
-    section::{Key, Table},
     secrets::SecretName,
+    section::{Key, Table},
 };
 
 /// A configuration file's longest size.
@@ -179,8 +179,12 @@ impl Loader {
                 }
                 (_, _) if below => {
                     self.faults.push(
-                        Fault::new(place(), Some(&child), format!("expected a table, found {}", value.get_ref().type_str()))
-                            .hint(format!("write [{child}] on a line of its own and its keys below it")),
+                        Fault::new(
+                            place(),
+                            Some(&child),
+                            format!("expected a table, found {}", value.get_ref().type_str()),
+                        )
+                        .hint(format!("write [{child}] on a line of its own and its keys below it")),
                     );
                 }
                 (_, Some(section)) if section.keys().iter().any(|key| key.name == name.get_ref()) => {
@@ -303,7 +307,8 @@ fn unknown_table(place: Place, path: &str, value: &DeValue<'_>, sections: &[&mut
         return fault;
     }
     let names: Vec<_> = sections.iter().map(|section| section.name()).collect();
-    let (message, what) = if value.is_table() { ("unknown table", "tables") } else { ("unknown key", "keys stand in tables;") };
+    let (message, what) =
+        if value.is_table() { ("unknown table", "tables") } else { ("unknown key", "keys stand in tables;") };
     let owner = sections.iter().find(|section| section.keys().iter().any(|key| key.name == path));
     let hint = match (owner, nearest(path, names.iter().copied())) {
         (Some(owner), _) if !value.is_table() => format!("`{path}` stands in [{}]", owner.name()),
@@ -317,21 +322,19 @@ fn unknown_table(place: Place, path: &str, value: &DeValue<'_>, sections: &[&mut
 fn secret(place: &Place, path: &str, value: &DeValue<'_>) -> Option<Fault> {
     let plain = |text: &str| text.to_ascii_lowercase().replace('-', "_");
     let name = plain(path.rsplit('.').next().unwrap_or(path));
-    let ours = SecretName::ALL.iter().find(|secret| {
-        [secret.credential(), secret.env()].into_iter().any(|known| plain(known) == name)
-    });
+    let ours = SecretName::ALL
+        .iter()
+        .find(|secret| [secret.credential(), secret.env()].into_iter().any(|known| plain(known) == name));
     let words = ["key", "apikey", "password", "passwd", "passphrase", "secret", "token"];
     let alike = value.is_str() && name.split('_').next_back().is_some_and(|last| words.contains(&last));
     if ours.is_none() && !alike {
         return None;
     }
     let ours = ours.copied().unwrap_or(SecretName::Llm);
-    Some(
-        Fault::new(place.clone(), Some(path), "a secret must not stand in a configuration file").hint(format!(
-            "give it as the credential `{}` (LoadCredential= or LoadCredentialEncrypted= of the unit), or in the \
+    Some(Fault::new(place.clone(), Some(path), "a secret must not stand in a configuration file").hint(format!(
+        "give it as the credential `{}` (LoadCredential= or LoadCredentialEncrypted= of the unit), or in the \
              environment as {} when the daemon is started by hand",
-            ours.credential(),
-            ours.env()
-        )),
-    )
+        ours.credential(),
+        ours.env()
+    )))
 }

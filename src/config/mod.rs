@@ -9,18 +9,18 @@ pub mod general;
 mod load;
 mod near;
 mod paths;
-pub mod section;
 pub mod secrets;
+pub mod section;
 pub mod units;
 pub mod value;
 
+use self::section::Table;
 pub use self::{
     fault::{ConfigError, Fault, Place},
     load::{Loaded, Origin, Origins, Sources, load},
     paths::{Environment, Paths, Wanted},
     secrets::{SecretName, Secrets},
 };
-use self::section::Table;
 
 /// Declares [`Config`]: a section is one line.
 macro_rules! config {

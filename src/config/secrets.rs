@@ -90,7 +90,9 @@ impl Secrets {
 
 impl<T: Into<String>> FromIterator<(SecretName, T)> for Secrets {
     fn from_iter<I: IntoIterator<Item = (SecretName, T)>>(pairs: I) -> Self {
-        Self(pairs.into_iter().map(|(name, value)| (name, (SecretString::from(value.into()), Place::Nowhere))).collect())
+        Self(
+            pairs.into_iter().map(|(name, value)| (name, (SecretString::from(value.into()), Place::Nowhere))).collect(),
+        )
     }
 }
 
@@ -106,7 +108,9 @@ fn read(dir: &Path, name: &str) -> Result<Option<(String, Place)>, ConfigError> 
     match std::fs::metadata(&path) {
         Ok(meta) if !meta.is_file() => return Err(fault("a credential must be a regular file".into()).into()),
         Ok(meta) if meta.len() > MAX_BYTES => {
-            return Err(fault(format!("a credential has at most {MAX_BYTES} bytes, this one has {}", meta.len())).into());
+            return Err(
+                fault(format!("a credential has at most {MAX_BYTES} bytes, this one has {}", meta.len())).into()
+            );
         }
         Ok(_) => {}
         Err(err) if err.kind() == std::io::ErrorKind::NotFound => return Ok(None),
