@@ -2,6 +2,10 @@
 
 pub mod config;
 pub mod price;
+pub mod rehearsal;
+mod select;
+
+pub use select::{NOT_CONFIGURED, build};
 
 use std::{future::Future, pin::Pin, time::Duration};
 
@@ -32,6 +36,21 @@ pub struct Request {
     pub temperature: Option<f64>,
     /// Overrides `llm.turn_timeout`.
     pub timeout: Option<Duration>,
+}
+
+impl Request {
+    /// A request to the main model without tools, with the configured bounds.
+    pub fn new(system: impl Into<String>, messages: Vec<Message>) -> Self {
+        Self {
+            role: Role::Main,
+            system: system.into(),
+            messages,
+            tools: Vec::new(),
+            max_tokens: None,
+            temperature: None,
+            timeout: None,
+        }
+    }
 }
 
 /// One message of a conversation.
@@ -72,7 +91,7 @@ pub struct ToolSpec {
 }
 
 /// What a model answered.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Answer {
     pub text: String,
     pub calls: Vec<ToolCall>,
@@ -83,23 +102,34 @@ pub struct Answer {
     /// Whether a rehearsal answered in a model's place.
     #[serde(default)]
     pub rehearsed: bool,
+    /// What it cost in nano-dollars; `None`: not known, see [`price::settle`].
+    #[serde(default)]
+    pub cost_nanos: Option<i64>,
 }
 
 /// Tokens of one call, as the provider counted them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Usage {
+    /// All tokens of the prompt, those of a cache among them.
     pub input_tokens: u64,
     pub output_tokens: u64,
     pub total_tokens: u64,
     /// US dollars, if the provider says.
     pub cost_usd: Option<f64>,
+    /// Those of the prompt that came out of the provider's cache.
+    #[serde(default)]
+    pub cached_tokens: u64,
+    /// Those of the prompt that were written into the provider's cache.
+    #[serde(default)]
+    pub cache_write_tokens: u64,
 }
 
 /// Why an answer ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Stop {
     /// The model was done.
+    #[default]
     End,
     /// It calls tools.
     Calls,
@@ -113,8 +143,10 @@ pub enum Stop {
 #[derive(Clone, Debug)]
 pub enum Delta {
     Text(String),
-    /// A call has begun.
+    /// A call of this tool has begun.
     Call(String),
+    /// What has come so far is void: the question is put again, to the same model or the next.
+    Reset,
 }
 
 /// Receives deltas; must not block.
@@ -183,10 +215,16 @@ pub trait Llm: Send + Sync {
 
     /// What is configured, for status pages and for reservations; never a secret.
     fn models(&self) -> Vec<ModelInfo>;
+
+    /// Finds out what [`Llm::models`] does not know yet: whether an Ollama on loopback is there and what it has. Short,
+    /// costs nothing, and only asks loopback and private addresses; call it before showing models to a person.
+    fn prepare(&self) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
 }
 
 /// One configured model.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct ModelInfo {
     /// `main`, `fallback` or `small`.
     pub role: String,
