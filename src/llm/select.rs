@@ -2,10 +2,8 @@
 
 use std::sync::Arc;
 
-use secrecy::SecretString;
-
-use super::{BoxFuture, Answer, Llm, LlmError, ModelInfo, OnDelta, Request, Role, rehearsal::Rehearsal};
-use crate::config::Config;
+use super::{Answer, BoxFuture, Llm, LlmError, ModelInfo, OnDelta, Request, Role, rehearsal::Rehearsal};
+use crate::config::{Config, secrets::Secrets};
 
 /// What a job without any model is told.
 pub const NOT_CONFIGURED: &str = "no model configured: run assistantctl setup or set OPENROUTER_API_KEY";
@@ -20,11 +18,10 @@ impl Role {
     }
 }
 
-/// Makes the models that the configuration names. `secrets` looks a key up by its name: first as an environment variable
-/// (`OPENROUTER_API_KEY`), then as a credential (`openrouter-api-key`).
+/// Makes the models that the configuration names.
 ///
 /// Never fails: what is wrong with the configuration is said by [`Llm::models`] and by every answer.
-pub fn build(config: &Config, _secrets: &dyn Fn(&str) -> Option<SecretString>) -> Arc<dyn Llm> {
+pub fn build(config: &Config, _secrets: &Secrets) -> Arc<dyn Llm> {
     match config.llm.provider.as_deref() {
         Some("rehearsal") => match rehearsal(config) {
             Ok(rehearsal) => Arc::new(rehearsal),
@@ -37,7 +34,8 @@ pub fn build(config: &Config, _secrets: &dyn Fn(&str) -> Option<SecretString>) -
 fn rehearsal(config: &Config) -> Result<Rehearsal, String> {
     let rehearsal = match &config.llm.rehearsal_file {
         Some(path) => {
-            let text = std::fs::read_to_string(path).map_err(|err| format!("llm.rehearsal_file {path} cannot be read: {err}"))?;
+            let text = std::fs::read_to_string(path)
+                .map_err(|err| format!("llm.rehearsal_file {path} cannot be read: {err}"))?;
             Rehearsal::from_json(&text).map_err(|err| format!("llm.rehearsal_file {path}: {err}"))?
         }
         None => Rehearsal::demo()?,

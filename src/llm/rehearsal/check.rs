@@ -51,7 +51,9 @@ fn messages(messages: &[Message]) -> Result<(), String> {
             Message::Tool { call_id, name, .. } => match open.pop_front() {
                 Some((id, tool)) if id == call_id && tool == name => {}
                 Some((id, tool)) => {
-                    return Err(format!("message {at} answers the call {call_id:?} of {name:?} where {id:?} of {tool:?} is next"));
+                    return Err(format!(
+                        "message {at} answers the call {call_id:?} of {name:?} where {id:?} of {tool:?} is next"
+                    ));
                 }
                 None => return Err(format!("message {at} answers the call {call_id:?} that is not open")),
             },
@@ -66,7 +68,10 @@ fn messages(messages: &[Message]) -> Result<(), String> {
             Message::Assistant { calls, .. } => {
                 for call in calls {
                     if call.id.is_empty() || !ids.insert(&call.id) {
-                        return Err(format!("message {at} has the call id {:?}, which is empty or used before", call.id));
+                        return Err(format!(
+                            "message {at} has the call id {:?}, which is empty or used before",
+                            call.id
+                        ));
                     }
                     open.push_back((&call.id, &call.name));
                 }

@@ -16,7 +16,9 @@ use std::{
 
 use sha2::{Digest as _, Sha256};
 
-use super::{Answer, BoxFuture, Delta, Llm, LlmError, Message, ModelInfo, OnDelta, Request, Role, Stop, ToolCall, price};
+use super::{
+    Answer, BoxFuture, Delta, Llm, LlmError, Message, ModelInfo, OnDelta, Request, Role, Stop, ToolCall, price,
+};
 use scenes::{Scene, Step};
 
 /// The name under which it answers.
@@ -76,14 +78,17 @@ impl Rehearsal {
 
     /// The requests so far, in the order of their arrival; empty unless it was made [`Rehearsal::recording`].
     pub fn requests(&self) -> Vec<Request> {
-        self.record.as_ref().map_or_else(Vec::new, |record| record.lock().unwrap_or_else(PoisonError::into_inner).clone())
+        self.record
+            .as_ref()
+            .map_or_else(Vec::new, |record| record.lock().unwrap_or_else(PoisonError::into_inner).clone())
     }
 
     async fn answer(&self, request: &Request, on_delta: Option<OnDelta>) -> Result<Answer, LlmError> {
         if let Some(record) = &self.record {
             record.lock().unwrap_or_else(PoisonError::into_inner).push(request.clone());
         }
-        check::request(request, self.max_chars).map_err(|fault| rejected(format!("the request breaks the protocol: {fault}")))?;
+        check::request(request, self.max_chars)
+            .map_err(|fault| rejected(format!("the request breaks the protocol: {fault}")))?;
         let scene = self.scenes.iter().find(|scene| scene.matches(request)).ok_or_else(|| {
             rejected("no scene of the rehearsal fits this task; configure a real model, or add a scene to llm.rehearsal_file".into())
         })?;
@@ -159,9 +164,8 @@ fn next_step(messages: &[Message]) -> usize {
     let mut answers_since = 0;
     for message in messages.iter().rev() {
         let Message::Assistant { calls, .. } = message else { continue };
-        let step = calls.first().and_then(|call| {
-            call.id.strip_prefix(CALL_PREFIX)?.split('-').next()?.parse::<usize>().ok()
-        });
+        let step =
+            calls.first().and_then(|call| call.id.strip_prefix(CALL_PREFIX)?.split('-').next()?.parse::<usize>().ok());
         match step {
             Some(step) => return step + 1 + answers_since,
             None => answers_since += 1,

@@ -146,7 +146,9 @@ pub(super) fn parse(text: &str) -> Result<Vec<Scene>, String> {
             .lines()
             .enumerate()
             .filter(|(_, line)| !line.trim().is_empty())
-            .map(|(at, line)| serde_json::from_str(line).map_err(|err| format!("line {} is not a scene: {err}", at + 1)))
+            .map(|(at, line)| {
+                serde_json::from_str(line).map_err(|err| format!("line {} is not a scene: {err}", at + 1))
+            })
             .collect::<Result<Vec<Scene>, _>>()?,
     };
     match scenes.iter().find(|scene| scene.steps.is_empty()) {
@@ -191,8 +193,9 @@ impl Expect {
             .take_while(|message| !matches!(message, Message::Assistant { .. }))
             .map(|message| text(message) + "\n")
             .collect();
-        let all: String =
-            std::iter::once(request.system.clone()).chain(request.messages.iter().map(|message| text(message) + "\n")).collect();
+        let all: String = std::iter::once(request.system.clone())
+            .chain(request.messages.iter().map(|message| text(message) + "\n"))
+            .collect();
         if let Some(missing) = self.result.iter().find(|part| !news.contains(part.as_str())) {
             return Err(format!("the newest results lack {missing:?}"));
         }

@@ -47,10 +47,11 @@ impl<'a> Vars<'a> {
                 Value::Array(items.iter().map(|value| self.fill_value(value, item)).collect::<Result<_, _>>()?)
             }
             Value::Object(fields) => Value::Object(
-                fields
-                    .iter()
-                    .map(|(name, value)| Ok((name.clone(), self.fill_value(value, item)?)))
-                    .collect::<Result<_, String>>()?,
+                fields.iter().map(|(name, value)| Ok((name.clone(), self.fill_value(value, item)?))).collect::<Result<
+                    _,
+                    String,
+                >>(
+                )?,
             ),
             _ => value.clone(),
         })

@@ -47,7 +47,11 @@ async fn the_next_answer_follows_from_the_conversation_alone() {
     assert_eq!(first.calls[0].arguments, r#"{"q":"do two things"}"#);
     assert_eq!(first.calls[1].arguments, "{broken");
     assert_ne!(first.calls[0].id, first.calls[1].id);
-    messages.extend([said(&first), result(&first.calls[0], r#"{"a":[1,"x"]}"#), result(&first.calls[1], r#"ok {"a":[1,"y"]} end"#)]);
+    messages.extend([
+        said(&first),
+        result(&first.calls[0], r#"{"a":[1,"x"]}"#),
+        result(&first.calls[1], r#"ok {"a":[1,"y"]} end"#),
+    ]);
     // Another process goes on with it.
     let other = Rehearsal::from_json(SCENES).unwrap();
     let second = ask(&other, &messages).await.unwrap();
@@ -172,7 +176,8 @@ async fn the_demo_sums_up_the_files_that_it_reads() {
                     json!({ "relative_path": "summary.md", "content": written }).to_string()
                 }
                 "file_read" => {
-                    json!({ "relative_path": arguments["path"], "content": "date,amount\n2026-01-02,1.50\n" }).to_string()
+                    json!({ "relative_path": arguments["path"], "content": "date,amount\n2026-01-02,1.50\n" })
+                        .to_string()
                 }
                 "file_write" => {
                     written = arguments["content"].as_str().unwrap().to_owned();

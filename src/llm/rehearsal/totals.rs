@@ -80,7 +80,8 @@ fn decimal(cell: &str) -> Option<i128> {
     let (negative, digits) = cell.strip_prefix('-').map_or((false, cell), |rest| (true, rest));
     let (whole, fraction) = digits.split_once(['.', ',']).unwrap_or((digits, ""));
     let numeric = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
-    if whole.is_empty() || whole.len() > 18 || fraction.len() > SCALE as usize || !numeric(whole) || !numeric(fraction) {
+    if whole.is_empty() || whole.len() > 18 || fraction.len() > SCALE as usize || !numeric(whole) || !numeric(fraction)
+    {
         return None;
     }
     let value: i128 = format!("{whole}{fraction:0<width$}", width = SCALE as usize).parse().ok()?;
@@ -114,7 +115,9 @@ mod tests {
     fn what_cannot_be_summed_is_refused() {
         assert!(by_month(std::iter::empty()).is_err());
         assert!(by_month(["name,age\nx,3\n"].into_iter()).unwrap_err().contains("dates"));
-        assert!(by_month(["date,amount\n2026-01-01,1\n2026-01-02,?\n"].into_iter()).unwrap_err().contains("2026-01-02,?"));
+        assert!(
+            by_month(["date,amount\n2026-01-01,1\n2026-01-02,?\n"].into_iter()).unwrap_err().contains("2026-01-02,?")
+        );
     }
 
     #[test]
