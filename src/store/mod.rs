@@ -93,6 +93,24 @@ impl Store {
         .map_err(Error::internal)?
     }
 
+    /// A round trip through the writer thread that touches no disk: whether the writer is alive.
+    pub async fn ping(&self) -> Result<()> {
+        self.write(|_| Ok(())).await
+    }
+
+    /// Commits one small row, and so finds out whether the database takes writes (again); clears [`Health`] if it does.
+    pub async fn probe(&self, now: jiff::Timestamp) -> Result<()> {
+        self.write(move |tx| {
+            tx.prepare_cached(
+                "INSERT INTO runtime_state (key, value, updated_at) VALUES ('probe', '', ?1)
+                 ON CONFLICT DO UPDATE SET updated_at = ?1",
+            )?
+            .execute([types::micros(now)])?;
+            Ok(())
+        })
+        .await
+    }
+
     /// Whether the database can be used, and if not, why.
     pub fn health(&self) -> &Health {
         &self.health
@@ -151,3 +169,6 @@ fn connect(path: &Path, read_only: bool) -> Result<Connection> {
     }
     Ok(conn)
 }
+
+#[cfg(test)]
+mod tests;

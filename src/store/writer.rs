@@ -131,8 +131,11 @@ fn commit_together(conn: &Connection, mut group: Vec<Box<dyn Task>>, health: &He
         return;
     }
     match run_group(conn, &mut group) {
-        Ok(()) => {
-            health.note_success();
+        Ok(wrote) => {
+            // A group without a change proves nothing about the disk.
+            if wrote {
+                health.note_success();
+            }
             for task in group {
                 task.answer(None, health);
             }
@@ -157,7 +160,9 @@ struct Broken {
     error: Error,
 }
 
-fn run_group(conn: &Connection, group: &mut [Box<dyn Task>]) -> Result<(), Broken> {
+/// Runs and commits a group; returns whether it changed anything.
+fn run_group(conn: &Connection, group: &mut [Box<dyn Task>]) -> Result<bool, Broken> {
+    let before = conn.total_changes();
     let broken = |error: rusqlite::Error| Broken { culprit: None, error: error.into() };
     let statement = |sql| conn.prepare_cached(sql).and_then(|mut statement| statement.execute([]));
     statement("BEGIN IMMEDIATE").map_err(broken)?;
@@ -175,5 +180,5 @@ fn run_group(conn: &Connection, group: &mut [Box<dyn Task>]) -> Result<(), Broke
         statement("RELEASE caller").map_err(broken)?;
     }
     statement("COMMIT").map_err(broken)?;
-    Ok(())
+    Ok(conn.total_changes() != before)
 }
