@@ -136,7 +136,8 @@ async fn a_database_of_a_newer_version_is_refused_and_left_alone() {
 async fn what_is_not_a_database_is_refused_with_what_to_do() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("assistant.db");
-    std::fs::write(&path, "this is not a database, and it is longer than a header of one hundred bytes ".repeat(4)).unwrap();
+    std::fs::write(&path, "this is not a database, and it is longer than a header of one hundred bytes ".repeat(4))
+        .unwrap();
     let refused = Store::open(&path).err().unwrap();
     assert_eq!((refused.kind(), refused.message()), (ErrorKind::Unavailable, "the database is damaged"));
     assert!(refused.hint_text().unwrap().contains("backup"));
@@ -160,7 +161,9 @@ async fn a_full_disk_flips_health_and_room_clears_it() {
     store.probe(clock.now()).await.unwrap();
     // `max_page_count` is SQLite's own way to a full disk: the same result code, without one.
     let pages: i64 = store.read(|conn| Ok(conn.query_row("PRAGMA page_count", [], |row| row.get(0))?)).await.unwrap();
-    let limit = move |pages: i64| move |tx: &Connection| Ok(tx.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(()))?);
+    let limit = move |pages: i64| {
+        move |tx: &Connection| Ok(tx.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(()))?)
+    };
     store.write(limit(pages)).await.unwrap();
     let big = "x".repeat(1 << 20);
     let insert_big = move |tx: &Connection| insert(tx, &big);
