@@ -106,3 +106,81 @@ fn built_in(tool: &str, access: Access, origin: Origin) -> Decision {
     };
     Decision { verdict, rule: rule.into() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rules(toml: &str) -> Result<Rules, String> {
+        let table: toml::Table = toml.parse().unwrap();
+        Rules::from_toml(&table["rules"])
+    }
+
+    fn verdict(rules: &Rules, tool: &str, access: Access, origin: Origin) -> (&'static str, String) {
+        let decision = decide(rules, tool, access, &Value::Null, origin);
+        let word = match decision.verdict {
+            Verdict::Allow => "allow",
+            Verdict::Ask(_) => "ask",
+            Verdict::Deny(_) => "deny",
+        };
+        (word, decision.rule)
+    }
+
+    #[test]
+    fn built_in_rules_for_every_access_and_origin() {
+        use Access::{Control, Read, Run, Send, Write};
+        for origin in Origin::ALL {
+            let trusted_for_writes = origin < Origin::Attachment;
+            let trusted_for_acts = origin <= Origin::Contact;
+            let expected = |trusted| if trusted { "allow" } else { "ask" };
+            for (access, word) in [
+                (Control, "allow"),
+                (Read, "allow"),
+                (Write, expected(trusted_for_writes)),
+                (Send, expected(trusted_for_acts)),
+                (Run, expected(trusted_for_acts)),
+            ] {
+                assert_eq!(verdict(&Rules::default(), "x", access, origin).0, word, "{access:?} {origin:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_first_matching_rule_of_the_configuration_wins() {
+        let rules = rules(
+            r#"rules = [
+                { tool = "file_delete", decision = "deny", reason = "nothing is deleted here" },
+                { tool = "file_*", access = "write", origin = "web", decision = "ask" },
+                { access = "write", decision = "allow" },
+            ]"#,
+        )
+        .unwrap();
+        let check = |tool, access, origin| verdict(&rules, tool, access, origin);
+        assert_eq!(check("file_delete", Access::Write, Origin::Owner), ("deny", "config[0]".into()));
+        assert_eq!(check("file_write", Access::Write, Origin::Stranger), ("ask", "config[1]".into()));
+        assert_eq!(check("file_write", Access::Write, Origin::Attachment), ("allow", "config[2]".into()));
+        assert_eq!(check("file_read", Access::Read, Origin::Stranger), ("allow", "read".into()));
+    }
+
+    #[test]
+    fn a_rule_that_does_not_fit_is_refused() {
+        for wrong in [
+            r#"rules = [{ decision = "perhaps" }]"#,
+            r#"rules = [{ tool = "x" }]"#,
+            r#"rules = [{ decision = "ask", orgin = "web" }]"#,
+            r#"rules = "ask""#,
+        ] {
+            assert!(rules(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn trust_only_falls() {
+        for a in Origin::ALL {
+            for b in Origin::ALL {
+                assert!(a.least(b) >= a && a.least(b) >= b);
+            }
+            assert_eq!(a.as_str().parse(), Ok(a));
+        }
+    }
+}

@@ -49,7 +49,7 @@ fn to_usize(version: i64) -> usize {
     usize::try_from(version).unwrap_or(usize::MAX)
 }
 
-/// `VACUUM INTO` makes a whole, consistent copy (sqlite.org/lang_vacuum.html).
+/// `VACUUM INTO` makes a whole, consistent copy (<https://sqlite.org/lang_vacuum.html>).
 fn back_up(conn: &Connection, path: &Path, version: usize) -> Result<()> {
     let dir = path.with_file_name("backups");
     std::fs::create_dir_all(&dir)
