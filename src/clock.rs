@@ -31,11 +31,7 @@ pub struct Fixed {
 impl Clock {
     /// A clock that stands at `wall`.
     pub fn fixed(wall: Timestamp) -> Self {
-        Self::Fixed(Arc::new(Mutex::new(Fixed {
-            wall,
-            monotonic: Duration::from_mins(17),
-            boot: "test-boot".into(),
-        })))
+        Self::Fixed(Arc::new(Mutex::new(Fixed { wall, monotonic: Duration::from_mins(17), boot: "test-boot".into() })))
     }
 
     /// Wall time, UTC, truncated to microseconds because that is what is stored.
