@@ -55,7 +55,8 @@ CREATE TABLE jobs (
     has_new_context INTEGER NOT NULL DEFAULT 0,
     task_summary TEXT NOT NULL DEFAULT '',
     metadata TEXT NOT NULL DEFAULT '{}',
-    -- What a needs_review job waits for: answer, approval, limits, model, budget, review; NULL otherwise.
+    -- What a needs_review job waits for: answer, approval, limits, model, budget, review; of a waiting one that is
+    -- held until its attachments are in place: release; NULL otherwise.
     needs TEXT,
     last_error TEXT,
     -- Grows when a finished job starts over: steps of earlier epochs are history, not context.
@@ -63,6 +64,10 @@ CREATE TABLE jobs (
     -- Running sums; nothing is ever summed over the log.
     log_seq INTEGER NOT NULL DEFAULT 0,
     step_seq INTEGER NOT NULL DEFAULT 0,
+    -- Where the steps stood when the present run began, and how many runs in a row ended with the daemon before they
+    -- had added one: a job that brings the daemon down each time must not run for ever.
+    claimed_step INTEGER NOT NULL DEFAULT 0,
+    orphaned INTEGER NOT NULL DEFAULT 0,
     iterations INTEGER NOT NULL DEFAULT 0,
     api_calls INTEGER NOT NULL DEFAULT 0,
     tokens INTEGER NOT NULL DEFAULT 0,
@@ -73,13 +78,16 @@ CREATE TABLE jobs (
     updated_at INTEGER NOT NULL,
     completed_at INTEGER
 ) STRICT;
--- The only index that fits a claim, so that the planner cannot choose another.
-CREATE INDEX jobs_claim ON jobs (priority DESC, created_at, id) WHERE status = 'queued';
+-- The order of a claim; run_at is in it so that jobs that are not due yet are passed over without a look at the row.
+CREATE INDEX jobs_claim ON jobs (priority DESC, created_at, id, run_at) WHERE status = 'queued';
 CREATE INDEX jobs_due ON jobs (run_at) WHERE status = 'queued';
 CREATE INDEX jobs_lease ON jobs (lease_until) WHERE status = 'running';
 CREATE INDEX jobs_status ON jobs (status, id);
 CREATE INDEX jobs_thread ON jobs (thread_id);
 CREATE INDEX jobs_parent ON jobs (parent_job_id) WHERE parent_job_id IS NOT NULL;
+CREATE INDEX jobs_parent_named ON jobs (json_extract(metadata, '$.parent_job_id'))
+    WHERE json_extract(metadata, '$.parent_job_id') IS NOT NULL;
+CREATE INDEX jobs_trigger_email ON jobs (trigger_email_id) WHERE trigger_email_id IS NOT NULL;
 CREATE UNIQUE INDEX jobs_one_open_per_thread ON jobs (thread_id)
     WHERE status IN ('queued', 'running', 'waiting', 'needs_review');
 
@@ -121,8 +129,7 @@ CREATE TABLE steps (
     job_id INTEGER NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
     seq INTEGER NOT NULL,
     epoch INTEGER NOT NULL,
-    -- prompt, answer, result, note, summary
-    kind TEXT NOT NULL,
+    kind TEXT NOT NULL CHECK (kind IN ('prompt', 'answer', 'result', 'note', 'summary')),
     body TEXT NOT NULL,
     -- Prompt text or tool list, stored once.
     text_hash BLOB REFERENCES texts (hash),
@@ -130,11 +137,14 @@ CREATE TABLE steps (
     created_at INTEGER NOT NULL,
     PRIMARY KEY (job_id, seq)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX steps_text ON steps (text_hash) WHERE text_hash IS NOT NULL;
 
 -- What people tell a job; consumed only when the step that used it is stored.
 CREATE TABLE supervisor_instructions (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     job_id INTEGER NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
+    -- instruction, answer (to a question of the job's) or override (came with a review)
+    kind TEXT NOT NULL CHECK (kind IN ('instruction', 'answer', 'override')),
     instruction TEXT NOT NULL,
     created_by TEXT NOT NULL,
     origin TEXT NOT NULL,
@@ -208,6 +218,7 @@ CREATE TABLE approvals (
     decision_reason TEXT
 ) STRICT;
 CREATE INDEX approvals_job ON approvals (job_id, id);
+CREATE INDEX approvals_pending ON approvals (id) WHERE state = 'pending';
 
 -- The event stream, for replay.
 CREATE TABLE events (

@@ -1,0 +1,14 @@
+//! SQL of the job engine: plain functions over a connection, times passed in; every change is compare-and-set.
+
+pub mod approvals;
+pub mod claim;
+pub mod create;
+pub mod finish;
+pub mod instructions;
+pub mod log;
+pub mod row;
+pub mod spend;
+pub mod status;
+pub mod steps;
+pub mod thread;
+pub mod usage;
