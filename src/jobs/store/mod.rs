@@ -12,3 +12,6 @@ pub mod status;
 pub mod steps;
 pub mod thread;
 pub mod usage;
+
+#[cfg(test)]
+pub(in crate::jobs) mod tests;

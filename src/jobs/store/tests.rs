@@ -1,0 +1,90 @@
+use std::time::Duration;
+
+use assistant_api::jobs::{JobStatus, Metadata};
+use jiff::Timestamp;
+use rusqlite::Connection;
+
+use super::{
+    claim::{Term, claim},
+    create::{Creation, insert},
+    finish::{Backoff, apply},
+    *,
+};
+use crate::{
+    jobs::{Claimed, NewStep, Outcome, StepKind},
+    policy::Origin,
+    store::Store,
+};
+
+pub(in crate::jobs) const BACKOFF: Backoff =
+    Backoff { base: Duration::from_secs(2), max: Duration::from_secs(300), jitter: 0.0 };
+
+pub(in crate::jobs) fn creation(subject: &str) -> Creation {
+    Creation {
+        subject: subject.into(),
+        body: "do it".into(),
+        from_address: "dashboard@local".into(),
+        to_address: "assistant@local".into(),
+        origin: Origin::Owner,
+        priority: 0,
+        max_attempts: 3,
+        run_at: now(),
+        hold: false,
+        attachments: Vec::new(),
+        metadata: Metadata::new(),
+        parent_job_id: None,
+        domain: "local".into(),
+        created_by: "uid:0".into(),
+    }
+}
+
+pub(in crate::jobs) fn now() -> Timestamp {
+    "2026-11-22T09:00:00Z".parse().unwrap()
+}
+
+pub(in crate::jobs) fn term(seconds: u64) -> Term {
+    Term { boot: "boot".into(), until: Duration::from_secs(seconds) }
+}
+
+/// Claims the one job that is due.
+pub(in crate::jobs) fn claim_one(conn: &Connection) -> Claimed {
+    claim(conn, now(), &term(60), &[], 1).unwrap().remove(0)
+}
+
+/// Runs `f` in one transaction on a new database.
+pub(in crate::jobs) async fn with_db<T: Send + 'static>(f: impl Fn(&Connection) -> T + Send + 'static) -> T {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(&dir.path().join("assistant.db")).unwrap();
+    store.write(move |tx| Ok(f(tx))).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_job_is_claimed_written_to_and_completed() {
+    with_db(|conn| {
+        let job = insert(conn, now(), &creation("first")).unwrap();
+        let claimed = claim_one(conn);
+        assert_eq!((claimed.job.id, claimed.job.status, claimed.job.attempts), (job.id, JobStatus::Running, 1));
+        let step = NewStep {
+            kind: StepKind::Prompt,
+            body: serde_json::json!({ "n": 1 }),
+            text: Some("prompt".into()),
+            origin: Origin::Owner,
+        };
+        assert_eq!(steps::append(conn, now(), &claimed.lease, &[step.clone(), step]).unwrap(), 2);
+        let stored = steps::load(conn, job.id, claimed.epoch).unwrap();
+        assert_eq!(stored.iter().map(|step| step.seq).collect::<Vec<_>>(), [1, 2]);
+        assert_eq!(stored[0].text.as_deref(), Some("prompt"));
+
+        let done = Outcome::Completed { summary: "did it".into(), response: "here".into() };
+        assert_eq!(apply(conn, now(), &claimed.lease, &done, &BACKOFF).unwrap(), Some(JobStatus::Completed));
+        assert_eq!(apply(conn, now(), &claimed.lease, &done, &BACKOFF).unwrap(), None, "the lease is gone");
+        let job = row::get(conn, job.id).unwrap();
+        assert_eq!(job.status, JobStatus::Completed);
+        assert_eq!(job.metadata["final_response"], "here");
+        assert_eq!(job.task_summary, "did it");
+        assert_eq!(job.completed_at, Some(now()));
+        let logs = log::before(conn, job.id, None, 10).unwrap();
+        assert_eq!(logs.iter().map(|row| row.sequence).collect::<Vec<_>>(), [1, 2]);
+    })
+    .await;
+}
