@@ -9,7 +9,10 @@
 
 mod store;
 
-use assistant_api::{EffectId, JobId, effects::{Effect, EffectState}};
+use assistant_api::{
+    EffectId, JobId,
+    effects::{Effect, EffectState},
+};
 use serde_json::Value;
 
 pub use self::store::{by_call, dispatch, for_job, get, list, open_effects, prepare, settle};

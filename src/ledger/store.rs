@@ -24,9 +24,9 @@ macro_rules! columns {
 
 fn from_row(row: &Row<'_>) -> rusqlite::Result<Effect> {
     let state = row.get_ref("state")?.as_str()?;
-    let state = state.parse().map_err(|err: String| {
-        rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, err.into())
-    })?;
+    let state = state
+        .parse()
+        .map_err(|err: String| rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, err.into()))?;
     Ok(Effect {
         id: EffectId(row.col("id")?),
         job_id: row.col::<Option<i64>>("job_id")?.map(JobId),

@@ -182,9 +182,7 @@ pub(in crate::jobs) fn decide(
             .optional()?
             .ok_or_else(|| Error::not_found("approval", id))?,
         None => conn
-            .prepare_cached(
-                "SELECT * FROM approvals WHERE job_id = ?1 AND state = 'pending' ORDER BY id DESC LIMIT 1",
-            )?
+            .prepare_cached("SELECT * FROM approvals WHERE job_id = ?1 AND state = 'pending' ORDER BY id DESC LIMIT 1")?
             .query_row([job_id.0], from_row)
             .optional()?
             .ok_or_else(|| Error::conflict(format!("job {job_id} asks for no approval")))?,

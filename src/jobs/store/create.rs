@@ -97,9 +97,7 @@ fn insert_email(conn: &Connection, now: Timestamp, new: &Creation) -> Result<(i6
 
 /// Writes down what a person or a program did by hand.
 pub fn record(conn: &Connection, now: Timestamp, event: &str, job_id: JobId, payload: &Value) -> Result<()> {
-    conn.prepare_cached(
-        "INSERT INTO manual_events (event_type, job_id, payload, created_at) VALUES (?1, ?2, ?3, ?4)",
-    )?
-    .execute((event, job_id.0, payload.to_string(), micros(now)))?;
+    conn.prepare_cached("INSERT INTO manual_events (event_type, job_id, payload, created_at) VALUES (?1, ?2, ?3, ?4)")?
+        .execute((event, job_id.0, payload.to_string(), micros(now)))?;
     Ok(())
 }

@@ -105,7 +105,12 @@ pub fn apply(
              FROM jobs WHERE id = ?1 AND lease = ?2 AND status = 'running'",
         )?
         .query_row((lease.job_id.0, lease.token), |row| {
-            Ok((row.col::<i64>("attempts")?, row.col::<i64>("max_attempts")?, row.json("metadata")?, row.col("unread")?))
+            Ok((
+                row.col::<i64>("attempts")?,
+                row.col::<i64>("max_attempts")?,
+                row.json("metadata")?,
+                row.col("unread")?,
+            ))
         })
         .optional()?;
     let Some((attempts, max_attempts, metadata, unread)) = found else { return Ok(None) };
@@ -119,10 +124,9 @@ pub fn apply(
         Outcome::Failed { reason } => ended(JobStatus::Failed, Some(reason), attempts - max_attempts, unread),
         Outcome::NeedsReview { needs, reason } => Next::review(*needs, reason.clone()),
         Outcome::Waiting { reason } => Next::failing(JobStatus::Waiting, reason.clone()),
-        Outcome::Retry { error, permanent: false, after } if attempts < max_attempts => Next {
-            pause: backoff.pause(attempts, *after),
-            ..Next::failing(JobStatus::Queued, error.clone())
-        },
+        Outcome::Retry { error, permanent: false, after } if attempts < max_attempts => {
+            Next { pause: backoff.pause(attempts, *after), ..Next::failing(JobStatus::Queued, error.clone()) }
+        }
         Outcome::Retry { error, .. } => Next::review(NeedsWhat::Review, error.clone()),
         Outcome::Released => Next { counted: false, ..Next::to(JobStatus::Queued, "the daemon stops") },
     };

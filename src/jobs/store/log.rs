@@ -81,9 +81,7 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<LogRow> {
 /// At most `limit` rows before `before`, oldest first: the newest page when `before` is `None`.
 pub fn before(conn: &Connection, job_id: JobId, before: Option<i64>, limit: i64) -> Result<Vec<LogRow>> {
     let mut rows: Vec<_> = conn
-        .prepare_cached(
-            "SELECT * FROM task_logs WHERE job_id = ?1 AND sequence < ?2 ORDER BY sequence DESC LIMIT ?3",
-        )?
+        .prepare_cached("SELECT * FROM task_logs WHERE job_id = ?1 AND sequence < ?2 ORDER BY sequence DESC LIMIT ?3")?
         .query_map((job_id.0, before.unwrap_or(i64::MAX), limit), from_row)?
         .collect::<rusqlite::Result<_>>()?;
     rows.reverse();

@@ -58,9 +58,8 @@ pub(super) fn from_row(row: &Row<'_>) -> rusqlite::Result<Job> {
 /// The column `status`.
 pub(super) fn status(row: &Row<'_>) -> rusqlite::Result<JobStatus> {
     let text = row.get_ref("status")?.as_str()?;
-    text.parse().map_err(|err: String| {
-        rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, err.into())
-    })
+    text.parse()
+        .map_err(|err: String| rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, err.into()))
 }
 
 /// The command that gives a job what it needs, ready to type.
