@@ -8,7 +8,7 @@ use super::{LoopDef, Next};
 use crate::{cx::Cx, error::Error};
 
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
-const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+const LONGEST_PAUSE: Duration = Duration::from_mins(5);
 
 /// Spawns the loop on the daemon's tracker.
 pub fn spawn(cx: &Cx, def: &'static LoopDef) {
