@@ -1,6 +1,41 @@
 //! HTTP on every kind of listener: one accept loop, one route table, one shape of errors.
+//!
+//! A connection is accepted (`accept.rs`) and its peer identified (`peer.rs`); each of its requests is refused if a
+//! browser sent it (`server.rs`), routed (`table.rs`), held against its route's declaration (`guard.rs`), and handled.
 
+mod accept;
+mod api;
 pub mod config;
+mod guard;
+mod id;
+pub mod idempotency;
+mod listen;
+mod pace;
 pub mod peer;
 pub mod problem;
+mod read;
 pub mod route;
+mod server;
+mod stall;
+mod store;
+mod table;
+
+use std::sync::Arc;
+
+use tokio::task::JoinHandle;
+
+pub use self::{id::RequestId, listen::Listener, table::routes};
+use crate::{cx::Cx, error::Result};
+
+/// Starts to serve the listeners, on `cx.tasks`. After `cx.stop` is cancelled nothing more is accepted, and the handle
+/// ends when the last connection has, `api.stop_grace` later at most.
+///
+/// # Errors
+/// `internal` when the route table is at fault.
+pub fn start(cx: &Cx, listeners: Vec<Listener>) -> Result<JoinHandle<()>> {
+    let gate = Arc::new(guard::Gate { cx: cx.clone(), repeats: idempotency::Repeats::default() });
+    let router = table::router(&gate, routes(cx))?;
+    let server = Arc::new(server::Server::new(cx.clone(), router));
+    let ready = listeners.into_iter().map(accept::Ready::new).collect::<Result<Vec<_>>>()?;
+    Ok(cx.tasks.spawn(accept::run(server, ready)))
+}

@@ -31,32 +31,13 @@ pub const fn status(kind: ErrorKind) -> StatusCode {
 }
 
 /// The answer for an error. Its source goes to the journal under the request id, never to the caller.
-pub fn respond(error: &Error, request_id: &str) -> Response<Body> {
+pub fn respond(error: &Error, request_id: &str, place: &str) -> Response<Body> {
     let kind = error.kind();
     let status = status(kind);
     if status.is_server_error() {
         tracing::warn!(request_id, kind = kind.as_str(), error = error.chain(), "a request failed");
     }
-    let detail = match kind {
-        ErrorKind::Validation => {
-            let mut loc = vec!["body"];
-            loc.extend(error.field_name().unwrap_or_default().split('.').filter(|part| !part.is_empty()));
-            json!([{ "type": "value_error", "loc": loc, "msg": error.message() }])
-        }
-        _ => json!(error.message()),
-    };
-    let problem = Problem {
-        type_uri: "about:blank".into(),
-        title: error.message().to_owned(),
-        status: status.as_u16(),
-        detail,
-        kind,
-        request_id: request_id.to_owned(),
-        field: error.field_name().map(str::to_owned),
-        hint: error.hint_text().map(str::to_owned),
-    };
-    let body = serde_json::to_vec(&problem).unwrap_or_default();
-    let mut response = Response::new(Body::from(body));
+    let mut response = Response::new(Body::from(body(error, request_id, place)));
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
@@ -64,4 +45,36 @@ pub fn respond(error: &Error, request_id: &str) -> Response<Body> {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(after.as_secs().max(1)));
     }
     response
+}
+
+/// The problem document. `place` (`body`, `query`, `header`) is where the field stands if the error does not begin its
+/// name with one of these or `path`.
+pub(super) fn body(error: &Error, request_id: &str, place: &str) -> Vec<u8> {
+    let kind = error.kind();
+    let named = error.field_name().map(|name| match name.split_once('.') {
+        Some((place @ ("body" | "query" | "header" | "path"), field)) => (place, field),
+        _ if matches!(name, "body" | "query") => (name, ""),
+        _ => (place, name),
+    });
+    let field = named.map(|(_, field)| field).filter(|field| !field.is_empty());
+    let detail = match kind {
+        ErrorKind::Validation => {
+            let (place, field) = named.unwrap_or((place, ""));
+            let mut loc = vec![place];
+            loc.extend(field.split('.').filter(|part| !part.is_empty()));
+            json!([{ "type": "value_error", "loc": loc, "msg": error.message() }])
+        }
+        _ => json!(error.message()),
+    };
+    let problem = Problem {
+        type_uri: "about:blank".into(),
+        title: error.message().to_owned(),
+        status: status(kind).as_u16(),
+        detail,
+        kind,
+        request_id: request_id.to_owned(),
+        field: field.map(str::to_owned),
+        hint: error.hint_text().map(str::to_owned),
+    };
+    serde_json::to_vec(&problem).unwrap_or_default()
 }

@@ -8,24 +8,21 @@ use std::{future::Future, sync::Arc};
 use assistant_api::{ErrorKind, Role};
 use axum::{
     body::Body,
-    extract::{FromRequestParts as _, Path, Query},
     http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header, request::Parts},
 };
+use bytes::Bytes;
+use http_body_util::BodyExt as _;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::peer::Peer;
-use crate::{
-    cx::Cx,
-    error::{Error, Result},
-    llm::BoxFuture,
-};
+use super::{id::RequestId, pace, peer::Peer, read};
+use crate::{cx::Cx, error::Result, llm::BoxFuture};
 
 /// A request as its handler sees it; role, size and time have been checked.
 pub struct Req<P = (), Q = (), B = ()> {
     pub cx: Cx,
     pub peer: Peer,
-    pub request_id: Arc<str>,
+    pub request_id: RequestId,
     pub headers: HeaderMap,
     pub path: P,
     pub query: Q,
@@ -53,8 +50,11 @@ pub trait Reply: Send {
 /// JSON in or out.
 pub struct Json<T>(pub T);
 
-/// A body that is not read beforehand.
-pub struct Stream(pub Body);
+/// A body that is not read beforehand; ends with an error when it stands still or exceeds the route's limit.
+pub struct Stream {
+    body: Body,
+    limit: usize,
+}
 
 /// A response that is made by hand: downloads and event streams.
 pub struct Raw(pub Response<Body>);
@@ -86,7 +86,7 @@ pub struct Incoming {
     pub parts: Parts,
     pub body: Body,
     pub peer: Peer,
-    pub request_id: Arc<str>,
+    pub request_id: RequestId,
     pub limit: usize,
 }
 
@@ -117,7 +117,7 @@ pub struct Route {
 }
 
 /// Body bytes of an ordinary JSON request.
-const JSON_BYTES: usize = 1 << 20;
+pub(super) const JSON_BYTES: usize = 1 << 20;
 
 impl Route {
     /// Declares a route. Roles: [`Role::Viewer`] for reading, [`Role::Operator`] for work, [`Role::Admin`] for the rest.
@@ -139,12 +139,8 @@ impl Route {
         let handler: Handler = Arc::new(move |cx, incoming| {
             Box::pin(async move {
                 let Incoming { mut parts, body, peer, request_id, limit } = incoming;
-                let Path(path) = Path::<P>::from_request_parts(&mut parts, &())
-                    .await
-                    .map_err(|err| Error::validation(err.body_text()).field("path"))?;
-                let Query(query) = Query::<Q>::from_request_parts(&mut parts, &())
-                    .await
-                    .map_err(|err| Error::validation(err.body_text()).field("query"))?;
+                let path = read::path(&mut parts, path).await?;
+                let query = read::query(parts.uri.query())?;
                 let body = B::read(body, limit).await?;
                 let req = Req { cx, peer, request_id, headers: parts.headers, path, query, body };
                 handler(req).await?.reply()
@@ -213,12 +209,8 @@ impl<T: DeserializeOwned + JsonSchema + Send> ReqBody for Json<T> {
         Some(generator.subschema_for::<T>())
     }
     async fn read(body: Body, limit: usize) -> Result<Self> {
-        let bytes = axum::body::to_bytes(body, limit)
-            .await
-            .map_err(|_| Error::too_large(format!("the body is larger than {limit} bytes, or was cut off")))?;
-        serde_json::from_slice(&bytes).map(Self).map_err(|err| {
-            Error::validation(format!("the body does not fit: {err}")).hint("send JSON as docs/api.md shows it")
-        })
+        let bytes = axum::body::to_bytes(body, limit).await.map_err(|err| pace::explain(err, limit))?;
+        read::json(&bytes).map(Self)
     }
 }
 
@@ -226,8 +218,23 @@ impl ReqBody for Stream {
     fn schema(_: &mut SchemaGenerator) -> Option<Schema> {
         None
     }
-    async fn read(body: Body, _: usize) -> Result<Self> {
-        Ok(Self(body))
+    async fn read(body: Body, limit: usize) -> Result<Self> {
+        Ok(Self { body, limit })
+    }
+}
+
+impl Stream {
+    /// The next piece; `None` at the end.
+    ///
+    /// # Errors
+    /// `too_large` beyond the route's limit, `timeout` when nothing comes, `invalid` when the peer is gone.
+    pub async fn chunk(&mut self) -> Result<Option<Bytes>> {
+        loop {
+            let Some(frame) = self.body.frame().await else { return Ok(None) };
+            if let Ok(data) = frame.map_err(|err| pace::explain(err, self.limit))?.into_data() {
+                return Ok(Some(data));
+            }
+        }
     }
 }
 

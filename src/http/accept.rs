@@ -1,0 +1,193 @@
+//! The accept loop: a task per connection, a cap on their number, and an end with a bound.
+//!
+//! When the daemon stops, listening ends at once, idle connections close, requests that run are answered, event
+//! streams say goodbye; whoever is still there after `api.stop_grace` is cut off.
+
+use std::{
+    io,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use axum::http::Request;
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{UnixListener, UnixStream},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{
+    listen::{Bound, Listener, Socket},
+    peer::Peer,
+    problem,
+    server::Server,
+    stall::Stall,
+};
+use crate::error::{Error, Result};
+
+/// Pause after accept(2) failed for want of descriptors or memory.
+const SHORTAGE_PAUSE: Duration = Duration::from_millis(100);
+/// Connections above the cap that are being told so at the same time; more wait in the kernel's backlog.
+const REFUSALS: u32 = 32;
+/// How long one of them may take to hear it.
+const REFUSAL_TIME: Duration = Duration::from_secs(1);
+
+/// A listener that is registered with the runtime.
+pub(super) struct Ready {
+    listener: UnixListener,
+    bound: Option<Bound>,
+}
+
+impl Ready {
+    pub(super) fn new(listener: Listener) -> Result<Self> {
+        let Socket::Unix(socket) = listener.socket;
+        socket.set_nonblocking(true).map_err(Error::internal)?;
+        Ok(Self { listener: UnixListener::from_std(socket).map_err(Error::internal)?, bound: listener.bound })
+    }
+}
+
+/// Serves until the daemon stops, and returns when the last connection has ended.
+pub(super) async fn run(server: Arc<Server>, listeners: Vec<Ready>) {
+    let connections = TaskTracker::new();
+    let cut = CancellationToken::new();
+    let accepting = TaskTracker::new();
+    for ready in listeners {
+        let work = accept(Arc::clone(&server), ready, connections.clone(), cut.clone());
+        server.cx.tasks.spawn(accepting.track_future(work));
+    }
+    accepting.close();
+    accepting.wait().await;
+    connections.close();
+    let grace = server.cx.config.load().api.stop_grace.0;
+    if tokio::time::timeout(grace, connections.wait()).await.is_err() {
+        tracing::warn!(open = connections.len(), "cutting off connections that did not end in time");
+        cut.cancel();
+        connections.wait().await;
+    }
+}
+
+async fn accept(server: Arc<Server>, ready: Ready, connections: TaskTracker, cut: CancellationToken) {
+    let refusing = Arc::new(AtomicU32::new(0));
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = server.cx.stop.cancelled() => break,
+            accepted = ready.listener.accept() => accepted,
+        };
+        let stream = match accepted {
+            Ok((stream, _)) => stream,
+            Err(err) if err.kind() == io::ErrorKind::ConnectionAborted => continue,
+            Err(err) => {
+                tracing::warn!(%err, "accepting a connection failed");
+                tokio::select! {
+                    () = server.cx.stop.cancelled() => break,
+                    () = tokio::time::sleep(SHORTAGE_PAUSE) => continue,
+                }
+            }
+        };
+        let cap = server.cx.config.load().api.max_connections;
+        if let Some(place) = Place::take(&server.connections, cap) {
+            let (server, cut) = (Arc::clone(&server), cut.clone());
+            let tasks = server.cx.tasks.clone();
+            tasks.spawn(connections.track_future(async move {
+                let _place = place;
+                serve(server, stream, cut).await;
+            }));
+        } else if let Some(place) = Place::take(&refusing, REFUSALS) {
+            let id = server.ids.next();
+            server.cx.tasks.spawn(connections.track_future(async move {
+                let _place = place;
+                let _ = tokio::time::timeout(REFUSAL_TIME, refuse(stream, cap, &id)).await;
+            }));
+        }
+    }
+    if let Some(bound) = ready.bound {
+        bound.remove();
+    }
+}
+
+/// One of a limited number of places; given back when dropped.
+struct Place(Arc<AtomicU32>);
+
+impl Place {
+    fn take(taken: &Arc<AtomicU32>, cap: u32) -> Option<Self> {
+        let took = taken.fetch_update(Ordering::AcqRel, Ordering::Acquire, |count| (count < cap).then_some(count + 1));
+        took.is_ok().then(|| Self(Arc::clone(taken)))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+async fn serve(server: Arc<Server>, stream: UnixStream, cut: CancellationToken) {
+    let peer = match Peer::of(&stream, &server.role_groups()) {
+        Ok(peer) => peer,
+        Err(err) => {
+            tracing::warn!(%err, "the kernel does not say who connected; closing");
+            return;
+        }
+    };
+    let (header_timeout, idle) = {
+        let config = server.cx.config.load();
+        (config.api.header_timeout.0, config.api.stream_idle_timeout.0)
+    };
+    let stop = server.cx.stop.clone();
+    let service = service_fn(move |request: Request<Incoming>| {
+        let server = Arc::clone(&server);
+        async move { Ok::<_, std::convert::Infallible>(server.answer(peer, request).await) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(header_timeout)
+        .serve_connection(TokioIo::new(Stall::new(stream, idle)), service);
+    let mut connection = pin!(connection);
+    let mut stopping = false;
+    loop {
+        tokio::select! {
+            biased;
+            ended = connection.as_mut() => {
+                if let Err(err) = ended {
+                    tracing::debug!(uid = peer.uid, pid = peer.pid, %err, "a connection ended with an error");
+                }
+                return;
+            }
+            () = stop.cancelled(), if !stopping => {
+                stopping = true;
+                connection.as_mut().graceful_shutdown();
+            }
+            () = cut.cancelled() => return,
+        }
+    }
+}
+
+/// Tells a connection above the cap why it is not served. Its request is read first: closing a socket that holds unread
+/// bytes would take the answer away from a client that is still writing.
+async fn refuse(mut stream: UnixStream, cap: u32, id: &str) -> io::Result<()> {
+    let mut head = Vec::with_capacity(1024);
+    while head.len() < 16 << 10 && !head.windows(4).any(|window| window == b"\r\n\r\n") {
+        if stream.read_buf(&mut head).await? == 0 {
+            return Ok(());
+        }
+    }
+    let error = Error::unavailable(format!("all {cap} connections are in use"))
+        .hint("close idle clients, or raise api.max_connections")
+        .retry_after(Duration::from_secs(1));
+    let body = problem::body(&error, id, "body");
+    let head = format!(
+        "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/problem+json\r\nretry-after: 1\r\n\
+         x-request-id: {id}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).await?;
+    stream.write_all(&body).await?;
+    stream.shutdown().await
+}

@@ -1,0 +1,189 @@
+//! What stands before every handler: role, size, time, panic, repetition; and what is written about it afterwards.
+
+use std::{future::Future, panic::AssertUnwindSafe, sync::Arc};
+
+use assistant_api::Role;
+use axum::{
+    body::Body,
+    http::{HeaderMap, Method, Request, Response, header},
+};
+use futures_util::FutureExt as _;
+use http_body_util::Limited;
+use tracing::Instrument as _;
+
+use super::{
+    idempotency::{self, Repeats},
+    pace::Paced,
+    problem,
+    route::{BodyLimit, Incoming, Route, TimeLimit},
+    server::{Caller, is_json},
+};
+use crate::{
+    config::Config,
+    cx::Cx,
+    error::{Error, Result},
+};
+
+/// What all routes share.
+pub(super) struct Gate {
+    pub cx: Cx,
+    pub repeats: Repeats,
+}
+
+/// Answers a request for `route`.
+pub(super) async fn pass(gate: Arc<Gate>, route: Arc<Route>, mut request: Request<Body>) -> Response<Body> {
+    let Some(caller) = request.extensions_mut().remove::<Caller>() else {
+        return problem::respond(&Error::internal("a request without a caller"), "-", "body");
+    };
+    let changes = !matches!(*request.method(), Method::GET | Method::HEAD);
+    let config = gate.cx.config.load_full();
+    let result = match check(&route, &config, caller, request.headers()) {
+        Ok(limit) => perform(&gate, &route, &config, caller, request, limit, changes).await,
+        Err(err) => Err(err),
+    };
+    let place = if takes_json(&route) { "body" } else { "query" };
+    let response = result.unwrap_or_else(|err| problem::respond(&err, &caller.id, place));
+    if changes {
+        let Caller { peer, id } = caller;
+        tracing::info!(
+            target: "audit",
+            uid = peer.uid,
+            gid = peer.gid,
+            pid = peer.pid,
+            method = route.method.as_str(),
+            route = route.path,
+            status = response.status().as_u16(),
+            request_id = %id,
+            "request"
+        );
+    }
+    response
+}
+
+fn takes_json(route: &Route) -> bool {
+    matches!(route.body, BodyLimit::Bytes(_))
+}
+
+/// Everything that can be said without reading the body; gives the number of bytes that may be read.
+fn check(route: &Route, config: &Config, caller: Caller, headers: &HeaderMap) -> Result<usize> {
+    if let Some(least) = route.role {
+        match caller.peer.role {
+            None => return Err(stranger()),
+            Some(role) if role < least => return Err(too_low(role, least, config)),
+            Some(_) => {}
+        }
+    }
+    let limit = match route.body {
+        BodyLimit::None => 0,
+        BodyLimit::Bytes(limit) => limit,
+        BodyLimit::Upload => match usize::try_from(config.api.max_upload_bytes.0) {
+            Ok(0) | Err(_) => usize::MAX,
+            Ok(limit) => limit,
+        },
+    };
+    if let Some(length) = headers.get(header::CONTENT_LENGTH) {
+        let length = length.to_str().ok().and_then(|text| text.parse::<usize>().ok());
+        if length.is_none_or(|length| length > limit) {
+            return Err(too_large(route.body, limit));
+        }
+    } else if limit == 0 && headers.contains_key(header::TRANSFER_ENCODING) {
+        return Err(too_large(route.body, limit));
+    }
+    if takes_json(route) && !is_json(headers) {
+        return Err(Error::new(assistant_api::ErrorKind::UnsupportedMedia, "the body has to be JSON")
+            .hint("send Content-Type: application/json"));
+    }
+    Ok(limit)
+}
+
+/// The refusal of somebody who has no role.
+pub(super) fn stranger() -> Error {
+    Error::forbidden("you are not a member of a group that may use this daemon")
+        .hint("sudo adduser $USER assistant-users, then log in again")
+}
+
+fn too_low(role: Role, least: Role, config: &Config) -> Error {
+    let name = |role| match role {
+        Role::Viewer => "viewer",
+        Role::Operator => "operator",
+        Role::Admin => "admin",
+    };
+    let group = match least {
+        Role::Admin => &config.api.admin_group,
+        Role::Operator | Role::Viewer => &config.api.operator_group,
+    };
+    Error::forbidden(format!("this takes the role {}, yours is {}", name(least), name(role)))
+        .hint(format!("as root, or: sudo adduser $USER {group}, then log in again"))
+}
+
+pub(super) fn too_large(body: BodyLimit, limit: usize) -> Error {
+    match body {
+        BodyLimit::None => Error::too_large("this route takes no body"),
+        BodyLimit::Bytes(_) => Error::too_large(format!("the body is larger than {limit} bytes")),
+        BodyLimit::Upload => Error::too_large(format!("the upload is larger than {limit} bytes"))
+            .hint("the limit is api.max_upload_bytes"),
+    }
+}
+
+async fn perform(
+    gate: &Arc<Gate>,
+    route: &Arc<Route>,
+    config: &Config,
+    caller: Caller,
+    request: Request<Body>,
+    limit: usize,
+    changes: bool,
+) -> Result<Response<Body>> {
+    let (parts, body) = request.into_parts();
+    let body = match route.body {
+        BodyLimit::Upload => Body::new(Paced::new(Limited::new(body, limit), config.api.stream_idle_timeout.0)),
+        _ => body,
+    };
+    let incoming = Incoming { parts, body, peer: caller.peer, request_id: caller.id, limit };
+    let work = async {
+        if !changes {
+            let work = caught((route.handler)(gate.cx.clone(), incoming));
+            if route.role.is_none() {
+                return work.await;
+            }
+            return work.instrument(span(route, caller)).await;
+        }
+        // What changes something runs to its end even if the caller hangs up half-way: a write that is on its way
+        // commits anyway, and what follows it (waking who waits for it) must not be lost.
+        let task = match idempotency::key(&incoming)? {
+            Some(key) => {
+                let work = idempotency::once(Arc::clone(gate), Arc::clone(route), key, incoming);
+                gate.cx.tasks.spawn(caught(work).instrument(span(route, caller)))
+            }
+            None => {
+                let work = (route.handler)(gate.cx.clone(), incoming);
+                gate.cx.tasks.spawn(caught(work).instrument(span(route, caller)))
+            }
+        };
+        task.await.map_err(Error::internal)?
+    };
+    match route.time {
+        TimeLimit::Stream => work.await,
+        TimeLimit::Request => {
+            let limit = config.api.request_timeout.0;
+            tokio::time::timeout(limit, work).await.unwrap_or_else(|_| {
+                let seconds = limit.as_secs();
+                Err(Error::timeout(format!("the request took longer than {seconds} s"))
+                    .hint("what it changes may still be done; look before you repeat it (api.request_timeout)"))
+            })
+        }
+    }
+}
+
+fn span(route: &Route, caller: Caller) -> tracing::Span {
+    tracing::info_span!("request", request_id = %caller.id, method = route.method.as_str(), route = route.path)
+}
+
+/// A panic in a handler ends its request, not the connection or the daemon.
+pub(super) async fn caught<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+    AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+        let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
+        Err(Error::internal(format!("a handler panicked: {text}")))
+    })
+}

@@ -1,0 +1,224 @@
+//! Sockets that the API listens on: made here, or inherited by name from the service manager.
+
+use std::{
+    fs,
+    io::ErrorKind as Io,
+    os::{
+        fd::{AsRawFd as _, FromRawFd as _, OwnedFd, RawFd},
+        unix::{
+            fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _, chown},
+            net::UnixListener,
+        },
+    },
+    path::{Path, PathBuf},
+};
+
+use nix::{
+    errno::Errno,
+    sys::{
+        socket::{
+            AddressFamily, Backlog, SockFlag, SockType, SockaddrLike as _, SockaddrStorage, UnixAddr, bind, connect,
+            getsockname, getsockopt, listen, socket, sockopt,
+        },
+        stat::{Mode, fchmod},
+    },
+    unistd::Group,
+};
+
+use crate::error::{Error, Result};
+
+/// The name that the service manager gives the API's socket (`FileDescriptorName=`, systemd.socket(5)).
+const API: &str = "api";
+
+/// A socket that accepts connections.
+#[derive(Debug)]
+pub struct Listener {
+    pub(super) socket: Socket,
+    /// What to remove at the end; inherited sockets belong to whoever made them.
+    pub(super) bound: Option<Bound>,
+}
+
+/// The kinds of socket; who is at the other end is found out in a way of its own for each.
+#[derive(Debug)]
+pub(super) enum Socket {
+    Unix(UnixListener),
+}
+
+/// A socket file of our own, known by its inode so that nobody else's is ever removed.
+#[derive(Debug)]
+pub(super) struct Bound {
+    path: PathBuf,
+    inode: (u64, u64),
+}
+
+impl Listener {
+    /// Listens at `path`, mode 0660, for the group `group` if it exists and may be set. What a dead daemon left there
+    /// is removed.
+    ///
+    /// # Errors
+    /// `conflict` when something answers there; `unavailable` with the reason when the socket cannot be made.
+    pub fn bind(path: &Path, group: &str) -> Result<Self> {
+        let fail = |what: &str, err: &dyn std::fmt::Display| {
+            Error::unavailable(format!("{what} the socket {}: {err}", path.display()))
+        };
+        remove_stale(path)?;
+        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+        let fd = socket(AddressFamily::Unix, SockType::Stream, flags, None).map_err(|err| fail("making", &err))?;
+        let address = UnixAddr::new(path).map_err(|_| {
+            Error::unavailable(format!("the socket path {} is too long (107 bytes at most)", path.display()))
+                .hint("give a shorter --runtime-dir")
+        })?;
+        // The mode of the descriptor, less the umask, becomes that of the file: it is never open to more than these.
+        let mode = Mode::from_bits_truncate(0o660);
+        fchmod(&fd, mode).map_err(|err| fail("making", &err))?;
+        bind(fd.as_raw_fd(), &address).map_err(|err| fail("binding", &err))?;
+        fs::set_permissions(path, fs::Permissions::from_mode(0o660))
+            .map_err(|err| fail("setting the mode of", &err))?;
+        if let Ok(Some(group)) = Group::from_name(group) {
+            let _ = chown(path, None, Some(group.gid.as_raw())); // only a member or root may; then its members cannot connect
+        }
+        listen(&fd, Backlog::MAXALLOWABLE).map_err(|err| fail("listening on", &err))?;
+        let metadata = fs::symlink_metadata(path).map_err(|err| fail("reading", &err))?;
+        let bound = Bound { path: path.to_owned(), inode: (metadata.dev(), metadata.ino()) };
+        Ok(Self { socket: Socket::Unix(fd.into()), bound: Some(bound) })
+    }
+
+    /// The sockets that the service manager passed (`sd_listen_fds_with_names(3)`); none when it passed none. To be
+    /// called once, before anything opens a descriptor.
+    ///
+    /// # Errors
+    /// `invalid` when one has another name than `api`, or is not a listening Unix stream socket.
+    pub fn inherited() -> Result<Vec<Self>> {
+        let passed = sd_notify::listen_fds_with_names()
+            .map_err(|err| Error::invalid(format!("reading the inherited sockets: {err}")))?;
+        passed.map(|(fd, name)| Self::take(fd, &name)).collect()
+    }
+
+    #[expect(unsafe_code, reason = "descriptors come as numbers from the environment, once, at start")]
+    fn take(fd: RawFd, name: &str) -> Result<Self> {
+        if name != API {
+            return Err(Error::invalid(format!("inherited socket {fd} is named {name:?}, which means nothing here"))
+                .hint("name it FileDescriptorName=api in the socket unit, or do not pass it"));
+        }
+        // SAFETY: the service manager says that this descriptor is ours, and this is the only call that takes it.
+        Self::adopt(unsafe { OwnedFd::from_raw_fd(fd) })
+    }
+
+    fn adopt(fd: OwnedFd) -> Result<Self> {
+        let unix = getsockname::<SockaddrStorage>(fd.as_raw_fd())
+            .is_ok_and(|address| address.family() == Some(AddressFamily::Unix));
+        let stream = getsockopt(&fd, sockopt::SockType) == Ok(SockType::Stream);
+        if !unix || !stream || getsockopt(&fd, sockopt::AcceptConn) != Ok(true) {
+            return Err(Error::invalid("the inherited socket \"api\" is not a listening Unix stream socket")
+                .hint("use ListenStream= with a path in the socket unit"));
+        }
+        let listener = UnixListener::from(fd);
+        listener
+            .set_nonblocking(true)
+            .map_err(|err| Error::invalid(format!("preparing the inherited socket: {err}")))?;
+        Ok(Self { socket: Socket::Unix(listener), bound: None })
+    }
+}
+
+impl Bound {
+    /// Removes the file unless another daemon has put its own there.
+    pub(super) fn remove(&self) {
+        let same =
+            fs::symlink_metadata(&self.path).is_ok_and(|metadata| (metadata.dev(), metadata.ino()) == self.inode);
+        if same {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// Makes room at `path`: nothing there is fine, a socket that refuses connections is removed.
+fn remove_stale(path: &Path) -> Result<()> {
+    let fail = |err: &dyn std::fmt::Display| Error::unavailable(format!("looking at {}: {err}", path.display()));
+    let metadata = match fs::symlink_metadata(path) {
+        Ok(metadata) => metadata,
+        Err(err) if err.kind() == Io::NotFound => return Ok(()),
+        Err(err) => return Err(fail(&err)),
+    };
+    if !metadata.file_type().is_socket() {
+        return Err(Error::conflict(format!("{} exists and is not a socket", path.display()))
+            .hint("move it away, or give another --runtime-dir"));
+    }
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let probe = socket(AddressFamily::Unix, SockType::Stream, flags, None).map_err(|err| fail(&err))?;
+    let address = UnixAddr::new(path).map_err(|err| fail(&err))?;
+    match connect(probe.as_raw_fd(), &address) {
+        Err(Errno::ECONNREFUSED) => fs::remove_file(path).map_err(|err| fail(&err)),
+        Err(Errno::ENOENT) => Ok(()),
+        // EAGAIN: its backlog is full, so there is somebody.
+        Ok(()) | Err(Errno::EAGAIN) => Err(Error::conflict(format!("another daemon listens at {}", path.display()))
+            .hint("stop that one first, or give this one its own --runtime-dir")),
+        Err(err) => Err(fail(&err)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixStream;
+
+    use assistant_api::ErrorKind;
+
+    use super::*;
+
+    fn check_mode(path: &Path) {
+        let mode = fs::metadata(path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o660, "{mode:o}");
+    }
+
+    #[test]
+    fn a_stale_socket_is_replaced_and_a_live_one_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("api.sock");
+        drop(UnixListener::bind(&path).unwrap());
+        assert!(path.exists(), "a dead daemon leaves its socket");
+        let live = Listener::bind(&path, "no-such-group").unwrap();
+        check_mode(&path);
+        UnixStream::connect(&path).unwrap();
+
+        let refused = Listener::bind(&path, "no-such-group").unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Conflict);
+        assert!(refused.message().contains("another daemon listens"), "{refused}");
+
+        live.bound.unwrap().remove();
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn what_is_not_ours_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("api.sock");
+        fs::write(&path, "precious").unwrap();
+        assert_eq!(Listener::bind(&path, "").unwrap_err().kind(), ErrorKind::Conflict);
+        assert_eq!(fs::read(&path).unwrap(), b"precious");
+
+        fs::remove_file(&path).unwrap();
+        let first = Listener::bind(&path, "").unwrap();
+        fs::rename(&path, dir.path().join("elsewhere")).unwrap();
+        let second = Listener::bind(&path, "").unwrap();
+        first.bound.unwrap().remove();
+        assert!(path.exists(), "the successor's socket stays");
+        drop(second);
+
+        let long = dir.path().join("x".repeat(120));
+        assert!(Listener::bind(&long, "").unwrap_err().message().contains("too long"));
+    }
+
+    #[test]
+    fn only_listening_unix_sockets_are_adopted() {
+        let dir = tempfile::tempdir().unwrap();
+        let listening = UnixListener::bind(dir.path().join("s")).unwrap();
+        assert!(Listener::adopt(listening.into()).is_ok());
+        let (connected, _other) = UnixStream::pair().unwrap();
+        assert_eq!(Listener::adopt(connected.into()).unwrap_err().kind(), ErrorKind::Invalid);
+        let file = fs::File::open("/dev/null").unwrap();
+        assert_eq!(Listener::adopt(file.into()).unwrap_err().kind(), ErrorKind::Invalid);
+        let tcp = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        assert_eq!(Listener::adopt(tcp.into()).unwrap_err().kind(), ErrorKind::Invalid);
+        let refused = Listener::take(0, "smtp").unwrap_err();
+        assert!(refused.message().contains("\"smtp\""), "{refused}");
+    }
+}
