@@ -112,7 +112,8 @@ impl Tree<'_> {
                 Kind::Special => {}
             }
         }
-        fchmod(readable(to).map_err(fail)?, Mode::from_bits_truncate(self.root.dir_mode())).map_err(|err| fail(err.into()))?;
+        fchmod(readable(to).map_err(fail)?, Mode::from_bits_truncate(self.root.dir_mode()))
+            .map_err(|err| fail(err.into()))?;
         sync_dir(to, path)
     }
 

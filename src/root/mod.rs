@@ -64,7 +64,8 @@ impl Root {
     /// # Errors
     /// `unavailable`, with the operating system's reason.
     pub fn open(path: &Path, umask: u32) -> Result<Self> {
-        let fail = |err: std::io::Error| Error::unavailable(format!("the directory cannot be opened: {err}")).source(err);
+        let fail =
+            |err: std::io::Error| Error::unavailable(format!("the directory cannot be opened: {err}")).source(err);
         let path = path.canonicalize().map_err(fail)?;
         let dir = Dir::open_ambient_dir(&path, ambient_authority()).map_err(fail)?;
         Ok(Self { dir: Arc::new(dir), path, umask, locks: lock::Locks::default() })

@@ -5,11 +5,7 @@ use std::{collections::VecDeque, io, path::Component, sync::Arc};
 use cap_fs_ext::DirExt as _;
 use cap_std::fs::Dir;
 
-use super::{
-    Kind, MAX_DEPTH, Meta, RelPath, Root,
-    failure::explain,
-    path::outside,
-};
+use super::{Kind, MAX_DEPTH, Meta, RelPath, Root, failure::explain, path::outside};
 use crate::error::{Error, Result};
 
 /// Symbolic links followed in one path (`MAXSYMLINKS` of the kernel).
@@ -33,7 +29,9 @@ impl Spot {
     /// # Errors
     /// `not_found` when nothing is.
     pub fn existing(&self) -> Result<&Meta> {
-        self.meta.as_ref().ok_or_else(|| Error::new(crate::error::ErrorKind::NotFound, format!("{} does not exist", self.path)))
+        self.meta
+            .as_ref()
+            .ok_or_else(|| Error::new(crate::error::ErrorKind::NotFound, format!("{} does not exist", self.path)))
     }
 
     /// Looks again.

@@ -151,7 +151,13 @@ impl Staged {
     /// somebody else wrote in between is lost.
     fn replace(&mut self, expected: &Meta) -> Result<()> {
         let swap = || {
-            renameat2(&*self.dir, self.name.as_str(), &*self.dir, self.place.name.as_str(), RenameFlags::RENAME_EXCHANGE)
+            renameat2(
+                &*self.dir,
+                self.name.as_str(),
+                &*self.dir,
+                self.place.name.as_str(),
+                RenameFlags::RENAME_EXCHANGE,
+            )
         };
         match swap() {
             Ok(()) => {}
@@ -215,9 +221,7 @@ pub(super) fn rename_new(from: &Dir, old: &str, to: &Dir, new: &str) -> io::Resu
 
 /// Brings the names in a directory to disk.
 pub(super) fn sync_dir(dir: &Dir, path: &RelPath) -> Result<()> {
-    readable(dir)
-        .and_then(|dir| fsync(dir).map_err(Into::into))
-        .map_err(|err| explain(err, "writing", path))
+    readable(dir).and_then(|dir| fsync(dir).map_err(Into::into)).map_err(|err| explain(err, "writing", path))
 }
 
 /// Opens a directory again: `Dir` holds an `O_PATH` descriptor, which can be neither synced nor given a mode.

@@ -148,7 +148,9 @@ fn writes_are_new_files_with_the_old_name() {
     bed.write("no/such/dir", "x").unwrap();
     assert_eq!(bed.write("no/such", "x").unwrap_err().kind(), ErrorKind::Invalid);
     assert_eq!(bed.root.create_dir_all(&bed.root.rel("a.txt/x").unwrap()).unwrap_err().kind(), ErrorKind::Invalid);
-    assert!(!fs::read_dir(&bed.inside).unwrap().any(|entry| is_temporary(entry.unwrap().file_name().to_str().unwrap())));
+    assert!(
+        !fs::read_dir(&bed.inside).unwrap().any(|entry| is_temporary(entry.unwrap().file_name().to_str().unwrap()))
+    );
 }
 
 fn guards_hold() {
@@ -206,12 +208,25 @@ fn links_are_followed_inside_and_refused_outside() {
     symlink("loop", bed.inside.join("loop")).unwrap();
     symlink("/proc/self/environ", bed.inside.join("environ")).unwrap();
     symlink("..", bed.inside.join("up")).unwrap();
-    for path in
-        ["abs", "rel", "outdir/canary", "outdir/new", "sly/canary", "chain", "loop", "environ", "up/outside/canary", "up"]
-    {
+    for path in [
+        "abs",
+        "rel",
+        "outdir/canary",
+        "outdir/new",
+        "sly/canary",
+        "chain",
+        "loop",
+        "environ",
+        "up/outside/canary",
+        "up",
+    ] {
         assert_eq!(bed.read(path).unwrap_err().kind(), ErrorKind::Invalid, "{path}");
         assert_eq!(bed.write(path, "x").unwrap_err().kind(), ErrorKind::Invalid, "{path}");
-        assert_eq!(bed.root.append(&bed.root.rel(path).unwrap(), b"x").unwrap_err().kind(), ErrorKind::Invalid, "{path}");
+        assert_eq!(
+            bed.root.append(&bed.root.rel(path).unwrap(), b"x").unwrap_err().kind(),
+            ErrorKind::Invalid,
+            "{path}"
+        );
         let below = bed.root.rel(path).unwrap().join("deep").unwrap();
         assert_eq!(bed.root.create_dir_all(&below).unwrap_err().kind(), ErrorKind::Invalid, "{path}");
     }

@@ -60,7 +60,9 @@ impl Root {
                 Step::Enter => {
                     // Gone, swapped or unreadable by now: passed over.
                     let Ok(next) = dir.open_dir_nofollow(&item.name) else { continue };
-                    let Ok((below, complete)) = list(&next, &item.path, max - walked.entries.min(max)) else { continue };
+                    let Ok((below, complete)) = list(&next, &item.path, max - walked.entries.min(max)) else {
+                        continue;
+                    };
                     walked.cut |= !complete;
                     stack.push((Arc::new(next), below.into_iter()));
                 }

@@ -87,7 +87,8 @@ impl Root {
             Err(Errno::EEXIST) => return Ok(false),
             Err(err) => return Err(fail(err)),
         }
-        let made = spot.dir.open_dir_nofollow(&spot.name).map_err(|err| explain(err, "making the directory", &spot.path))?;
+        let made =
+            spot.dir.open_dir_nofollow(&spot.name).map_err(|err| explain(err, "making the directory", &spot.path))?;
         // The process's own umask must not count; the set-group-id bit that the directory above gave must stay.
         let found = nix::sys::stat::fstat(&made).map_err(fail)?;
         let inherited = Bits::from_bits_truncate(found.st_mode) & Bits::S_ISGID;
@@ -107,10 +108,12 @@ impl Root {
         if from.path.is_root() || to.path.is_root() {
             return Err(outside());
         }
-        rename_new(&from.dir, &from.name, &to.dir, &to.name).map_err(|err| match Errno::from_raw(err.raw_os_error().unwrap_or_default()) {
-            Errno::EEXIST => Error::conflict(format!("{} already exists", to.path)),
-            Errno::EINVAL => Error::invalid(format!("{} cannot be moved into itself", from.path)),
-            _ => explain(err, "moving", &from.path),
+        rename_new(&from.dir, &from.name, &to.dir, &to.name).map_err(|err| {
+            match Errno::from_raw(err.raw_os_error().unwrap_or_default()) {
+                Errno::EEXIST => Error::conflict(format!("{} already exists", to.path)),
+                Errno::EINVAL => Error::invalid(format!("{} cannot be moved into itself", from.path)),
+                _ => explain(err, "moving", &from.path),
+            }
         })?;
         sync_dir(&to.dir, &to.path)?;
         sync_dir(&from.dir, &from.path)
