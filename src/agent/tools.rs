@@ -13,7 +13,7 @@ use crate::{
     llm::{BoxFuture, ToolSpec},
     policy::{Access, Origin},
 };
-use assistant_api::JobId;
+use assistant_api::{JobId, effects::{Effect, EffectState}};
 
 /// What a call knows of the job that it belongs to.
 #[derive(Clone, Debug)]
@@ -44,9 +44,16 @@ pub trait Tool: DeserializeOwned + JsonSchema + Send + 'static {
 
     /// Does it. An error is told to the model; it never ends the run.
     fn run(self, cx: &Cx, call: &Call) -> impl Future<Output = Result<Self::Output>> + Send;
+
+    /// Finds out what became of an effect of this tool that a crash left `dispatched`. A tool that cannot tell leaves it
+    /// `unknown`, and a person decides; it is never blindly done again.
+    fn reconcile(_cx: &Cx, _effect: &Effect) -> impl Future<Output = Result<EffectState>> + Send {
+        async { Ok(EffectState::Unknown) }
+    }
 }
 
 type Run = fn(Cx, Call, Value) -> BoxFuture<'static, Result<Value>>;
+type Reconcile = for<'a> fn(&'a Cx, &'a Effect) -> BoxFuture<'a, Result<EffectState>>;
 
 /// A tool with its types erased, so that it can stand in a list.
 pub struct ToolDef {
@@ -56,6 +63,7 @@ pub struct ToolDef {
     pub result_origin: Origin,
     pub schema: fn() -> Value,
     pub run: Run,
+    pub reconcile: Reconcile,
 }
 
 impl ToolDef {
@@ -68,6 +76,7 @@ impl ToolDef {
             result_origin: T::RESULT_ORIGIN,
             schema: schema::<T>,
             run: run::<T>,
+            reconcile: |cx, effect| Box::pin(T::reconcile(cx, effect)),
         }
     }
 
