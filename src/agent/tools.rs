@@ -13,7 +13,10 @@ use crate::{
     llm::{BoxFuture, ToolSpec},
     policy::{Access, Origin},
 };
-use assistant_api::{JobId, effects::{Effect, EffectState}};
+use assistant_api::{
+    JobId,
+    effects::{Effect, EffectState},
+};
 
 /// What a call knows of the job that it belongs to.
 #[derive(Clone, Debug)]
