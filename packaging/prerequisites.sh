@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # Installs what building and testing need on a fresh Debian 12 or later; sourced by tests/run.sh and packaging/demo.sh.
 
-say() { printf '%s\n' "$*"; }
+say() { printf '%s\n' "$@"; }
 fail() { printf 'error: %s\n' "$*" >&2; exit 1; }
 have() { command -v "$1" >/dev/null 2>&1; }
 
