@@ -80,24 +80,19 @@ fn not_json(err: &serde_json::Error) -> Error {
 }
 
 fn invalid(place: &str, path: &FieldPath, message: &str) -> Error {
-    let (field, rule) = describe(message);
-    let mut name = place.to_owned();
-    for segment in path.iter() {
-        let text = segment.to_string();
-        if text != "?" && text.len() <= 64 {
-            name.push('.');
-            name.push_str(&text);
-        }
-    }
-    if let Some(field) = field
-        && !name.ends_with(&format!(".{field}"))
+    let (named, rule) = describe(message);
+    let mut field: Vec<String> = path.iter().map(ToString::to_string).filter(|name| is_name(name)).collect();
+    if let Some(named) = named
+        && field.last() != Some(&named)
     {
-        name.push('.');
-        name.push_str(&field);
+        field.push(named);
     }
-    let shown =
-        name.split_once('.').map_or("the ", |_| "").to_owned() + name.split_once('.').map_or(place, |(_, field)| field);
-    Error::validation(format!("{shown} {rule}")).field(name)
+    let field = field.join(".");
+    if field.is_empty() {
+        Error::validation(format!("the {place} {rule}")).field(place.to_owned())
+    } else {
+        Error::validation(format!("{field} {rule}")).field(format!("{place}.{field}"))
+    }
 }
 
 /// Turns serde's sentence into a field that it names, if any, and a rule; leaves out every value that was sent.
@@ -129,7 +124,7 @@ fn describe(message: &str) -> (Option<String>, String) {
 }
 
 fn is_name(text: &str) -> bool {
-    (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte))
+    (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.[]".contains(&byte))
 }
 
 fn expected(kind: &str) -> String {
@@ -176,7 +171,7 @@ mod tests {
         check(
             json::<NewJob>(br#"{"subject":"s","body":"b","priority":"SECRET"}"#),
             "body.priority",
-            "has to be an integer",
+            "priority has to be an integer",
         );
         check(
             json::<NewJob>(br#"{"subject":"s","body":"b","attachments":[1]}"#),
