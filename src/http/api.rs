@@ -13,7 +13,10 @@ use crate::error::Result;
 const EXTENSIONS: &[&str] = &["events", "idempotency-key", "problem-details"];
 
 pub(super) fn routes() -> Vec<Route> {
-    vec![Route::new(Method::GET, "/api", Role::Viewer, "Version, extensions, own role and limits.", info)]
+    vec![
+        Route::new(Method::GET, "/api", Role::Viewer, "Version, extensions, own role and limits.", info),
+        super::events::route(),
+    ]
 }
 
 async fn info(req: Req) -> Result<Json<ApiInfo>> {

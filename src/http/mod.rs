@@ -6,6 +6,9 @@
 mod accept;
 mod api;
 pub mod config;
+pub mod cursor;
+pub mod etag;
+mod events;
 mod guard;
 mod id;
 pub mod idempotency;
