@@ -4,7 +4,7 @@ use std::{
     fs,
     io::ErrorKind as Io,
     os::{
-        fd::{AsRawFd as _, FromRawFd as _, OwnedFd, RawFd},
+        fd::{AsRawFd as _, OwnedFd},
         unix::{
             fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _, chown},
             net::UnixListener,
@@ -25,7 +25,10 @@ use nix::{
     unistd::Group,
 };
 
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    systemd::Inherited,
+};
 
 /// The name that the service manager gives the API's socket (`FileDescriptorName=`, systemd.socket(5)).
 const API: &str = "api";
@@ -83,25 +86,19 @@ impl Listener {
         Ok(Self { socket: Socket::Unix(fd.into()), bound: Some(bound) })
     }
 
-    /// The sockets that the service manager passed (`sd_listen_fds_with_names(3)`); none when it passed none. To be
-    /// called once, before anything opens a descriptor.
+    /// Takes a socket that the service manager opened.
     ///
     /// # Errors
-    /// `invalid` when one has another name than `api`, or is not a listening Unix stream socket.
-    pub fn inherited() -> Result<Vec<Self>> {
-        let passed = sd_notify::listen_fds_with_names()
-            .map_err(|err| Error::invalid(format!("reading the inherited sockets: {err}")))?;
-        passed.map(|(fd, name)| Self::take(fd, &name)).collect()
-    }
-
-    #[expect(unsafe_code, reason = "descriptors come as numbers from the environment, once, at start")]
-    fn take(fd: RawFd, name: &str) -> Result<Self> {
-        if name != API {
-            return Err(Error::invalid(format!("inherited socket {fd} is named {name:?}, which means nothing here"))
-                .hint("name it FileDescriptorName=api in the socket unit, or do not pass it"));
+    /// `invalid` when it has another name than `api`, or is not a listening Unix stream socket.
+    pub fn inherit(inherited: Inherited) -> Result<Self> {
+        if inherited.name != API {
+            return Err(Error::invalid(format!(
+                "an inherited socket is named {:?}, which means nothing here",
+                inherited.name
+            ))
+            .hint("name it FileDescriptorName=api in the socket unit, or do not pass it"));
         }
-        // SAFETY: the service manager says that this descriptor is ours, and this is the only call that takes it.
-        Self::adopt(unsafe { OwnedFd::from_raw_fd(fd) })
+        Self::adopt(inherited.fd)
     }
 
     fn adopt(fd: OwnedFd) -> Result<Self> {
@@ -218,7 +215,8 @@ mod tests {
         assert_eq!(Listener::adopt(file.into()).unwrap_err().kind(), ErrorKind::Invalid);
         let tcp = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         assert_eq!(Listener::adopt(tcp.into()).unwrap_err().kind(), ErrorKind::Invalid);
-        let refused = Listener::take(0, "smtp").unwrap_err();
+        let other = UnixListener::bind(dir.path().join("t")).unwrap();
+        let refused = Listener::inherit(Inherited { fd: other.into(), name: "smtp".into() }).unwrap_err();
         assert!(refused.message().contains("\"smtp\""), "{refused}");
     }
 }
