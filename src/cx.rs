@@ -67,11 +67,13 @@ pub struct Wake {
     pub events: watch::Sender<u64>,
     /// The retention pass should run now.
     pub retention: Notify,
+    /// The jobs that run in this process, so that a cancel reaches them.
+    pub running: crate::jobs::Running,
 }
 
 impl Default for Wake {
     fn default() -> Self {
-        Self { jobs: Notify::new(), events: watch::Sender::new(0), retention: Notify::new() }
+        Self { jobs: Notify::new(), events: watch::Sender::new(0), retention: Notify::new(), running: crate::jobs::Running::default() }
     }
 }
 

@@ -17,11 +17,15 @@
 
 pub mod config;
 mod outcome;
+mod reconcile;
 mod redact;
+pub mod runner;
+mod running;
 pub mod store;
 
 pub use self::{
     outcome::{Claimed, Lease, NeedsWhat, Outcome, Overrides},
+    running::Running,
     store::{
         approvals::{self, Approval, ApprovalState, NewApproval},
         instructions::{self, Instruction, InstructionKind},

@@ -189,15 +189,15 @@ pub fn list(conn: &Connection, filter: &Filter) -> Result<Vec<Effect>> {
     }
 }
 
-/// What a crash may have left: every `prepared` or `dispatched` effect, oldest first.
-pub fn open_effects(conn: &Connection) -> Result<Vec<Open>> {
+/// What a crash may have left, of one job or of all: every `prepared` or `dispatched` effect, oldest first.
+pub fn open_effects(conn: &Connection, job_id: Option<JobId>) -> Result<Vec<Open>> {
     let found = conn
         .prepare_cached(concat!(
             "SELECT ",
             columns!(),
-            " FROM effects WHERE state IN ('prepared', 'dispatched') ORDER BY id"
+            " FROM effects WHERE state IN ('prepared', 'dispatched') AND (?1 IS NULL OR job_id = ?1) ORDER BY id"
         ))?
-        .query_map([], |row| Ok(Open { effect: from_row(row)?, call_key: row.col("call_key")? }))?
+        .query_map([job_id.map(|id| id.0)], |row| Ok(Open { effect: from_row(row)?, call_key: row.col("call_key")? }))?
         .collect::<rusqlite::Result<_>>()?;
     Ok(found)
 }

@@ -1,0 +1,271 @@
+//! Runs jobs: `jobs.workers` at the same time, each in its own task. An idle runner sleeps until a write wakes it or the
+//! next job is due; it looks at nothing in between.
+//!
+//! The dispatcher claims for free workers; a worker that ends a run claims its next job in the same commit that stores
+//! the outcome. The lease is renewed in the task of the run itself, so it says whether the run is alive.
+
+use std::{
+    panic::AssertUnwindSafe,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use futures_util::FutureExt as _;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Claimed, Lease, Outcome, reconcile,
+    store::{
+        claim::{self, Due, Term},
+        finish::{self, Backoff},
+    },
+};
+use crate::{
+    crashpoint::{self, Point},
+    cx::Cx,
+    error::{ErrorKind, Result},
+    llm::BoxFuture,
+};
+
+/// The run of one job, from its claim to its outcome. It ends soon after the token is cancelled.
+pub type RunFn = for<'a> fn(&'a Cx, &'a Claimed, &'a CancellationToken) -> BoxFuture<'a, Outcome>;
+
+/// Runs in a row that a job may take the daemon down with before it goes to review.
+const MAX_ORPHANED: i64 = 10;
+/// What a cancelled run gets to end by itself before it is dropped.
+const CANCEL_GRACE: Duration = Duration::from_secs(2);
+/// What a run gets on top of `limits.max_run_seconds`, whose end is the agent's to handle.
+const RUN_MARGIN: Duration = Duration::from_mins(1);
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+const LONGEST_PAUSE: Duration = Duration::from_mins(1);
+
+/// Puts back what a former process left running, then spawns the runner on `cx.tasks`. Ends when `cx.stop` is cancelled.
+///
+/// # Errors
+/// When the database cannot be written.
+pub async fn start(cx: &Cx, run: RunFn) -> Result<()> {
+    let now = cx.clock.now();
+    let recovered = cx.store.write(move |tx| claim::recover(tx, now, MAX_ORPHANED)).await?;
+    if !recovered.is_empty() {
+        tracing::info!(jobs = recovered.len(), "jobs that ran when the daemon ended go on");
+        cx.wake.announce();
+    }
+    let runner = Runner { cx: cx.clone(), run, freed: Arc::default(), active: Arc::default() };
+    cx.tasks.spawn(async move {
+        reconcile::after_crash(&runner.cx, None).await;
+        runner.dispatch().await;
+    });
+    Ok(())
+}
+
+#[derive(Clone)]
+struct Runner {
+    cx: Cx,
+    run: RunFn,
+    /// A worker has ended.
+    freed: Arc<Notify>,
+    active: Arc<AtomicUsize>,
+}
+
+impl Runner {
+    async fn dispatch(&self) {
+        let cx = &self.cx;
+        let mut pause = FIRST_PAUSE;
+        while !cx.stop.is_cancelled() {
+            let due = match self.claim_for_the_free().await {
+                Ok(due) => {
+                    pause = FIRST_PAUSE;
+                    due
+                }
+                Err(err) => {
+                    tracing::warn!(error = err.chain(), "claiming jobs failed");
+                    let again = cx.clock.monotonic() + pause;
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                    Due { run_at: None, lease_until: Some(again) }
+                }
+            };
+            tokio::select! {
+                () = cx.stop.cancelled() => return,
+                () = cx.wake.jobs.notified() => {}
+                () = self.freed.notified() => {}
+                () = maybe(due.run_at.map(|at| cx.clock.sleep_until(at))) => {}
+                () = maybe(due.lease_until.map(|at| cx.clock.sleep_until_monotonic(at))) => {}
+            }
+        }
+    }
+
+    /// Takes back what hangs, claims a job for every free worker, and says what to sleep for.
+    async fn claim_for_the_free(&self) -> Result<Due> {
+        let cx = &self.cx;
+        let workers = cx.config.load().jobs.workers.max(1) as usize;
+        let working = self.active.load(Ordering::Acquire).saturating_sub(cx.wake.running.hanging());
+        let free = workers.saturating_sub(working);
+        let (now, monotonic, term, busy) = (cx.clock.now(), cx.clock.monotonic(), self.term(), cx.wake.running.busy());
+        let (expired, claimed, due) = cx
+            .store
+            .write(move |tx| {
+                let expired = claim::expire(tx, now, monotonic, &term.boot)?;
+                let claimed = claim::claim(tx, now, &term, &busy, free)?;
+                Ok((expired, claimed, claim::next_due(tx, now)?))
+            })
+            .await?;
+        if !expired.is_empty() {
+            tracing::warn!(jobs = ?expired.iter().map(|lease| lease.job_id.0).collect::<Vec<_>>(), "workers hang");
+            cx.wake.running.expire(&expired);
+            cx.wake.announce();
+        }
+        if !claimed.is_empty() {
+            cx.wake.announce();
+        }
+        for claimed in claimed {
+            self.active.fetch_add(1, Ordering::AcqRel);
+            // Registered before the task starts, so that no cancel finds a gap.
+            let cancel = cx.wake.running.begin(claimed.lease);
+            let runner = self.clone();
+            cx.tasks.spawn(async move { runner.work(claimed, cancel).await });
+        }
+        Ok(due)
+    }
+
+    fn term(&self) -> Term {
+        let lease = self.cx.config.load().jobs.lease.0;
+        Term { boot: self.cx.clock.boot_id(), until: self.cx.clock.monotonic() + lease }
+    }
+
+    /// One worker: job after job, until there is none.
+    async fn work(&self, claimed: Claimed, cancel: CancellationToken) {
+        let mut next = Some((claimed, cancel));
+        while let Some((claimed, cancel)) = next {
+            crashpoint::hit(Point::Claimed);
+            let lease = claimed.lease;
+            let (outcome, ended) = self.supervise(&claimed, &cancel).await;
+            if !ended {
+                reconcile::after_crash(&self.cx, Some(lease.job_id)).await;
+            }
+            self.cx.wake.running.end(&lease);
+            crashpoint::hit(Point::BeforeOutcome);
+            let claimed = self.finish(lease, outcome).await;
+            crashpoint::hit(Point::OutcomeStored);
+            self.cx.wake.announce();
+            next = claimed.map(|claimed| {
+                let cancel = self.cx.wake.running.begin(claimed.lease);
+                (claimed, cancel)
+            });
+        }
+        self.active.fetch_sub(1, Ordering::AcqRel);
+        self.freed.notify_one();
+    }
+
+    /// Runs the job with its lease renewed and its bounds watched; the outcome, and whether the run ended by itself.
+    async fn supervise(&self, claimed: &Claimed, cancel: &CancellationToken) -> (Outcome, bool) {
+        let cx = &self.cx;
+        let run = AssertUnwindSafe((self.run)(cx, claimed, cancel)).catch_unwind();
+        let limit = cx.config.load().limits.max_run_seconds.0 + RUN_MARGIN;
+        let started = cx.clock.monotonic();
+        let stopping = async {
+            cx.stop.cancelled().await;
+            tokio::time::sleep(cx.config.load().jobs.stop_grace.0).await;
+            cancel.cancel();
+            std::future::pending::<()>().await;
+        };
+        let dropped = async {
+            cancel.cancelled().await;
+            tokio::time::sleep(CANCEL_GRACE).await;
+        };
+        tokio::select! {
+            ended = run => match ended {
+                Ok(Outcome::Lost) if cx.stop.is_cancelled() => (Outcome::Released, true),
+                Ok(outcome) => (outcome, true),
+                Err(panic) => {
+                    let what = panic_text(&*panic);
+                    tracing::error!(job_id = claimed.job.id.0, panic = what, "a run panicked");
+                    let error = "the run ended by a fault of the program; the journal has the details".to_owned();
+                    (Outcome::Retry { error, after: None, permanent: false }, false)
+                }
+            },
+            () = dropped => {
+                let outcome = if cx.stop.is_cancelled() { Outcome::Released } else { Outcome::Lost };
+                (outcome, false)
+            }
+            () = cx.clock.sleep_until_monotonic(started + limit) => {
+                let error = format!("the run did not end within {} s", limit.as_secs());
+                (Outcome::Retry { error, after: None, permanent: false }, false)
+            }
+            () = self.renew(claimed.lease, cancel) => (Outcome::Lost, false),
+            () = stopping => (Outcome::Released, false),
+        }
+    }
+
+    /// Renews the lease until it is lost; then ends the run and goes on no longer than it takes to end.
+    async fn renew(&self, lease: Lease, cancel: &CancellationToken) {
+        let cx = &self.cx;
+        let mut next = cx.clock.monotonic() + cx.config.load().jobs.lease.0 / 3;
+        loop {
+            cx.clock.sleep_until_monotonic(next).await;
+            let term = self.term();
+            match cx.store.write(move |tx| claim::renew(tx, &lease, &term)).await {
+                Ok(()) => next = cx.clock.monotonic() + cx.config.load().jobs.lease.0 / 3,
+                Err(err) if err.kind() == ErrorKind::Conflict => {
+                    cancel.cancel();
+                    std::future::pending::<()>().await;
+                }
+                Err(err) => {
+                    tracing::warn!(job_id = lease.job_id.0, error = err.chain(), "renewing a lease failed");
+                    next = cx.clock.monotonic() + FIRST_PAUSE;
+                }
+            }
+        }
+    }
+
+    /// Stores the outcome and claims the next job, in one commit. A database that cannot be written (a full disk) is
+    /// waited for: the outcome is not dropped while the lease is ours.
+    async fn finish(&self, lease: Lease, outcome: Outcome) -> Option<Claimed> {
+        let cx = &self.cx;
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let (now, term, busy) = (cx.clock.now(), self.term(), cx.wake.running.busy());
+            let config = cx.config.load();
+            let jobs = &config.jobs;
+            let backoff = Backoff { base: jobs.backoff.0, max: jobs.max_backoff.0, jitter: fastrand::f64() };
+            let more = self.active.load(Ordering::Acquire) <= jobs.workers.max(1) as usize && !cx.stop.is_cancelled();
+            let ended = outcome.clone();
+            let written = cx
+                .store
+                .write(move |tx| {
+                    let status = finish::apply(tx, now, &lease, &ended, &backoff)?;
+                    Ok((status, claim::claim(tx, now, &term, &busy, usize::from(more))?.pop()))
+                })
+                .await;
+            match written {
+                Ok((status, next)) => {
+                    let status = status.map_or("lost", assistant_api::jobs::JobStatus::as_str);
+                    tracing::info!(job_id = lease.job_id.0, status, "a run ended");
+                    return next;
+                }
+                Err(err) => {
+                    tracing::error!(job_id = lease.job_id.0, error = err.chain(), "storing an outcome failed");
+                    tokio::select! {
+                        () = cx.stop.cancelled() => return None,
+                        () = tokio::time::sleep(pause) => pause = (pause * 2).min(LONGEST_PAUSE),
+                    }
+                }
+            }
+        }
+    }
+}
+
+async fn maybe(sleep: Option<impl Future<Output = ()>>) {
+    match sleep {
+        Some(sleep) => sleep.await,
+        None => std::future::pending().await,
+    }
+}
+
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default()
+}
