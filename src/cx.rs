@@ -73,7 +73,12 @@ pub struct Wake {
 
 impl Default for Wake {
     fn default() -> Self {
-        Self { jobs: Notify::new(), events: watch::Sender::new(0), retention: Notify::new(), running: crate::jobs::Running::default() }
+        Self {
+            jobs: Notify::new(),
+            events: watch::Sender::new(0),
+            retention: Notify::new(),
+            running: crate::jobs::Running::default(),
+        }
     }
 }
 
