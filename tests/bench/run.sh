@@ -1,0 +1,12 @@
+#!/usr/bin/env bash
+# Builds the release binaries and runs the benchmarks, or only the parts that are named: start idle api jobs size.
+# Takes about three minutes after the build; the machine should have nothing else to do.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+. packaging/prerequisites.sh
+
+export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$HOME/.cache/assistant-target}
+need_debian gcc=build-essential curl=curl
+need_rust
+cargo build --quiet --locked --release --package assistantd --package assistantctl
+cargo bench --quiet --locked --package assistantd --bench bench -- "$@"

@@ -1,0 +1,18 @@
+//! What the tests share: a scripted model server, and daemons to talk to.
+
+pub(crate) mod model;
+pub(crate) mod process;
+
+use std::time::{Duration, Instant};
+
+/// Asks again and again until `ask` gives something, at most `seconds`.
+pub(crate) async fn until<T>(what: &str, seconds: u64, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + Duration::from_secs(seconds);
+    loop {
+        if let Some(found) = ask().await {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "{what}: not within {seconds} s");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
