@@ -1,1 +1,181 @@
-fn main() {}
+//! Arguments, configuration and the runtime; the daemon itself is `daemon.rs`.
+//!
+//! `main` is synchronous: the environment and inherited descriptors are read before any thread exists, and a wrong
+//! usage (exit status 64) or configuration (78, sysexits.h) ends the program before anything is bound.
+
+use std::{
+    io::{self, Write as _},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use assistantd::{
+    config::{ConfigError, Environment, Paths, Sources, Wanted},
+    daemon::{self, Options},
+    error::{Error, Result},
+    http::Listener,
+    logging::Logging,
+    settings,
+    systemd::Notifier,
+};
+use clap::{Parser, ValueEnum};
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::mpsc,
+};
+
+const FAILURE: u8 = 1;
+const USAGE: u8 = 64;
+const CONFIG: u8 = 78;
+
+/// Threads that run requests, loops and workers; what blocks has a pool of its own that shrinks when idle.
+const THREADS: usize = 2;
+const BLOCKING_THREADS: usize = 32;
+
+/// A self-hosted AI personal assistant: give it a task, walk away, come back to results.
+///
+/// Talk to it with assistantctl. Without options it finds its places by itself: those that systemd names, else fixed
+/// ones for root (/etc/assistant, /var/lib/assistant, /run/assistant), else the XDG directories of the user.
+#[derive(Parser)]
+#[command(name = "assistantd", version, max_term_width = 80)]
+#[expect(clippy::struct_excessive_bools, reason = "command-line switches")]
+struct Args {
+    /// Configuration file; drop-ins are read from conf.d beside it
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Directory of the database and the workspace
+    #[arg(long, value_name = "DIR")]
+    state_dir: Option<PathBuf>,
+    /// Directory of the socket, api.sock
+    #[arg(long, value_name = "DIR")]
+    runtime_dir: Option<PathBuf>,
+    /// Check the configuration and exit: 0 if it is good, 78 if it is not
+    #[arg(long)]
+    check: bool,
+    /// Print the configuration in force and exit
+    #[arg(long, conflicts_with = "check")]
+    show_config: bool,
+    /// With --show-config: say where each value came from
+    #[arg(long, requires = "show_config")]
+    origin: bool,
+    /// With --show-config: how to print it
+    #[arg(short, long, value_name = "FORMAT", requires = "show_config", default_value = "text")]
+    output: Output,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Output {
+    Text,
+    Json,
+}
+
+fn main() -> ExitCode {
+    let environment = Environment::capture();
+    let inherited = Listener::inherited();
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(err) => {
+            let _ = err.print();
+            return if err.use_stderr() { USAGE.into() } else { ExitCode::SUCCESS };
+        }
+    };
+    let options = match load(&args, environment) {
+        Ok(options) => options,
+        Err(err) => {
+            for fault in &err.faults {
+                complain(&fault.to_string(), fault.hint.as_deref());
+            }
+            return CONFIG.into();
+        }
+    };
+    let outcome = if args.check {
+        check(&options)
+    } else if args.show_config {
+        show(&options, &args)
+    } else {
+        inherited.and_then(|listeners| start(options, listeners))
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(err) => {
+            complain(&err.chain(), err.hint_text());
+            FAILURE.into()
+        }
+    }
+}
+
+fn load(args: &Args, environment: Environment) -> Result<Options, ConfigError> {
+    let wanted = Wanted {
+        config: args.config.clone(),
+        state_dir: args.state_dir.clone(),
+        runtime_dir: args.runtime_dir.clone(),
+    };
+    let paths = Paths::find(&wanted, &environment, nix::unistd::geteuid().is_root())?;
+    Options::load(Sources { paths, environment })
+}
+
+fn complain(message: &str, hint: Option<&str>) {
+    let mut stderr = io::stderr().lock();
+    let _ = writeln!(stderr, "error: {message}");
+    if let Some(hint) = hint {
+        let _ = writeln!(stderr, "hint: {hint}");
+    }
+}
+
+fn check(options: &Options) -> Result<()> {
+    for warning in &options.loaded.warnings {
+        let _ = writeln!(io::stderr(), "warning: {warning}");
+    }
+    writeln!(io::stdout(), "the configuration is good: {}", options.sources.paths.config.display())
+        .map_err(Error::internal)
+}
+
+fn show(options: &Options, args: &Args) -> Result<()> {
+    let settings = settings::list(&options.loaded.config, &options.loaded.origins);
+    let text = match args.output {
+        Output::Json => settings::json(&settings)?,
+        Output::Text => settings::text(&settings, args.origin),
+    };
+    io::stdout().lock().write_all(text.as_bytes()).map_err(Error::internal)
+}
+
+fn start(mut options: Options, listeners: Vec<Listener>) -> Result<()> {
+    options.logging = Logging::start(&options.loaded.config.log.level, &options.sources.environment);
+    options.systemd = Notifier::from_environment(&options.sources.environment);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(THREADS)
+        .max_blocking_threads(BLOCKING_THREADS)
+        .thread_name("assistantd")
+        .enable_all()
+        .build()
+        .map_err(Error::internal)?;
+    let outcome = runtime.block_on(async {
+        let signal = |kind| signal(kind).map_err(Error::internal);
+        let (terminate, interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        let hangup = signal(SignalKind::hangup())?;
+        let (request, reloads) = mpsc::channel(1);
+        options.reloads = Some(reloads);
+        tokio::select! {
+            outcome = daemon::run(options, listeners, either(terminate, interrupt)) => outcome,
+            () = ask_to_reload(hangup, request) => Ok(()),
+        }
+    });
+    // What a left-behind task blocks on must not hold the process.
+    runtime.shutdown_background();
+    outcome
+}
+
+async fn either(mut terminate: Signal, mut interrupt: Signal) {
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}
+
+/// A hangup while a reload waits to be done is the same reload.
+async fn ask_to_reload(mut hangup: Signal, request: mpsc::Sender<()>) {
+    while hangup.recv().await.is_some() {
+        let _ = request.try_send(());
+    }
+    std::future::pending().await
+}

@@ -11,4 +11,4 @@ pub struct Subsystem {
 }
 
 /// The list.
-pub const ALL: &[Subsystem] = &[];
+pub const ALL: &[Subsystem] = &[crate::settings::SUBSYSTEM];

@@ -1,37 +1,14 @@
-//! The service manager's side: readiness, status, watchdog, inherited sockets (sd_notify(3), sd_listen_fds(3)).
-//!
-//! Without a service manager every call here does nothing.
+//! The service manager's side: readiness, status, watchdog (sd_notify(3)). Without a service manager every call here does
+//! nothing. Inherited sockets are `http/listen.rs`'s.
 
 use std::{
-    os::fd::{FromRawFd as _, OwnedFd},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use sd_notify::NotifyState;
 
-use crate::error::{Error, Result};
-
-/// A socket that the service manager opened for the daemon.
-#[derive(Debug)]
-pub struct Inherited {
-    pub fd: OwnedFd,
-    /// `FileDescriptorName=` of its socket unit.
-    pub name: String,
-}
-
-/// Takes the inherited sockets; call once, before any thread exists.
-///
-/// # Errors
-/// `invalid` when the variables of the service manager contradict each other.
-#[expect(unsafe_code, reason = "the descriptors are ours alone by the protocol, and no thread exists yet")]
-pub fn inherited() -> Result<Vec<Inherited>> {
-    // SAFETY: the caller runs before any thread, and each descriptor is taken exactly once.
-    let listed = unsafe { sd_notify::listen_fds_with_names_and_unset_env() };
-    let listed = listed.map_err(|err| Error::invalid(format!("reading the inherited sockets: {err}")))?;
-    // SAFETY: as above; the service manager hands these numbers over to this process.
-    Ok(listed.map(|(fd, name)| Inherited { fd: unsafe { OwnedFd::from_raw_fd(fd) }, name }).collect())
-}
+use crate::cx::Cx;
 
 /// Speaks to the service manager; cheap to clone.
 #[derive(Clone, Debug, Default)]
@@ -102,5 +79,20 @@ impl Notifier {
         {
             tracing::warn!(%err, "the service manager does not listen");
         }
+    }
+}
+
+/// Feeds the watchdog for as long as the store's writer answers; never ends. Without a watchdog there is no timer.
+pub async fn watchdog(cx: &Cx) {
+    let Some(interval) = cx.process.systemd.watchdog_interval() else {
+        return std::future::pending().await;
+    };
+    loop {
+        // A writer that hangs holds the sign of life back; one that answers with an error, such as a full disk, lives.
+        if let Err(err) = cx.store.write(|_| Ok(())).await {
+            tracing::debug!(error = err.chain(), "the watchdog's write failed");
+        }
+        cx.process.systemd.alive();
+        tokio::time::sleep(interval).await;
     }
 }

@@ -6,6 +6,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use super::fault::{ConfigError, Fault, Place};
+
 /// The environment as it was when the process began, before any thread existed.
 #[derive(Clone, Debug, Default)]
 pub struct Environment(BTreeMap<String, String>);
@@ -67,14 +69,17 @@ impl Paths {
     /// (XDG Base Directory Specification) for everybody else.
     ///
     /// # Errors
-    /// A sentence when a user has neither `$HOME` nor the XDG variable that is needed.
-    pub fn find(wanted: &Wanted, environment: &Environment, root: bool) -> Result<Self, String> {
+    /// When a user has neither `$HOME` nor the XDG variable that is needed.
+    pub fn find(wanted: &Wanted, environment: &Environment, root: bool) -> Result<Self, ConfigError> {
         let user = |variable: &str, fallback: &str, option: &str| {
             environment
                 .path(variable)
                 .or_else(|| environment.path("HOME").map(|home| home.join(fallback)))
                 .map(|dir| dir.join("assistant"))
-                .ok_or_else(|| format!("neither ${variable} nor $HOME is set: pass {option}"))
+                .ok_or_else(|| {
+                    Fault::new(Place::Environment(variable.to_owned()), None, format!("neither ${variable} nor $HOME is set"))
+                        .hint(format!("pass {option}"))
+                })
         };
         let state_dir = match (&wanted.state_dir, environment.path("STATE_DIRECTORY")) {
             (Some(dir), _) => absolute(dir),
@@ -120,7 +125,7 @@ fn absolute(path: &Path) -> PathBuf {
 mod tests {
     use super::*;
 
-    fn find(pairs: &[(&str, &str)], root: bool) -> Result<Paths, String> {
+    fn find(pairs: &[(&str, &str)], root: bool) -> Result<Paths, ConfigError> {
         Paths::find(&Wanted::default(), &pairs.iter().copied().collect(), root)
     }
 
@@ -152,8 +157,9 @@ mod tests {
 
     #[test]
     fn a_user_without_a_home_is_told_which_option_to_pass() {
-        let message = find(&[], false).unwrap_err();
-        assert_eq!(message, "neither $XDG_STATE_HOME nor $HOME is set: pass --state-dir");
+        let fault = find(&[], false).unwrap_err().faults.remove(0);
+        assert_eq!(fault.to_string(), "environment XDG_STATE_HOME: neither $XDG_STATE_HOME nor $HOME is set");
+        assert_eq!(fault.hint.as_deref(), Some("pass --state-dir"));
     }
 
     #[test]

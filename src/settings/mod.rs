@@ -1,0 +1,133 @@
+//! The configuration while the daemon runs: what it is, where it came from, and its replacement.
+
+mod api;
+
+use std::{fmt::Write as _, sync::Arc};
+
+use assistant_api::config::{Reloaded, Setting, Settings};
+
+use crate::{
+    config::{Config, Origins, Secrets, load, section::Table},
+    cx::Cx,
+    error::{Error, Result},
+    events, llm,
+    subsystems::Subsystem,
+};
+
+/// This subsystem.
+pub const SUBSYSTEM: Subsystem = Subsystem { name: "settings", routes: api::routes, tools: &[], loops: &[] };
+
+/// Keys that a running daemon cannot follow.
+const AT_START: &[&str] = &["jobs.workers"];
+
+/// Reads the configuration again; all of it is replaced, or nothing is.
+///
+/// # Errors
+/// `validation` with everything that is wrong; the old configuration stays.
+pub async fn reload(cx: &Cx) -> Result<Reloaded> {
+    let _one_at_a_time = cx.process.reload.lock().await;
+    cx.process.systemd.reloading();
+    let outcome = replace(cx).await;
+    cx.process.systemd.ready();
+    match &outcome {
+        Ok(done) => {
+            tracing::info!(changed = done.changed.join(" "), restart = done.restart.join(" "), "reloaded the configuration");
+        }
+        Err(err) => tracing::error!(error = err.chain(), "the new configuration is refused, the old one stays"),
+    }
+    outcome
+}
+
+async fn replace(cx: &Cx) -> Result<Reloaded> {
+    let sources = cx.process.sources.clone();
+    let (loaded, secrets) = tokio::task::spawn_blocking(move || {
+        let loaded = load(&sources)?;
+        let secrets = Secrets::load(sources.paths.credentials_dir.as_deref(), &sources.environment)?;
+        Ok::<_, Error>((loaded, secrets))
+    })
+    .await
+    .map_err(Error::internal)??;
+
+    let changed = changed(&cx.config.load(), &loaded.config);
+    let restart = changed.iter().filter(|key| AT_START.contains(&key.as_str())).cloned().collect();
+    let done = Reloaded { changed, restart, warnings: loaded.warnings };
+
+    cx.llm.store(Arc::new(llm::build(&loaded.config, &secrets)));
+    cx.process.logging.set_level(&loaded.config.log.level);
+    cx.process.origins.store(Arc::new(loaded.origins));
+    cx.config.store(Arc::new(loaded.config));
+    cx.wake.jobs.notify_one();
+    cx.wake.retention.notify_one();
+
+    let (now, event) = (cx.clock.now(), done.clone());
+    cx.store.write(move |tx| events::emit(tx, now, "config.reloaded", None, &event)).await?;
+    cx.wake.announce();
+    Ok(done)
+}
+
+/// The paths of the keys whose values differ.
+fn changed(old: &Config, new: &Config) -> Vec<String> {
+    old.tables()
+        .iter()
+        .zip(new.tables())
+        .flat_map(|(old, new)| {
+            let keys = old.keys().iter().filter(move |key| old.get(key.name) != new.get(key.name));
+            keys.map(|key| format!("{}.{}", old.name(), key.name))
+        })
+        .collect()
+}
+
+/// Every key with its value and where it came from; there are no secrets among them.
+pub fn list(config: &Config, origins: &Origins) -> Settings {
+    let settings = config.tables().into_iter().flat_map(|table| section(table, origins)).collect();
+    Settings { settings }
+}
+
+fn section<'a>(table: &'a dyn Table, origins: &'a Origins) -> impl Iterator<Item = Setting> + use<'a> {
+    let defaults = Config::default();
+    table.keys().iter().map(move |key| {
+        let path = format!("{}.{}", table.name(), key.name);
+        let default = defaults.tables().iter().find(|other| other.name() == table.name()).and_then(|other| other.get(key.name));
+        Setting {
+            origin: origins.of(&path).to_string(),
+            environment: key.env_name(table.name()),
+            kind: (key.kind)().name.to_owned(),
+            doc: key.doc.iter().map(|line| line.trim()).collect::<Vec<_>>().join(" "),
+            value: to_json(table.get(key.name)),
+            default: to_json(default),
+            restart: AT_START.contains(&path.as_str()),
+            key: path,
+        }
+    })
+}
+
+fn to_json(value: Option<toml::Value>) -> serde_json::Value {
+    value.and_then(|value| serde_json::to_value(value).ok()).unwrap_or_default()
+}
+
+/// The list as `assistantctl config show -o json` prints it too.
+///
+/// # Errors
+/// `internal`, never seen.
+pub fn json(settings: &Settings) -> Result<String> {
+    let mut printed = serde_json::to_value(settings)?;
+    printed["schema"] = assistant_api::OUTPUT_SCHEMA.into();
+    Ok(format!("{}\n", serde_json::to_string_pretty(&printed)?))
+}
+
+/// The list in the form of the file: what is unset is a comment.
+pub fn text(settings: &Settings, with_origin: bool) -> String {
+    let mut text = String::new();
+    for setting in &settings.settings {
+        let line = match &setting.value {
+            serde_json::Value::Null => format!("# {} is unset", setting.key),
+            value => format!("{} = {value}", setting.key),
+        };
+        if with_origin {
+            let _ = writeln!(text, "{line:<56}  # {}", setting.origin);
+        } else {
+            let _ = writeln!(text, "{line}");
+        }
+    }
+    text
+}
