@@ -95,7 +95,8 @@ pub async fn run(mut options: Options, mut listeners: Vec<Listener>, stop: impl 
 }
 
 fn build(options: Options, store: Store) -> Cx {
-    let Options { sources, loaded: Loaded { config, origins, .. }, secrets, clock, systemd, logging, llm, .. } = options;
+    let Options { sources, loaded: Loaded { config, origins, .. }, secrets, clock, systemd, logging, llm, .. } =
+        options;
     let llm = llm.unwrap_or_else(|| llm::build(&config, &secrets));
     let state_dir = sources.paths.state_dir.clone();
     let process = Process { sources, origins: ArcSwap::from_pointee(origins), systemd, logging, ..Process::default() };

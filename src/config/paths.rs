@@ -77,8 +77,12 @@ impl Paths {
                 .or_else(|| environment.path("HOME").map(|home| home.join(fallback)))
                 .map(|dir| dir.join("assistant"))
                 .ok_or_else(|| {
-                    Fault::new(Place::Environment(variable.to_owned()), None, format!("neither ${variable} nor $HOME is set"))
-                        .hint(format!("pass {option}"))
+                    Fault::new(
+                        Place::Environment(variable.to_owned()),
+                        None,
+                        format!("neither ${variable} nor $HOME is set"),
+                    )
+                    .hint(format!("pass {option}"))
                 })
         };
         let state_dir = match (&wanted.state_dir, environment.path("STATE_DIRECTORY")) {

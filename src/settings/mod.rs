@@ -31,7 +31,11 @@ pub async fn reload(cx: &Cx) -> Result<Reloaded> {
     cx.process.systemd.ready();
     match &outcome {
         Ok(done) => {
-            tracing::info!(changed = done.changed.join(" "), restart = done.restart.join(" "), "reloaded the configuration");
+            tracing::info!(
+                changed = done.changed.join(" "),
+                restart = done.restart.join(" "),
+                "reloaded the configuration"
+            );
         }
         Err(err) => tracing::error!(error = err.chain(), "the new configuration is refused, the old one stays"),
     }
@@ -87,7 +91,8 @@ fn section<'a>(table: &'a dyn Table, origins: &'a Origins) -> impl Iterator<Item
     let defaults = Config::default();
     table.keys().iter().map(move |key| {
         let path = format!("{}.{}", table.name(), key.name);
-        let default = defaults.tables().iter().find(|other| other.name() == table.name()).and_then(|other| other.get(key.name));
+        let default =
+            defaults.tables().iter().find(|other| other.name() == table.name()).and_then(|other| other.get(key.name));
         Setting {
             origin: origins.of(&path).to_string(),
             environment: key.env_name(table.name()),
