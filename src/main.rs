@@ -16,7 +16,7 @@ use assistantd::{
     http::Listener,
     logging::Logging,
     settings,
-    systemd::Notifier,
+    systemd::{self, Inherited, Notifier},
 };
 use clap::{Parser, ValueEnum};
 use tokio::{
@@ -71,7 +71,7 @@ enum Output {
 
 fn main() -> ExitCode {
     let environment = Environment::capture();
-    let inherited = Listener::inherited();
+    let inherited = systemd::inherited();
     let args = match Args::try_parse() {
         Ok(args) => args,
         Err(err) => {
@@ -93,7 +93,7 @@ fn main() -> ExitCode {
     } else if args.show_config {
         show(&options, &args)
     } else {
-        inherited.and_then(|listeners| start(options, listeners))
+        inherited.and_then(|sockets| start(options, sockets))
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -139,7 +139,8 @@ fn show(options: &Options, args: &Args) -> Result<()> {
     io::stdout().lock().write_all(text.as_bytes()).map_err(Error::internal)
 }
 
-fn start(mut options: Options, listeners: Vec<Listener>) -> Result<()> {
+fn start(mut options: Options, inherited: Vec<Inherited>) -> Result<()> {
+    let listeners = inherited.into_iter().map(Listener::inherit).collect::<Result<_>>()?;
     options.logging = Logging::start(&options.loaded.config.log.level, &options.sources.environment);
     options.systemd = Notifier::from_environment(&options.sources.environment);
     let runtime = tokio::runtime::Builder::new_multi_thread()

@@ -1,14 +1,40 @@
-//! The service manager's side: readiness, status, watchdog (sd_notify(3)). Without a service manager every call here does
-//! nothing. Inherited sockets are `http/listen.rs`'s.
+//! The service manager's side: readiness, status, watchdog, inherited sockets (sd_notify(3), sd_listen_fds(3)).
+//!
+//! Without a service manager every call here does nothing.
 
 use std::{
+    os::fd::{FromRawFd as _, OwnedFd},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use sd_notify::NotifyState;
 
-use crate::cx::Cx;
+use crate::{
+    cx::Cx,
+    error::{Error, Result},
+};
+
+/// A socket that the service manager opened for the daemon.
+#[derive(Debug)]
+pub struct Inherited {
+    pub fd: OwnedFd,
+    /// `FileDescriptorName=` of its socket unit.
+    pub name: String,
+}
+
+/// Takes the inherited sockets; call once, before any thread exists.
+///
+/// # Errors
+/// `invalid` when the variables of the service manager contradict each other.
+#[expect(unsafe_code, reason = "the descriptors are ours alone by the protocol, and no thread exists yet")]
+pub fn inherited() -> Result<Vec<Inherited>> {
+    // SAFETY: the caller runs before any thread, so nobody else reads the environment that this changes.
+    let listed = unsafe { sd_notify::listen_fds_with_names_and_unset_env() };
+    let listed = listed.map_err(|err| Error::invalid(format!("reading the inherited sockets: {err}")))?;
+    // SAFETY: the service manager hands these numbers over to this process, and each is taken exactly once.
+    Ok(listed.map(|(fd, name)| Inherited { fd: unsafe { OwnedFd::from_raw_fd(fd) }, name }).collect())
+}
 
 /// Speaks to the service manager; cheap to clone.
 #[derive(Clone, Debug, Default)]
