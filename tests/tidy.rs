@@ -1,5 +1,7 @@
 //! The rules of the house that a program can check. A failing message quotes the rule.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test stops at the first thing that is not as it should be")]
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,

@@ -28,7 +28,7 @@ pub(crate) async fn measure(table: &mut Table) {
     health(table).await;
     newest(table).await;
     posts(table).await;
-    status(table).await;
+    status(table);
 }
 
 /// Eight connections that ask for nothing but health, against bare axum.
@@ -37,23 +37,26 @@ async fn health(table: &mut Table) {
     let process = place.start(&[]);
     let dir = tempfile::tempdir().unwrap();
     let socket = dir.path().join("bare.sock");
-    let mut bare = Command::new(std::env::current_exe().unwrap()).arg("bare-http").arg(&socket).spawn().unwrap();
+    let mut static_server =
+        Command::new(std::env::current_exe().unwrap()).arg("bare-http").arg(&socket).spawn().unwrap();
     while !socket.exists() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    let (mut ours, mut base, mut p50) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut ours, mut base, mut p50, mut p99) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         let seen = load::run(&place.socket(), 8, TIME / 2, "GET", "/health", |_| String::new()).await;
         ours.push(seen.per_second);
         p50.push(seen.p50);
+        p99.push(seen.p99);
         base.push(load::run(&socket, 8, TIME / 2, "GET", "/health", |_| String::new()).await.per_second);
     }
-    bare.kill().unwrap();
-    bare.wait().unwrap();
+    static_server.kill().unwrap();
+    static_server.wait().unwrap();
     drop(process);
     let (ours, base) = (measure::median(&mut ours), measure::median(&mut base));
     table.row("GET /health, 8 connections", ours, "/s", Some(base), Goal::RatioAtLeast(0.6));
     table.row("GET /health, 8 connections, p50", measure::median(&mut p50), "ms", None, Goal::None);
+    table.row("GET /health, 8 connections, p99", measure::median(&mut p99), "ms", None, Goal::None);
 }
 
 /// The page that everybody sees first, with few jobs and with very many.
@@ -152,7 +155,7 @@ async fn callers(count: usize, time: Duration) -> f64 {
 }
 
 /// The whole command, from exec to exit.
-async fn status(table: &mut Table) {
+fn status(table: &mut Table) {
     let place = super::place("http://127.0.0.1:9/v1");
     let process = place.start(&[]);
     let mut times = Vec::new();

@@ -15,13 +15,13 @@ pub(crate) fn idle(table: &mut Table) {
     let process = place.start(&[]);
     let pid = process.pid().as_raw();
     sleep(Duration::from_secs(3));
-    let (cpu, wakeups) = (measure::precise_cpu_ms(pid), measure::wakeups(pid));
+    let (cpu, wakeups) = (measure::cpu_ms(pid), measure::wakeups(pid));
     sleep(Duration::from_secs(WATCHED.into()));
     let (rss, pss) = measure::memory(pid);
     table.row("idle: proportional memory (PSS)", pss, "MiB", None, Goal::AtMost(16.0));
     table.row("idle: resident memory (RSS)", rss, "MiB", None, Goal::AtMost(24.0));
     let per_second = |value: f64| value / f64::from(WATCHED);
-    let cpu = per_second(measure::precise_cpu_ms(pid) - cpu);
+    let cpu = per_second(measure::cpu_ms(pid) - cpu);
     table.row("idle: processor per second", cpu, "ms", None, Goal::AtMost(0.5));
     #[expect(clippy::cast_precision_loss, reason = "a small count")]
     let woken = (measure::wakeups(pid) - wakeups) as f64;

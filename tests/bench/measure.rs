@@ -7,8 +7,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use nix::unistd::{SysconfVar, sysconf};
-
 /// The value below which `share` of the values lie.
 pub(crate) fn percentile(values: &mut [f64], share: f64) -> f64 {
     if values.is_empty() {
@@ -57,18 +55,8 @@ pub(crate) fn load() -> f64 {
     text.split(' ').next().unwrap().parse().unwrap()
 }
 
-/// Processor time of a process so far, all threads, in milliseconds.
+/// Processor time of the living threads of a process so far, in milliseconds, by the scheduler's exact count.
 pub(crate) fn cpu_ms(pid: i32) -> f64 {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-    let fields: Vec<&str> = stat[stat.rfind(')').unwrap() + 2..].split(' ').collect();
-    let ticks: f64 = fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap();
-    #[expect(clippy::cast_precision_loss, reason = "a hundred or so")]
-    let per_second = sysconf(SysconfVar::CLK_TCK).unwrap().unwrap() as f64;
-    ticks * 1000.0 / per_second
-}
-
-/// Processor time by the scheduler's own count, in nanoseconds resolution, in milliseconds.
-pub(crate) fn precise_cpu_ms(pid: i32) -> f64 {
     threads(pid)
         .filter_map(|dir| fs::read_to_string(dir.join("schedstat")).ok())
         .filter_map(|text| text.split(' ').next()?.parse::<f64>().ok())

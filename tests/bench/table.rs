@@ -12,6 +12,7 @@ pub(crate) struct Table {
 }
 
 /// What a figure is compared with.
+#[derive(Clone, Copy)]
 pub(crate) enum Goal {
     /// At most this much.
     AtMost(f64),
