@@ -338,3 +338,6 @@ fn secret(place: &Place, path: &str, value: &DeValue<'_>) -> Option<Fault> {
         ours.env()
     )))
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,6 +4,8 @@
 //! `secrets.rs` holds what no file may hold, `paths.rs` knows where things lie.
 
 pub(crate) mod check;
+#[cfg(test)]
+mod document;
 mod fault;
 pub mod general;
 mod load;

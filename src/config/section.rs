@@ -13,6 +13,8 @@ pub struct Key {
     pub env: Option<&'static str>,
     /// What values look like.
     pub kind: fn() -> Kind,
+    /// The smallest and the largest value, if there are bounds.
+    pub range: Option<fn() -> (String, String)>,
 }
 
 impl Key {
@@ -135,6 +137,7 @@ macro_rules! section {
                 doc: &[$($doc),+],
                 env: $crate::config::section::env_name!($($env)?),
                 kind: $crate::config::section::kind_of::<$type>,
+                range: $crate::config::section::range!($type $(, $range)?),
             },)*];
 
             fn set_toml(&mut self, key: &str, value: &toml::Value) -> Result<(), String> {
@@ -182,4 +185,13 @@ macro_rules! env_name {
     };
 }
 
-pub(crate) use {env_name, section};
+macro_rules! range {
+    ($type:ty) => {
+        None
+    };
+    ($type:ty, $range:expr) => {
+        Some(|| $crate::config::value::bounds::<$type>(&$range))
+    };
+}
+
+pub(crate) use {env_name, range, section};

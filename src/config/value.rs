@@ -39,8 +39,17 @@ pub fn within<T: Setting + PartialOrd>(value: &T, range: &RangeInclusive<T>) -> 
     if range.contains(value) {
         return Ok(());
     }
-    let show = |value: &T| value.to_toml().map_or_else(String::new, |value| value.to_string());
-    Err(format!("{} is out of range ({} to {})", show(value), show(range.start()), show(range.end())))
+    let (least, most) = bounds(range);
+    Err(format!("{} is out of range ({least} to {most})", show(value)))
+}
+
+/// The ends of a range as they are written.
+pub fn bounds<T: Setting>(range: &RangeInclusive<T>) -> (String, String) {
+    (show(range.start()), show(range.end()))
+}
+
+fn show<T: Setting>(value: &T) -> String {
+    value.to_toml().map_or_else(String::new, |value| value.to_string())
 }
 
 fn expected<T>(what: &str, value: &Value) -> Result<T, String> {
