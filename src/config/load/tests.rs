@@ -162,7 +162,10 @@ fn wrong_types_and_ranges_say_what_is_expected() {
         "assistant.toml:2: filesystem.trash_directory: expected a path relative to the workspace, without \"..\", found \
          \"../trash\"",
     );
-    check("[log]\nlevel = \"loud\"", "assistant.toml:2: log.level: expected error, warn, info, debug or trace, found \"loud\"");
+    check(
+        "[log]\nlevel = \"loud\"",
+        "assistant.toml:2: log.level: expected error, warn, info, debug or trace, found \"loud\"",
+    );
 }
 
 #[test]
@@ -197,10 +200,7 @@ fn every_fault_is_named_in_one_run() {
 #[test]
 fn environment_errors_name_the_variable() {
     let place = Place::new("").env("AGENT_LLM_TEMPERATURE", "hot");
-    assert_eq!(
-        place.message(),
-        "environment AGENT_LLM_TEMPERATURE: llm.temperature: expected a number, found \"hot\""
-    );
+    assert_eq!(place.message(), "environment AGENT_LLM_TEMPERATURE: llm.temperature: expected a number, found \"hot\"");
     let place = Place::new("").env("ASSISTANT_JOBS_MAX_ATTEMPTS", "0");
     assert_eq!(
         place.message(),
@@ -215,7 +215,9 @@ fn a_misspelt_variable_of_ours_is_pointed_out() {
     let loaded = Place::new("").env("ASSISTANT_JOBS_MAX_ATEMPTS", "5").env("ASSISTANT_SOCKET", "/s").load().unwrap();
     assert_eq!(
         loaded.warnings,
-        ["environment ASSISTANT_JOBS_MAX_ATEMPTS names no key and has no effect; did you mean ASSISTANT_JOBS_MAX_ATTEMPTS?"]
+        [
+            "environment ASSISTANT_JOBS_MAX_ATEMPTS names no key and has no effect; did you mean ASSISTANT_JOBS_MAX_ATTEMPTS?"
+        ]
     );
 }
 
@@ -246,10 +248,11 @@ fn secrets_in_a_file_are_refused_and_never_shown() {
 
 #[test]
 fn texts_carry_units_and_integers_keep_those_of_the_key() {
-    let loaded = Place::new("[api]\nmax_upload_bytes = \"500MiB\"\nheader_timeout = \"1m 30s\"\n[retention]\ntrash_days = 7\n")
-        .env("ASSISTANT_RETENTION_STEP_DAYS", "12h")
-        .load()
-        .unwrap();
+    let loaded =
+        Place::new("[api]\nmax_upload_bytes = \"500MiB\"\nheader_timeout = \"1m 30s\"\n[retention]\ntrash_days = 7\n")
+            .env("ASSISTANT_RETENTION_STEP_DAYS", "12h")
+            .load()
+            .unwrap();
     assert_eq!(loaded.config.api.max_upload_bytes.0, 524_288_000);
     assert_eq!(loaded.config.api.header_timeout.0.as_secs(), 90);
     assert_eq!(loaded.config.retention.trash_days.0.as_secs(), 7 * 86400);
