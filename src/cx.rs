@@ -13,7 +13,7 @@ use crate::{
     llm::Llm,
     logging::Logging,
     root::Root,
-    store::Store,
+    store::{Store, space},
     subsystems::Subsystem,
     systemd::Notifier,
 };
@@ -104,6 +104,14 @@ impl Cx {
             let reason = self.root_problem.load_full().map_or_else(String::new, |reason| format!(": {reason}"));
             Error::unavailable(format!("the workspace cannot be used{reason}"))
         })
+    }
+
+    /// Refuses new work when the state directory's disk is fuller than `retention.min_free_bytes` allows.
+    ///
+    /// # Errors
+    /// `storage_full`, with the figures.
+    pub fn check_space(&self) -> Result<()> {
+        space::check(&self.state_dir, self.config.load().retention.min_free_bytes.0)
     }
 
     /// Every tool of every subsystem.

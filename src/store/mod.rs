@@ -8,6 +8,7 @@
 pub mod health;
 mod lock;
 pub mod migrations;
+pub mod space;
 pub mod texts;
 pub mod types;
 mod writer;
