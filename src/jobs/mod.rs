@@ -21,15 +21,24 @@ mod reconcile;
 mod redact;
 pub mod runner;
 mod running;
+mod when;
 pub mod store;
+mod submit;
+mod verbs;
+mod view;
 
 pub use self::{
     outcome::{Claimed, Lease, NeedsWhat, Outcome, Overrides},
     running::Running,
+    submit::{create, release},
+    verbs::{answer, approve, cancel, deny, erase, instruct, requeue, resume, review, stop_all},
+    view::{detail, list, logs, poll},
     store::{
         approvals::{self, Approval, ApprovalState, NewApproval},
         instructions::{self, Instruction, InstructionKind},
+        list::counts,
         log::{self, NewLog},
+        pause::{Stopped, stopped},
         spend::{self, Cap, Caps, OverCap, ReservationId},
         steps::{self, NewStep, Step, StepKind},
         thread::{clear_new_context, thread},

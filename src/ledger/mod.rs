@@ -15,7 +15,7 @@ use assistant_api::{
 };
 use serde_json::Value;
 
-pub use self::store::{by_call, dispatch, for_job, get, list, open_effects, prepare, settle};
+pub use self::store::{by_call, dispatch, for_job, get, list, open_effects, prepare, settle, written_paths};
 use crate::policy::Origin;
 
 /// An effect to be written down.
@@ -34,7 +34,7 @@ pub struct NewEffect {
     pub origin: Origin,
     /// The policy rule that let it pass.
     pub rule: String,
-    /// What the tool keeps about it; an object.
+    /// What the tool keeps about it; an object. `written` lists the workspace paths that it leaves behind, relative.
     pub detail: Value,
 }
 

@@ -201,3 +201,25 @@ pub fn open_effects(conn: &Connection, job_id: Option<JobId>) -> Result<Vec<Open
         .collect::<rusqlite::Result<_>>()?;
     Ok(found)
 }
+
+/// Workspace paths that the job's confirmed effects left behind, newest first, each once: `detail.written`, or the
+/// target where a tool does not say.
+pub fn written_paths(conn: &Connection, job_id: JobId) -> Result<Vec<String>> {
+    let mut paths: Vec<String> = Vec::new();
+    let found: Vec<(String, Option<String>)> = conn
+        .prepare_cached(
+            "SELECT target, json_extract(detail, '$.written') FROM effects \
+             WHERE job_id = ?1 AND state = 'confirmed' ORDER BY id DESC LIMIT 1000",
+        )?
+        .query_map([job_id.0], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<rusqlite::Result<_>>()?;
+    for (target, written) in found {
+        let written = written.map(|text| serde_json::from_str::<Vec<String>>(&text)).transpose()?;
+        for path in written.unwrap_or_else(|| vec![target]) {
+            if !paths.contains(&path) {
+                paths.push(path);
+            }
+        }
+    }
+    Ok(paths)
+}

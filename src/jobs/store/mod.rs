@@ -1,11 +1,15 @@
 //! SQL of the job engine: plain functions over a connection, times passed in; every change is compare-and-set.
 
 pub mod approvals;
+pub mod change;
 pub mod claim;
 pub mod create;
+pub mod erase;
 pub mod finish;
 pub mod instructions;
+pub mod list;
 pub mod log;
+pub mod pause;
 pub mod row;
 pub mod spend;
 pub mod status;
