@@ -11,4 +11,4 @@ pub struct Subsystem {
 }
 
 /// The list.
-pub const ALL: &[Subsystem] = &[crate::settings::SUBSYSTEM];
+pub const ALL: &[Subsystem] = &[crate::jobs::SUBSYSTEM, crate::ledger::SUBSYSTEM, crate::settings::SUBSYSTEM];

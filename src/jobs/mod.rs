@@ -15,6 +15,7 @@
 //! A job's conversation is its steps ([`steps`]); whoever writes them holds a [`Lease`]. The run itself is given to the
 //! runner as a function, so that the engine knows nothing of models.
 
+mod api;
 pub mod config;
 mod outcome;
 mod reconcile;
@@ -45,3 +46,7 @@ pub use self::{
         usage::{self, UsageDelta},
     },
 };
+use crate::subsystems::Subsystem;
+
+/// What the job engine adds to the daemon.
+pub const SUBSYSTEM: Subsystem = Subsystem { name: "jobs", routes: api::routes, tools: &[], loops: &[] };

@@ -7,6 +7,7 @@
 //! After a crash nobody knows what became of a `dispatched` effect: its tool looks (`Tool::reconcile`), and what cannot
 //! be found out becomes `unknown` and waits for a person. Nothing is ever repeated blindly.
 
+mod api;
 mod store;
 
 use assistant_api::{
@@ -16,7 +17,15 @@ use assistant_api::{
 use serde_json::Value;
 
 pub use self::store::{by_call, dispatch, for_job, get, list, open_effects, prepare, settle, written_paths};
-use crate::policy::Origin;
+use crate::{
+    cx::Cx,
+    error::{Error, Result},
+    policy::Origin,
+    subsystems::Subsystem,
+};
+
+/// What the ledger adds to the daemon.
+pub const SUBSYSTEM: Subsystem = Subsystem { name: "ledger", routes: api::routes, tools: &[], loops: &[] };
 
 /// An effect to be written down.
 #[derive(Clone, Debug)]
@@ -54,4 +63,18 @@ pub struct Filter {
 pub struct Open {
     pub effect: Effect,
     pub call_key: Option<String>,
+}
+
+/// A person says what became of an `unknown` effect: `confirmed` or `failed`.
+///
+/// # Errors
+/// `not_found`; `conflict` when it is not unknown; `validation` for another state.
+pub async fn resolve(cx: &Cx, id: EffectId, state: EffectState, by: &str) -> Result<Effect> {
+    if !matches!(state, EffectState::Confirmed | EffectState::Failed) {
+        return Err(Error::validation("an effect is resolved as confirmed or failed").field("state"));
+    }
+    let (now, by) = (cx.clock.now(), by.to_owned());
+    let effect = cx.store.write(move |tx| store::resolve(tx, now, id, state, &by)).await?;
+    cx.wake.announce();
+    Ok(effect)
 }

@@ -223,3 +223,25 @@ pub fn written_paths(conn: &Connection, job_id: JobId) -> Result<Vec<String>> {
     }
     Ok(paths)
 }
+
+/// Settles an effect that is `unknown`, as a person says.
+pub(super) fn resolve(
+    conn: &Connection,
+    now: Timestamp,
+    id: EffectId,
+    state: EffectState,
+    by: &str,
+) -> Result<Effect> {
+    let effect = get(conn, id)?;
+    if effect.state != EffectState::Unknown {
+        let message = format!("effect {id} is {}; only an unknown one is resolved by hand", effect.state.as_str());
+        return Err(Error::conflict(message));
+    }
+    settle(conn, now, id, state, Some(&json!({ "resolved_by": by })))?;
+    let payload = json!({ "effect_id": id, "state": state, "by": by });
+    conn.prepare_cached(
+        "INSERT INTO manual_events (event_type, job_id, payload, created_at) VALUES ('effect_resolved', ?1, ?2, ?3)",
+    )?
+    .execute((effect.job_id.map(|id| id.0), payload.to_string(), micros(now)))?;
+    get(conn, id)
+}

@@ -378,6 +378,35 @@ pub struct Decision {
     pub reason: Option<String>,
 }
 
+/// A question to a person about one exact call; the answer is good for that call only, once.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Approval {
+    pub id: ApprovalId,
+    pub job_id: JobId,
+    pub tool: String,
+    /// The arguments of the call, as it would be made.
+    pub args: Value,
+    /// SHA-256 of tool name and arguments, hexadecimal; the approval is bound to it.
+    pub args_hash: String,
+    /// Why a person is asked.
+    pub reason: String,
+    /// The policy rule that asks.
+    pub rule: String,
+    /// `pending`, `approved`, `denied`, `used` or `void`.
+    pub state: String,
+    pub created_at: Timestamp,
+    /// The command that says yes, ready to type.
+    pub command: String,
+}
+
+/// `GET /api/approvals`: what is pending, newest first.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct ApprovalList {
+    pub approvals: Vec<Approval>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_cursor: Option<String>,
+}
+
 /// `POST /api/jobs/{id}/release`
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
