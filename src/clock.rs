@@ -142,7 +142,10 @@ async fn alarm(at: Timestamp) -> Result<(), Errno> {
     let flags = TimerSetTimeFlags::TFD_TIMER_ABSTIME | TimerSetTimeFlags::TFD_TIMER_CANCEL_ON_SET;
     timer.set(Expiration::OneShot(at), flags)?;
     let errno = |err: std::io::Error| err.raw_os_error().map_or(Errno::EIO, Errno::from_raw);
-    #[expect(deprecated, reason = "its successor is unsafe; an `OwnedFd` keeps its descriptor until it is dropped here")]
+    #[expect(
+        deprecated,
+        reason = "its successor is unsafe; an `OwnedFd` keeps its descriptor until it is dropped here"
+    )]
     let timer = AsyncFd::new(OwnedFd::from(timer)).map_err(errno)?;
     timer.readable().await.map_err(errno)?.clear_ready();
     Ok(())

@@ -131,9 +131,7 @@ impl<T: DeserializeOwned + JsonSchema + Default + Send> ReqBody for Optional<T> 
 fn limit(given: Option<i64>, default: i64, max: i64) -> Result<i64> {
     match given.unwrap_or(default) {
         limit if (1..=max).contains(&limit) => Ok(limit),
-        limit => {
-            Err(Error::validation(format!("limit is {limit}; it goes from 1 to {max}")).field("query.limit"))
-        }
+        limit => Err(Error::validation(format!("limit is {limit}; it goes from 1 to {max}")).field("query.limit")),
     }
 }
 

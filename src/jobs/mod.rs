@@ -22,18 +22,15 @@ mod reconcile;
 mod redact;
 pub mod runner;
 mod running;
-mod when;
 pub mod store;
 mod submit;
 mod verbs;
 mod view;
+mod when;
 
 pub use self::{
     outcome::{Claimed, Lease, NeedsWhat, Outcome, Overrides},
     running::Running,
-    submit::{create, release},
-    verbs::{answer, approve, cancel, deny, erase, instruct, requeue, resume, review, stop_all},
-    view::{detail, list, logs, poll},
     store::{
         approvals::{self, Approval, ApprovalState, NewApproval},
         instructions::{self, Instruction, InstructionKind},
@@ -45,6 +42,9 @@ pub use self::{
         thread::{clear_new_context, thread},
         usage::{self, UsageDelta},
     },
+    submit::{create, release},
+    verbs::{answer, approve, cancel, deny, erase, instruct, requeue, resume, review, stop_all},
+    view::{detail, list, logs, poll},
 };
 use crate::subsystems::Subsystem;
 

@@ -5,10 +5,7 @@ use assistant_api::{
     jobs::{Decision, Erased, JobStatus, ReviewOverride},
 };
 
-use super::store::{
-    approvals::ApprovalState,
-    change, erase as store_erase, pause,
-};
+use super::store::{approvals::ApprovalState, change, erase as store_erase, pause};
 use crate::{
     cx::Cx,
     error::{Error, Result},

@@ -148,7 +148,12 @@ pub async fn logs(cx: &Cx, id: JobId, after: Option<&str>, limit: i64) -> Result
         .await
 }
 
-fn page_of_logs(conn: &Connection, id: JobId, before: Option<i64>, limit: i64) -> Result<(Vec<LogRow>, Option<String>)> {
+fn page_of_logs(
+    conn: &Connection,
+    id: JobId,
+    before: Option<i64>,
+    limit: i64,
+) -> Result<(Vec<LogRow>, Option<String>)> {
     let logs = log::before(conn, id, before, limit)?;
     // Sequences start at 1 and have no gap, so the first row says whether there is anything before it.
     let first = logs.first().map(|row| row.sequence).filter(|first| *first > 1);

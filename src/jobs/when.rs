@@ -32,9 +32,8 @@ pub(super) fn at(text: &str, now: Timestamp, zone: &TimeZone) -> Result<Timestam
 
 /// The instant that lies `run_in` ahead, such as `2h` or `1d 30m`; days are those of the calendar in `zone`.
 pub(super) fn after(text: &str, now: Timestamp, zone: &TimeZone) -> Result<Timestamp> {
-    let fault = |why: String| {
-        Error::validation(why).field("run_in").hint("give a duration such as 45m, 2h or \"1d 30m\"")
-    };
+    let fault =
+        |why: String| Error::validation(why).field("run_in").hint("give a duration such as 45m, 2h or \"1d 30m\"");
     let span: Span = text.trim().parse().map_err(|_| fault(format!("{text:?} is not a duration")))?;
     if span.is_negative() {
         return Err(fault(format!("{text:?} lies in the past")));
@@ -71,7 +70,8 @@ fn instant(text: &str, zone: &TimeZone) -> Result<Timestamp> {
         let at = offset.to_timestamp(wall).map_err(|_| unreadable())?;
         return match named {
             Some(zone) if zone.to_offset(at) != offset => {
-                let message = format!("{text:?} contradicts itself: {} has offset {} then", name(&zone), zone.to_offset(at));
+                let message =
+                    format!("{text:?} contradicts itself: {} has offset {} then", name(&zone), zone.to_offset(at));
                 Err(fault(message))
             }
             _ => Ok(at),
@@ -161,7 +161,8 @@ mod tests {
         assert_eq!(check("2h").unwrap(), "2026-03-28T14:00:00Z");
         assert_eq!(check("1d 30m").unwrap(), "2026-03-29T11:30:00Z", "a day of 23 hours");
         assert_eq!(check("90s").unwrap(), "2026-03-28T12:01:30Z");
-        for (text, part) in [("soon", "not a duration"), ("-2h", "past"), ("20y", "ten years"), ("", "not a duration")] {
+        for (text, part) in [("soon", "not a duration"), ("-2h", "past"), ("20y", "ten years"), ("", "not a duration")]
+        {
             let err = check(text).unwrap_err();
             assert!(err.contains(part), "{text}: {err}");
         }

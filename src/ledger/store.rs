@@ -225,13 +225,7 @@ pub fn written_paths(conn: &Connection, job_id: JobId) -> Result<Vec<String>> {
 }
 
 /// Settles an effect that is `unknown`, as a person says.
-pub(super) fn resolve(
-    conn: &Connection,
-    now: Timestamp,
-    id: EffectId,
-    state: EffectState,
-    by: &str,
-) -> Result<Effect> {
+pub(super) fn resolve(conn: &Connection, now: Timestamp, id: EffectId, state: EffectState, by: &str) -> Result<Effect> {
     let effect = get(conn, id)?;
     if effect.state != EffectState::Unknown {
         let message = format!("effect {id} is {}; only an unknown one is resolved by hand", effect.state.as_str());

@@ -2,7 +2,7 @@
 
 use assistant_api::{
     ApprovalId, JobId,
-    jobs::{Job, JobStatus, ReviewOverride, Metadata},
+    jobs::{Job, JobStatus, Metadata, ReviewOverride},
 };
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _};
@@ -195,7 +195,8 @@ pub(in crate::jobs) fn decide(
     let input = json!({ "kind": state.as_str(), "by": by, "text": reason });
     let note = NewLog { event_type: "supervisor_note", input_data: Some(input), ..NewLog::default() };
     log::append(conn, now, id, &note)?;
-    let waits = job.status == JobStatus::NeedsReview && job.needs.as_ref().is_some_and(|needs| needs.what == "approval");
+    let waits =
+        job.status == JobStatus::NeedsReview && job.needs.as_ref().is_some_and(|needs| needs.what == "approval");
     let more: bool = conn
         .prepare_cached("SELECT EXISTS (SELECT 1 FROM approvals WHERE job_id = ?1 AND state = 'pending')")?
         .query_row([id.0], |row| row.get(0))?;
@@ -240,13 +241,7 @@ pub(in crate::jobs) fn review(
 }
 
 /// What stands in `metadata.admin_review_override`; what an earlier review set and this one leaves out stays.
-fn override_of(
-    metadata: &Metadata,
-    now: Timestamp,
-    new: &ReviewOverride,
-    by: &str,
-    reason: Option<&str>,
-) -> Value {
+fn override_of(metadata: &Metadata, now: Timestamp, new: &ReviewOverride, by: &str, reason: Option<&str>) -> Value {
     let earlier = metadata.get("admin_review_override").and_then(Value::as_object).cloned();
     let mut value = earlier.unwrap_or_default();
     value.insert("created_at".into(), now.to_string().into());
@@ -289,5 +284,11 @@ pub(in crate::jobs) fn release(
         return Err(refused(&job, "it changed meanwhile"));
     }
     create::record(conn, now, "job_released", id, &json!({ "job_id": id, "by": by }))?;
-    status::changed(conn, now, id, &Changed { from: JobStatus::Waiting, to: JobStatus::Queued, reason: "released" }, None)
+    status::changed(
+        conn,
+        now,
+        id,
+        &Changed { from: JobStatus::Waiting, to: JobStatus::Queued, reason: "released" },
+        None,
+    )
 }

@@ -44,10 +44,8 @@ fn item(row: &Row<'_>) -> rusqlite::Result<JobListItem> {
 pub fn page(conn: &Connection, statuses: &[JobStatus], before: Option<JobId>, limit: i64) -> Result<Vec<JobListItem>> {
     let before = before.map_or(i64::MAX, |id| id.0);
     if statuses.is_empty() {
-        let jobs = conn
-            .prepare_cached(NEWEST)?
-            .query_map((before, COUNTED, limit), item)?
-            .collect::<rusqlite::Result<_>>()?;
+        let jobs =
+            conn.prepare_cached(NEWEST)?.query_map((before, COUNTED, limit), item)?.collect::<rusqlite::Result<_>>()?;
         return Ok(jobs);
     }
     // One walk per status along its index, then merged: a walk over all of them would read past what is not wanted.

@@ -71,10 +71,7 @@ pub(in crate::jobs) fn resume(conn: &Connection, now: Timestamp, by: &str) -> Re
 }
 
 fn record(conn: &Connection, now: Timestamp, kind: &str, by: &str) -> Result<()> {
-    conn.prepare_cached("INSERT INTO manual_events (event_type, payload, created_at) VALUES (?1, ?2, ?3)")?.execute((
-        kind,
-        json!({ "by": by }).to_string(),
-        micros(now),
-    ))?;
+    conn.prepare_cached("INSERT INTO manual_events (event_type, payload, created_at) VALUES (?1, ?2, ?3)")?
+        .execute((kind, json!({ "by": by }).to_string(), micros(now)))?;
     events::emit(conn, now, kind, None, &json!({ "by": by })).map(drop)
 }
