@@ -107,6 +107,26 @@ CREATE TRIGGER jobs_count_update AFTER UPDATE OF status ON jobs WHEN old.status 
     INSERT INTO job_counts VALUES (new.status, 1) ON CONFLICT DO UPDATE SET count = count + 1;
 END;
 
+-- Row counts for the statistics, kept in the same way.
+CREATE TABLE row_counts (
+    name TEXT PRIMARY KEY,
+    count INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+INSERT INTO row_counts VALUES ('emails', 0), ('task_logs', 0), ('charged_jobs', 0);
+CREATE TRIGGER emails_count_insert AFTER INSERT ON emails BEGIN
+    UPDATE row_counts SET count = count + 1 WHERE name = 'emails';
+END;
+CREATE TRIGGER emails_count_delete AFTER DELETE ON emails BEGIN
+    UPDATE row_counts SET count = count - 1 WHERE name = 'emails';
+END;
+CREATE TRIGGER charged_jobs_count_update AFTER UPDATE OF cost_nanos ON jobs
+    WHEN old.cost_nanos <= 0 AND new.cost_nanos > 0 BEGIN
+    UPDATE row_counts SET count = count + 1 WHERE name = 'charged_jobs';
+END;
+CREATE TRIGGER charged_jobs_count_delete AFTER DELETE ON jobs WHEN old.cost_nanos > 0 BEGIN
+    UPDATE row_counts SET count = count - 1 WHERE name = 'charged_jobs';
+END;
+
 -- What the API shows of a job's course. Redacted before it is stored.
 CREATE TABLE task_logs (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -123,6 +143,12 @@ CREATE TABLE task_logs (
     UNIQUE (job_id, sequence)
 ) STRICT;
 CREATE INDEX task_logs_age ON task_logs (created_at);
+CREATE TRIGGER task_logs_count_insert AFTER INSERT ON task_logs BEGIN
+    UPDATE row_counts SET count = count + 1 WHERE name = 'task_logs';
+END;
+CREATE TRIGGER task_logs_count_delete AFTER DELETE ON task_logs BEGIN
+    UPDATE row_counts SET count = count - 1 WHERE name = 'task_logs';
+END;
 
 -- The conversation of a job with its model, append-only: a checkpoint is a position in it.
 CREATE TABLE steps (

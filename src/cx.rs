@@ -1,8 +1,9 @@
 //! What every part of the daemon is handed: the store, the clock, the configuration, the models, the workspace root.
 
-use std::{ops::Deref, path::PathBuf, sync::Arc};
+use std::{ops::Deref, path::PathBuf, sync::Arc, time::Duration};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
+use jiff::Timestamp;
 use tokio::sync::{Notify, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -20,7 +21,14 @@ use crate::{
 
 /// Cheap to clone; always called `cx` and passed first.
 #[derive(Clone)]
-pub struct Cx(Arc<Inner>);
+pub struct Cx(Arc<Shared>);
+
+struct Shared {
+    inner: Inner,
+    started_at: Timestamp,
+    /// On the monotonic clock, where a step of the wall clock does not count.
+    started: Duration,
+}
 
 /// The fields; a literal of it is the only way to make a [`Cx`], so that nothing is forgotten.
 pub struct Inner {
@@ -92,7 +100,18 @@ impl Wake {
 impl Cx {
     /// Wraps the fields.
     pub fn new(inner: Inner) -> Self {
-        Self(Arc::new(inner))
+        let (started_at, started) = (inner.clock.now(), inner.clock.monotonic());
+        Self(Arc::new(Shared { inner, started_at, started }))
+    }
+
+    /// When the daemon started.
+    pub fn started_at(&self) -> Timestamp {
+        self.0.started_at
+    }
+
+    /// How long it has run, suspends left out.
+    pub fn uptime(&self) -> Duration {
+        self.clock.monotonic().saturating_sub(self.0.started)
     }
 
     /// The workspace, or why there is none.
@@ -123,6 +142,6 @@ impl Cx {
 impl Deref for Cx {
     type Target = Inner;
     fn deref(&self) -> &Inner {
-        &self.0
+        &self.0.inner
     }
 }

@@ -22,6 +22,7 @@ pub mod policy;
 pub mod retention;
 pub mod root;
 pub mod settings;
+pub mod status;
 pub mod store;
 pub mod subsystems;
 pub mod systemd;

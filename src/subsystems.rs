@@ -11,4 +11,5 @@ pub struct Subsystem {
 }
 
 /// The list.
-pub const ALL: &[Subsystem] = &[crate::jobs::SUBSYSTEM, crate::ledger::SUBSYSTEM, crate::settings::SUBSYSTEM];
+pub const ALL: &[Subsystem] =
+    &[crate::jobs::SUBSYSTEM, crate::ledger::SUBSYSTEM, crate::settings::SUBSYSTEM, crate::status::SUBSYSTEM];

@@ -13,7 +13,7 @@ use tracing::Instrument as _;
 
 use super::{
     idempotency::{self, Repeats},
-    pace::Paced,
+    pace::{self, Paced},
     problem,
     route::{BodyLimit, Incoming, Route, TimeLimit},
     server::{Caller, is_json},
@@ -139,7 +139,7 @@ async fn perform(
         BodyLimit::Upload => Body::new(Paced::new(Limited::new(body, limit), config.api.stream_idle_timeout.0)),
         _ => body,
     };
-    let incoming = Incoming { parts, body, peer: caller.peer, request_id: caller.id, limit };
+    let mut incoming = Incoming { parts, body, peer: caller.peer, request_id: caller.id, limit };
     let work = async {
         if !changes {
             let work = caught((route.handler)(gate.cx.clone(), incoming));
@@ -147,6 +147,12 @@ async fn perform(
                 return work.await;
             }
             return work.instrument(span(route, caller)).await;
+        }
+        if takes_json(route) {
+            // Read here, where the time limit ends it: a body that never comes must hold nothing.
+            let body = std::mem::take(&mut incoming.body);
+            let bytes = axum::body::to_bytes(body, limit).await.map_err(|err| pace::explain(err, limit))?;
+            incoming.body = Body::from(bytes);
         }
         // What changes something runs to its end even if the caller hangs up half-way: a write that is on its way
         // commits anyway, and what follows it (waking who waits for it) must not be lost.

@@ -230,3 +230,81 @@ pub struct StopReply {
     pub status: String,
     pub stopped: Option<Stopped>,
 }
+
+/// `GET /api/config/status`: what is configured and what can be used. Never a secret.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct ConfigStatus {
+    /// Tools that end or steer a run.
+    pub terminal_tools: Vec<String>,
+    pub email_tools: ToolGroup,
+    pub memory_tools: ToolGroup,
+    pub note_tools: ToolGroup,
+    pub reminder_tools: ToolGroup,
+    pub calendar_tools: ToolGroup,
+    pub project_tools: ToolGroup,
+    pub deep_research_tools: ToolGroup,
+    pub file_tools: ToolGroup,
+    pub tool_result_cache: ToolResultCache,
+    pub artifact_processing: ToolGroup,
+    pub command_tools: ToolGroup,
+    pub search_tools: ToolGroup,
+    pub fusion_tools: ToolGroup,
+    pub admin: AdminStatus,
+    pub org: OrgStatus,
+    pub llm: LlmStatus,
+    pub limits: LimitsStatus,
+}
+
+/// Tools that belong together.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct ToolGroup {
+    /// Whether they can be used.
+    pub available: bool,
+    #[serde(default)]
+    pub tools: Vec<String>,
+    /// What else is to be known of this group.
+    #[serde(flatten)]
+    pub details: serde_json::Map<String, Value>,
+}
+
+/// Large tool results that are kept as files.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct ToolResultCache {
+    pub enabled: bool,
+    /// Relative to the workspace.
+    pub root: String,
+    pub min_bytes: u64,
+    pub retention_days: u64,
+}
+
+/// The person the assistant works for.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct AdminStatus {
+    pub available: bool,
+    pub email: Option<String>,
+}
+
+/// The organization the assistant works in.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct OrgStatus {
+    pub security_email: Option<String>,
+    pub internal_email_domains: Vec<String>,
+}
+
+/// The main model.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct LlmStatus {
+    pub available: bool,
+    pub model: String,
+    /// Without user information and query.
+    pub base_url: String,
+    pub uses_openrouter: bool,
+}
+
+/// Limits of a job.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct LimitsStatus {
+    pub max_iterations_per_task: u32,
+    pub max_tokens_per_task: u32,
+    pub max_tokens_per_call: u32,
+}

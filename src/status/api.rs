@@ -1,0 +1,63 @@
+//! The routes of the status pages.
+
+use assistant_api::{
+    ErrorKind, Role,
+    status::{ConfigStatus, Health, Stats, Status, ToolList, ToolReply},
+};
+use axum::http::Method;
+
+use crate::{
+    error::Result,
+    http::route::{Json, Req, Route},
+};
+
+pub(super) fn routes() -> Vec<Route> {
+    let get = Method::GET;
+    vec![
+        Route::new(
+            get.clone(),
+            "/health",
+            Role::Viewer,
+            "Whether the daemon can do its work; 503 says why not.",
+            health,
+        )
+        .open()
+        .errors(&[ErrorKind::Unavailable]),
+        Route::new(
+            get.clone(),
+            "/api/status",
+            Role::Viewer,
+            "What the daemon does, and what waits for a person.",
+            status,
+        ),
+        Route::new(get.clone(), "/api/stats", Role::Viewer, "Counts and costs.", stats),
+        Route::new(get.clone(), "/api/config/status", Role::Viewer, "What is configured and usable.", config_status),
+        Route::new(get.clone(), "/api/tools", Role::Viewer, "Every tool that a model may be given.", tools),
+        Route::new(get, "/api/tools/{name}", Role::Viewer, "One tool.", tool).errors(&[ErrorKind::NotFound]),
+    ]
+}
+
+async fn health(req: Req) -> Result<Json<Health>> {
+    super::health(&req.cx).await?;
+    Ok(Json(Health { status: "ok".into() }))
+}
+
+async fn status(req: Req) -> Result<Json<Status>> {
+    super::status(&req.cx).await.map(Json)
+}
+
+async fn stats(req: Req) -> Result<Json<Stats>> {
+    super::stats(&req.cx).await.map(Json)
+}
+
+async fn config_status(req: Req) -> Result<Json<ConfigStatus>> {
+    Ok(Json(super::config_status(&req.cx)))
+}
+
+async fn tools(req: Req) -> Result<Json<ToolList>> {
+    Ok(Json(ToolList { tools: super::tools(&req.cx) }))
+}
+
+async fn tool(req: Req<String>) -> Result<Json<ToolReply>> {
+    Ok(Json(ToolReply { tool: super::tool_named(&req.cx, &req.path)? }))
+}

@@ -1,0 +1,128 @@
+//! What is configured and what can be used, in the reference's groups; those whose subsystem does not exist say so.
+
+use assistant_api::status::{
+    AdminStatus, ConfigStatus, LimitsStatus, LlmStatus, OrgStatus, ToolGroup, ToolResultCache,
+};
+use serde_json::{Map, Value, json};
+
+use super::without_secrets;
+use crate::{cx::Cx, policy::Access};
+
+/// Gathers it.
+pub fn config_status(cx: &Cx) -> ConfigStatus {
+    let config = cx.config.load();
+    let cache = &config.tool_result_cache;
+    let email = config.admin.email.clone();
+    ConfigStatus {
+        terminal_tools: names(cx, |_, access| access == Access::Control),
+        email_tools: group(cx, "email_", json!({ "smtp_configured": false })),
+        memory_tools: group(
+            cx,
+            "memory_",
+            json!({
+                "managed_by": "", "model": "", "mode": "", "main_agent_tools_exposed": false, "steward_tools": [],
+                "embeddings": { "available": false, "base_url": "", "model": "" },
+            }),
+        ),
+        note_tools: group(cx, "note_", json!({ "prompt_injection": false })),
+        reminder_tools: group(cx, "reminder_", json!({ "default_timezone": config.app.timezone })),
+        calendar_tools: group(
+            cx,
+            "calendar_",
+            json!({
+                "store": { "vdir_path": "", "default_calendar": "" },
+                "sync": {
+                    "command_configured": false, "before_read": false, "before_write": false, "after_write": false,
+                },
+                "policy": { "allow_read_event_details": false, "writes_managed_only": true },
+            }),
+        ),
+        project_tools: group(cx, "project_", json!({ "max_tasks": 0 })),
+        deep_research_tools: group(
+            cx,
+            "deep_research_",
+            json!({ "max_tool_calls": 0, "max_iterations": 0, "search_available": false }),
+        ),
+        file_tools: file_tools(cx),
+        tool_result_cache: ToolResultCache {
+            enabled: cache.enabled,
+            root: cache.root.clone(),
+            min_bytes: cache.min_bytes.0,
+            retention_days: cache.retention_days.0.as_secs() / 86_400,
+        },
+        artifact_processing: group(
+            cx,
+            "artifact_",
+            json!({
+                "raw_root": "", "processed_root": "", "max_attachment_bytes": 0,
+                "clamav": { "enabled": false, "required": false, "host": "", "port": 0 },
+            }),
+        ),
+        command_tools: group(cx, "command_", json!({ "base_url": "" })),
+        search_tools: group(cx, "web_", json!({ "provider": "" })),
+        fusion_tools: group(cx, "fusion_", json!({ "provider": "" })),
+        admin: AdminStatus { available: email.is_some(), email },
+        org: OrgStatus {
+            security_email: config.org.security_email.clone(),
+            internal_email_domains: config.org.internal_email_domains.clone(),
+        },
+        llm: llm(cx),
+        limits: LimitsStatus {
+            max_iterations_per_task: config.limits.max_iterations_per_task,
+            max_tokens_per_task: config.limits.max_tokens_per_task,
+            max_tokens_per_call: config.llm.max_tokens_per_call,
+        },
+    }
+}
+
+fn names(cx: &Cx, wanted: impl Fn(&str, Access) -> bool) -> Vec<String> {
+    let mut names: Vec<_> =
+        cx.tools().filter(|def| wanted(def.name, def.access)).map(|def| def.name.to_owned()).collect();
+    names.sort_unstable();
+    names
+}
+
+/// The tools whose names begin with `prefix`; available if there is one.
+fn group(cx: &Cx, prefix: &str, details: Value) -> ToolGroup {
+    let tools = names(cx, |name, _| name.starts_with(prefix));
+    let details = match details {
+        Value::Object(details) => details,
+        _ => Map::new(),
+    };
+    ToolGroup { available: !tools.is_empty(), tools, details }
+}
+
+fn file_tools(cx: &Cx) -> ToolGroup {
+    let config = cx.config.load();
+    let reason = cx.root().err().map(|err| err.message().to_owned());
+    let mut group = group(
+        cx,
+        "file_",
+        json!({
+            "shared_root": {
+                "configured": config.filesystem.shared_root.is_some(),
+                "available": reason.is_none(),
+                // Where the state directory lies is private; the workspace is named relative to it.
+                "path": config.filesystem.shared_root.as_deref().unwrap_or("workspace"),
+                "reason": reason,
+            },
+            "workspace_index": {
+                "enabled": false, "document_text_extraction": false, "convertible_document_extensions": [],
+            },
+            "conversion": { "pandoc_path": "", "pdf_engine": "", "timeout_seconds": 0 },
+        }),
+    );
+    group.available &= reason.is_none();
+    group
+}
+
+fn llm(cx: &Cx) -> LlmStatus {
+    let models = cx.llm.load().models();
+    let main = models.iter().find(|model| model.role == "main");
+    LlmStatus {
+        available: main.is_some_and(|main| main.problem.is_none()),
+        model: main.map(|main| main.model.clone()).unwrap_or_default(),
+        base_url: main.map(|main| without_secrets(&main.base_url)).unwrap_or_default(),
+        uses_openrouter: main.is_some_and(|main| main.provider == "openrouter"),
+    }
+}

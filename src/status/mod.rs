@@ -1,0 +1,188 @@
+//! The daemon's state for people and programs: health, status, counts, what is configured, which tools there are.
+
+mod api;
+mod config;
+mod store;
+#[cfg(test)]
+mod tests;
+
+use std::os::unix::fs::MetadataExt as _;
+
+use assistant_api::status::{
+    Costs, Database, Disk, Model, ModelPrice, Part, Spend, Stats, Status, StatusCount, Tool, Workers,
+};
+use nix::sys::statvfs::statvfs;
+
+pub use self::config::config_status;
+use crate::{
+    agent::tools::ToolDef,
+    cx::Cx,
+    error::{Error, Result},
+    llm::ModelInfo,
+    store::{migrations, types::micros},
+    subsystems::Subsystem,
+};
+
+/// What this subsystem adds to the daemon.
+pub const SUBSYSTEM: Subsystem = Subsystem { name: "status", routes: api::routes, tools: &[], loops: &[] };
+
+/// Whether the daemon can do its work.
+///
+/// # Errors
+/// `unavailable` with the reason. A database that was in trouble is tried anew, so that the answer is about now.
+pub async fn health(cx: &Cx) -> Result<()> {
+    if cx.store.health().problem().is_none() {
+        return Ok(());
+    }
+    let now = micros(cx.clock.now());
+    cx.store.write(move |tx| store::probe(tx, now)).await.map_err(|err| {
+        let hint = err.hint_text().unwrap_or("see the journal").to_owned();
+        Error::unavailable(err.message().to_owned()).hint(hint).source(err)
+    })
+}
+
+/// Everything that `assistantctl status` shows.
+pub async fn status(cx: &Cx) -> Result<Status> {
+    let now = cx.clock.now();
+    let seen = cx.store.read(move |conn| store::overview(conn, now)).await?;
+    let config = cx.config.load();
+    let models: Vec<Model> = cx.llm.load().models().into_iter().map(model).collect();
+    let mut prompt_hosts: Vec<String> = models.iter().map(|model| model.host.clone()).collect();
+    prompt_hosts.retain(|host| !host.is_empty());
+    prompt_hosts.sort_unstable();
+    prompt_hosts.dedup();
+    Ok(Status {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        pid: std::process::id(),
+        started_at: cx.started_at(),
+        uptime_seconds: cx.uptime().as_secs(),
+        stopped: seen.stopped,
+        workers: Workers { configured: config.jobs.workers, busy: seen.jobs.get("running").copied().unwrap_or(0) },
+        waiting_total: seen.jobs.get("needs_review").copied().unwrap_or(0),
+        jobs: seen.jobs,
+        waiting: seen.waiting,
+        models,
+        prompt_hosts,
+        workspace: part(cx.root().err().map(|err| err.message().to_owned())),
+        database: database(cx),
+        disk: disk(cx)?,
+        spend: Spend { today: dollars(seen.spent_today), daily_limit: config.limits.max_daily_cost_usd },
+    })
+}
+
+/// Counts and costs.
+pub async fn stats(cx: &Cx) -> Result<Stats> {
+    let now = cx.clock.now();
+    let counts = cx.store.read(move |conn| store::counts(conn, now)).await?;
+    let lifetime = dollars(counts.lifetime_nanos);
+    #[expect(clippy::cast_precision_loss, reason = "a number of jobs")]
+    let average = if counts.charged_jobs > 0 { lifetime / counts.charged_jobs as f64 } else { 0.0 };
+    Ok(Stats {
+        costs: Costs {
+            currency: "USD".into(),
+            lifetime_total: lifetime,
+            month_total: dollars(counts.month_nanos),
+            average_per_job: average,
+            job_count: counts.jobs.iter().map(|(_, count)| count).sum(),
+            charged_job_count: counts.charged_jobs,
+            api_call_count: counts.calls,
+        },
+        jobs: counts.jobs.into_iter().map(|(status, count)| StatusCount { status, count }).collect(),
+        projects: Vec::new(),
+        reminders: Vec::new(),
+        deep_research: Vec::new(),
+        email_count: counts.emails,
+        log_count: counts.logs,
+        contact_count: 0,
+        memory_count: 0,
+        active_memory_count: 0,
+        expired_memory_count: 0,
+    })
+}
+
+/// Every tool, by name.
+pub fn tools(cx: &Cx) -> Vec<Tool> {
+    let mut tools: Vec<Tool> = cx.tools().map(tool).collect();
+    tools.sort_unstable_by(|one, other| one.name.cmp(&other.name));
+    tools
+}
+
+/// One tool.
+///
+/// # Errors
+/// `not_found`.
+pub fn tool_named(cx: &Cx, name: &str) -> Result<Tool> {
+    let found = cx.tools().find(|def| def.name == name).map(tool);
+    found.ok_or_else(|| {
+        Error::new(assistant_api::ErrorKind::NotFound, "there is no such tool").hint("assistantctl tools lists them")
+    })
+}
+
+fn tool(def: &ToolDef) -> Tool {
+    let spec = def.spec();
+    Tool {
+        name: spec.name,
+        description: spec.description,
+        access: def.access.as_str().to_owned(),
+        group: def.group.to_owned(),
+        parameters: spec.parameters,
+    }
+}
+
+fn model(info: ModelInfo) -> Model {
+    Model {
+        base_url: without_secrets(&info.base_url),
+        role: info.role,
+        provider: info.provider,
+        model: info.model,
+        host: info.host,
+        local: info.local,
+        price: info.price.map(|price| ModelPrice { input: price.input, output: price.output }),
+        problem: info.problem,
+    }
+}
+
+fn part(problem: Option<String>) -> Part {
+    Part { ok: problem.is_none(), problem }
+}
+
+fn database(cx: &Cx) -> Database {
+    let size = |suffix: &str| {
+        let mut path = cx.store.path().as_os_str().to_owned();
+        path.push(suffix);
+        std::fs::metadata(path).map_or(0, |metadata| metadata.size())
+    };
+    let Part { ok, problem } = part(cx.store.health().problem());
+    Database { ok, problem, size_bytes: size("") + size("-wal"), schema_version: migrations::current() as u64 }
+}
+
+fn disk(cx: &Cx) -> Result<Disk> {
+    let disk = statvfs(&cx.state_dir)
+        .map_err(|err| Error::unavailable("the disk of the state directory cannot be asked").source(err))?;
+    let min_free_bytes = cx.config.load().retention.min_free_bytes.0;
+    let free_bytes = disk.blocks_available() * disk.fragment_size();
+    Ok(Disk {
+        free_bytes,
+        total_bytes: disk.blocks() * disk.fragment_size(),
+        min_free_bytes,
+        low: free_bytes < min_free_bytes,
+    })
+}
+
+/// A URL as it may be shown: without user information, query and fragment; nothing if it is not a URL.
+fn without_secrets(url: &str) -> String {
+    let Ok(mut url) = reqwest::Url::parse(url) else { return String::new() };
+    if url.cannot_be_a_base() {
+        return String::new();
+    }
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    url.set_query(None);
+    url.set_fragment(None);
+    url.into()
+}
+
+#[expect(clippy::cast_precision_loss, reason = "shown to people; sums are kept in whole nano-dollars")]
+fn dollars(nanos: i64) -> f64 {
+    nanos as f64 / 1e9
+}

@@ -1,0 +1,128 @@
+//! SQL of the status pages: single rows and counters that triggers keep, never a scan.
+
+use std::collections::BTreeMap;
+
+use assistant_api::{
+    JobId,
+    jobs::JobStatus,
+    status::{Stopped, WaitingJob},
+};
+use jiff::{Timestamp, tz::TimeZone};
+use rusqlite::{Connection, OptionalExtension as _};
+use serde::Deserialize;
+
+use crate::{
+    error::Result,
+    jobs,
+    store::types::{RowExt as _, timestamp},
+};
+
+/// Jobs that wait for a person and are listed.
+const WAITING: u32 = 20;
+
+pub(super) struct Overview {
+    pub jobs: BTreeMap<String, i64>,
+    pub waiting: Vec<WaitingJob>,
+    pub stopped: Option<Stopped>,
+    pub spent_today: i64,
+}
+
+pub(super) fn overview(conn: &Connection, now: Timestamp) -> Result<Overview> {
+    Ok(Overview {
+        jobs: job_counts(conn)?.into_iter().collect(),
+        waiting: waiting(conn)?,
+        stopped: stopped(conn)?,
+        spent_today: jobs::spend::today(conn, now)?,
+    })
+}
+
+/// Every status with its count, in the order of [`JobStatus::ALL`].
+fn job_counts(conn: &Connection) -> Result<Vec<(String, i64)>> {
+    let known: BTreeMap<String, i64> = conn
+        .prepare_cached("SELECT status, count FROM job_counts")?
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<rusqlite::Result<_>>()?;
+    let count = |status: JobStatus| known.get(status.as_str()).copied().unwrap_or(0);
+    Ok(JobStatus::ALL.into_iter().map(|status| (status.as_str().to_owned(), count(status))).collect())
+}
+
+fn waiting(conn: &Connection) -> Result<Vec<WaitingJob>> {
+    let found: Vec<(JobId, String)> = conn
+        .prepare_cached(
+            "SELECT jobs.id, coalesce(emails.subject, jobs.task_summary) AS subject FROM jobs \
+             LEFT JOIN emails ON emails.id = jobs.trigger_email_id \
+             WHERE jobs.status = 'needs_review' ORDER BY jobs.id DESC LIMIT ?1",
+        )?
+        .query_map([WAITING], |row| Ok((JobId(row.col("id")?), row.col("subject")?)))?
+        .collect::<rusqlite::Result<_>>()?;
+    found
+        .into_iter()
+        .map(|(id, subject)| {
+            let job = jobs::store::row::get(conn, id)?;
+            Ok(WaitingJob { id, status: job.status, subject, updated_at: job.updated_at, needs: job.needs })
+        })
+        .collect()
+}
+
+#[derive(Deserialize)]
+struct StoppedBy {
+    by: String,
+}
+
+/// Since when, and by whom, everything is stopped.
+pub(super) fn stopped(conn: &Connection) -> Result<Option<Stopped>> {
+    let row: Option<(String, Timestamp)> = conn
+        .prepare_cached("SELECT value, updated_at FROM runtime_state WHERE key = 'stopped'")?
+        .query_row([], |row| Ok((row.get(0)?, timestamp(row.get(1)?)?)))
+        .optional()?;
+    Ok(row.map(|(value, at)| {
+        let by = serde_json::from_str::<StoppedBy>(&value).map_or(value, |stopped| stopped.by);
+        Stopped { at, by }
+    }))
+}
+
+pub(super) struct Counts {
+    pub jobs: Vec<(String, i64)>,
+    pub emails: i64,
+    pub logs: i64,
+    pub charged_jobs: i64,
+    pub lifetime_nanos: i64,
+    pub month_nanos: i64,
+    pub calls: i64,
+}
+
+pub(super) fn counts(conn: &Connection, now: Timestamp) -> Result<Counts> {
+    let rows = |name: &str| -> Result<i64> {
+        let count = conn
+            .prepare_cached("SELECT count FROM row_counts WHERE name = ?1")?
+            .query_row([name], |row| row.get(0))
+            .optional()?;
+        Ok(count.unwrap_or(0))
+    };
+    let month = now.to_zoned(TimeZone::UTC).strftime("%Y-%m-01").to_string();
+    let (lifetime_nanos, month_nanos, calls) = conn
+        .prepare_cached(
+            "SELECT coalesce(sum(settled_nanos), 0), coalesce(sum(settled_nanos) FILTER (WHERE day >= ?1), 0), \
+             coalesce(sum(calls), 0) FROM spend_days",
+        )?
+        .query_row([month], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+    Ok(Counts {
+        jobs: job_counts(conn)?.into_iter().filter(|(_, count)| *count > 0).collect(),
+        emails: rows("emails")?,
+        logs: rows("task_logs")?,
+        charged_jobs: rows("charged_jobs")?,
+        lifetime_nanos,
+        month_nanos,
+        calls,
+    })
+}
+
+/// Writes a row for the sake of writing: whether the disk takes it again.
+pub(super) fn probe(conn: &Connection, now: i64) -> Result<()> {
+    conn.prepare_cached(
+        "INSERT INTO runtime_state (key, value, updated_at) VALUES ('health_probe', '', ?1) \
+         ON CONFLICT (key) DO UPDATE SET updated_at = excluded.updated_at",
+    )?
+    .execute([now])?;
+    Ok(())
+}
