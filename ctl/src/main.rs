@@ -1,1 +1,190 @@
-fn main() {}
+//! `assistantctl`: the command line of the assistant daemon. It speaks only the public API.
+
+#![expect(unreachable_pub, reason = "in a program `pub` says what a module offers to the others")]
+#![expect(clippy::doc_markdown, reason = "comments of arguments are the help, where backticks would be shown")]
+#![expect(clippy::needless_pass_by_value, reason = "a command owns its arguments")]
+
+mod commands;
+mod exit;
+mod local;
+mod output;
+mod progress;
+mod socket;
+mod steps;
+mod text;
+mod transfer;
+mod watch;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use assistant_api::client::Client;
+use clap::{Args, Parser, Subcommand};
+use commands::{
+    completion, config, doctor, effects, events, files, job, jobs, models, query, status, submit, switch, tools,
+};
+use exit::{Code, Failure};
+use output::{Format, Output};
+
+/// Gives work to the assistant daemon, watches it and fetches its results.
+#[derive(Parser)]
+#[command(name = "assistantctl", version, max_term_width = 80, after_help = root_help())]
+#[command(infer_subcommands = false, subcommand_required = true, arg_required_else_help = true)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Options of every command.
+#[derive(Args)]
+#[command(next_help_heading = "Global options")]
+struct Global {
+    /// The daemon's socket [default: the system's, else this user's]
+    #[arg(long, global = true, env = "ASSISTANT_SOCKET", value_name = "PATH", hide_env_values = true)]
+    socket: Option<PathBuf>,
+    /// How to print: for people or for programs
+    #[arg(short, long, global = true, value_name = "FORMAT", default_value = "table", hide_possible_values = true)]
+    output: Format,
+    /// Short for --output json
+    #[arg(long, global = true)]
+    json: bool,
+    /// Leave out the heads of tables
+    #[arg(long, global = true)]
+    no_headers: bool,
+    /// Say what is asked of the daemon, with request ids
+    #[arg(long, global = true)]
+    debug: bool,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Submit(submit::Args),
+    Jobs(jobs::Args),
+    Job(job::Args),
+    Stop(switch::Stop),
+    Resume(switch::Resume),
+    Files(files::Args),
+    Tools(tools::Args),
+    Effects(effects::Args),
+    Status(status::Args),
+    Doctor(doctor::Args),
+    Config(config::Args),
+    Models(models::Args),
+    Reload(switch::Reload),
+    Events(events::Args),
+    Query(query::Args),
+    Completion(completion::Args),
+}
+
+/// What every command works with.
+pub struct Cx {
+    pub client: Client,
+    pub out: Output,
+    pub socket: PathBuf,
+}
+
+impl Cx {
+    fn new(global: Global) -> Self {
+        let socket = socket::find(global.socket);
+        let format = if global.json { Format::Json } else { global.output };
+        let mut client = Client::new(&socket);
+        if global.debug {
+            client = client.observe(|method, path, answer| {
+                let id = answer.headers().get("x-request-id").and_then(|id| id.to_str().ok()).unwrap_or("-");
+                progress::say(&format!("debug: {method} {path} -> {}, request id {id}", answer.status()));
+            });
+        }
+        Self { client, out: Output::detect(format, !global.no_headers), socket }
+    }
+}
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(err) => return usage(&err).into(),
+    };
+    let debug = cli.global.debug;
+    let cx = Cx::new(cli.global);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let result = match runtime {
+        Ok(runtime) => runtime.block_on(run(cli.command, &cx)),
+        Err(err) => Err(Failure::new(Code::Failed, format!("starting: {err}"))),
+    };
+    match result {
+        Ok(code) => code,
+        Err(failure) if failure.is_broken_pipe() => Code::Ok,
+        Err(failure) => {
+            cx.out.failure(&failure, debug);
+            failure.code
+        }
+    }
+    .into()
+}
+
+async fn run(command: Command, cx: &Cx) -> exit::Result {
+    match command {
+        Command::Submit(args) => submit::run(args, cx).await,
+        Command::Jobs(args) => jobs::run(args, cx).await,
+        Command::Job(args) => job::run(args, cx).await,
+        Command::Stop(args) => switch::stop(args, cx).await,
+        Command::Resume(args) => switch::resume(args, cx).await,
+        Command::Files(args) => files::run(args, cx).await,
+        Command::Tools(args) => tools::run(args, cx).await,
+        Command::Effects(args) => effects::run(args, cx).await,
+        Command::Status(args) => status::run(args, cx).await,
+        Command::Doctor(args) => doctor::run(args, cx).await,
+        Command::Config(args) => config::run(args, cx).await,
+        Command::Models(args) => models::run(args, cx).await,
+        Command::Reload(args) => switch::reload(args, cx).await,
+        Command::Events(args) => events::run(args, cx).await,
+        Command::Query(args) => query::run(args, cx).await,
+        Command::Completion(args) => completion::run(args),
+    }
+}
+
+/// Shows what clap found wrong, or the help that was asked for.
+fn usage(err: &clap::Error) -> Code {
+    if !err.use_stderr() {
+        // A reader that went away is no failure.
+        _ = err.print();
+        return Code::Ok;
+    }
+    let arguments: Vec<String> = std::env::args().collect();
+    let json = arguments.iter().any(|argument| matches!(argument.as_str(), "--json" | "-ojson" | "--output=json"))
+        || arguments.windows(2).any(|pair| matches!(pair[0].as_str(), "-o" | "--output") && pair[1] == "json");
+    let rendered = err.render().to_string();
+    let mut parts = rendered.splitn(2, "\n\n");
+    let message = parts.next().unwrap_or_default().trim().trim_start_matches("error: ");
+    let rest = parts.next().unwrap_or_default();
+    let tip = rest.lines().find_map(|line| line.trim().strip_prefix("tip: "));
+    if err.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        _ = err.print();
+        return Code::Usage;
+    }
+    let more = "for more, see assistantctl --help, or --help after a command";
+    let failure = Failure::usage(message).hint(tip.map_or_else(|| more.to_owned(), str::to_owned));
+    Output::detect(if json { Format::Json } else { Format::Table }, true).failure(&failure, false);
+    Code::Usage
+}
+
+fn root_help() -> String {
+    use std::fmt::Write as _;
+    let mut help = String::from(
+        "Examples:
+  assistantctl submit \"Sort the mails of May into a table\" --follow
+  assistantctl submit --file task.md --attach report.pdf --wait -o json
+  assistantctl jobs --status running,queued
+  assistantctl job logs 7 -f
+
+Exit codes:\n",
+    );
+    for (code, meaning) in Code::ALL {
+        _ = writeln!(help, "{:>5}  {meaning}", *code as u8);
+    }
+    help.truncate(help.trim_end().len());
+    help
+}
+
+#[cfg(test)]
+mod tests;

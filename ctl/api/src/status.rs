@@ -122,6 +122,35 @@ pub struct ModelPrice {
     pub output: f64,
 }
 
+/// `POST /api/models/test`: one real call to each configured model.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct ModelTests {
+    pub models: Vec<ModelTest>,
+}
+
+/// What came of calling a model.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct ModelTest {
+    /// `main`, `fallback` or `small`.
+    pub role: String,
+    pub provider: String,
+    pub model: String,
+    /// The host that was called.
+    pub host: String,
+    /// Whether it answered.
+    pub ok: bool,
+    /// Milliseconds until the answer was complete.
+    pub latency_ms: Option<i64>,
+    /// Whether it called the tool that it was asked to call; null when it did not answer.
+    pub tools: Option<bool>,
+    /// US dollars per million tokens, if known.
+    pub price: Option<ModelPrice>,
+    /// What this call cost in US dollars, if known.
+    pub cost: Option<f64>,
+    /// Why it did not answer, or what is odd about the answer.
+    pub problem: Option<String>,
+}
+
 /// Whether a part of the daemon can be used.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Part {

@@ -72,10 +72,13 @@ impl Events {
         loop {
             while let Some(block) = take_block(&mut self.buffer) {
                 let (id, event) = parse(&block)?;
-                let new = event.filter(|event| Some(event.id) > self.last || event.kind == "gap");
-                self.last = self.last.max(id).max(new.as_ref().map(|event| event.id));
-                if let Some(event) = new {
-                    return Ok(event);
+                let old = self.last;
+                self.last = self.last.max(id).max(event.as_ref().map(|event| event.id));
+                match event {
+                    // Says only where to go on, which is what happens.
+                    Some(event) if event.kind == "shutdown" => {}
+                    Some(event) if Some(event.id) > old || event.kind == "gap" => return Ok(event),
+                    _ => {}
                 }
             }
             if self.buffer.len() > MAX_EVENT {

@@ -103,7 +103,7 @@ impl Client {
         self.request("DELETE", path).fetch().await
     }
 
-    /// The event stream from `path` (such as `/api/events?job_id=7`), after the event `since`.
+    /// The event stream from `path` (such as `/api/events?job=7`), after the event `since`.
     pub fn events(&self, path: &str, since: Option<crate::EventId>) -> Events {
         Events::new(self.clone(), path.to_owned(), since)
     }
@@ -223,6 +223,11 @@ impl Request<'_> {
         Err(Error::problem(&parts, &bytes))
     }
 
+    /// Sends it and returns a successful answer's body in pieces; the time limit counts until its head is there.
+    pub async fn stream(self) -> Result<Chunks> {
+        self.open().await.map(|answer| Chunks(answer.into_body()))
+    }
+
     /// Sends it and reads a successful answer as JSON; an empty one as `null`.
     pub async fn fetch<T: DeserializeOwned>(self) -> Result<T> {
         let timeout = self.timeout;
@@ -233,6 +238,21 @@ impl Request<'_> {
                 .map_err(|err| Error::Protocol(format!("the daemon's answer does not fit: {err}")))
         })
         .await
+    }
+}
+
+/// A body as it arrives.
+pub struct Chunks(Incoming);
+
+impl Chunks {
+    /// The next bytes; `None` at the end.
+    pub async fn next(&mut self) -> Result<Option<Bytes>> {
+        while let Some(frame) = self.0.frame().await {
+            if let Ok(chunk) = frame.map_err(|err| Error::Lost(err.into()))?.into_data() {
+                return Ok(Some(chunk));
+            }
+        }
+        Ok(None)
     }
 }
 

@@ -1,0 +1,150 @@
+use assistant_api::jobs::{JobDetail, LogRow, Needs};
+use serde_json::{Value, json};
+
+use super::Which;
+use crate::{
+    Cx,
+    commands::effects,
+    exit::{Code, Result},
+    output::Style,
+    steps::Steps,
+    text,
+    watch::{self, Ended, Goal},
+};
+
+/// Show a job: its state, what it needs, its answer and its effects
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  assistantctl job show 7
+  assistantctl job show 7 -o json")]
+pub struct Show {
+    #[command(flatten)]
+    which: Which,
+}
+
+/// Show the steps of a job
+///
+/// Every model call and every tool call is one line. With -f it goes on until
+/// the job rests; Ctrl-C ends only the showing.
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  assistantctl job logs 7
+  assistantctl job logs 7 -f
+  assistantctl job logs 7 -n 20 -o json")]
+pub struct Logs {
+    #[command(flatten)]
+    which: Which,
+    /// Go on until the job rests
+    #[arg(short, long)]
+    follow: bool,
+    /// Only the newest N rows
+    #[arg(short = 'n', long, value_name = "N")]
+    lines: Option<usize>,
+}
+
+pub async fn show(args: Show, cx: &Cx) -> Result {
+    let detail: JobDetail = cx.client.get(&format!("/api/jobs/{}", args.which.id)).await?;
+    if cx.out.json {
+        cx.out.json(&detail)?;
+        return Ok(Code::Ok);
+    }
+    let job = &detail.job;
+    let subject = detail.trigger_email.as_ref().map_or(&job.task_summary, |email| &email.subject);
+    let when = |at: jiff::Timestamp| if cx.out.terminal { text::local(at) } else { text::utc(at) };
+    let maybe = |at: Option<jiff::Timestamp>| at.map(when).unwrap_or_default();
+    let waits = job.status == assistant_api::jobs::JobStatus::Queued && job.run_at > job.created_at;
+    let usage = &detail.usage;
+    cx.out.fields([
+        ("job", job.id.to_string()),
+        ("subject", text::one_line(subject)),
+        ("status", cx.out.style(Style::of(job.status.as_str()), job.status.as_str())),
+        ("reason", text::one_line(job.last_error.as_deref().unwrap_or_default())),
+        ("priority", job.priority.to_string()),
+        ("attempts", format!("{} of {}", job.attempts, job.max_attempts)),
+        ("created", when(job.created_at)),
+        ("runs at", if waits { when(job.run_at) } else { String::new() }),
+        ("completed", maybe(job.completed_at)),
+        (
+            "used",
+            format!(
+                "{} model calls, {} tokens, {}",
+                text::grouped(usage.api_call_count),
+                text::grouped(usage.total_tokens),
+                text::dollars(usage.cost_total)
+            ),
+        ),
+    ])?;
+    if let Some(needs) = &job.needs {
+        needed(cx, needs)?;
+    }
+    if let Some(diagnostics) = &detail.review_diagnostics {
+        cx.out.text(&format!("\n{}", diagnostics.explanation))?;
+    }
+    if let Some(email) = &detail.trigger_email {
+        section(cx, "Task", email.body_text.as_deref().unwrap_or_default())?;
+    }
+    section(cx, "Answer", job.metadata.get("final_response").and_then(Value::as_str).unwrap_or_default())?;
+    section(cx, "Files written in the workspace", &detail.written_paths.join("\n"))?;
+    if !detail.effects.is_empty() {
+        cx.out.line(format!("\n{}", cx.out.style(Style::Bold, "Effects:")))?;
+        effects::table(cx, &detail.effects, "")?;
+    }
+    if cx.out.terminal && !detail.logs.is_empty() {
+        cx.out.note(&format!("\nits steps: assistantctl job logs {}", job.id));
+    }
+    Ok(Code::Ok)
+}
+
+fn needed(cx: &Cx, needs: &Needs) -> Result<()> {
+    section(cx, "Needs", &format!("{}: {}", needs.what, needs.text))?;
+    cx.out.line(format!("\n  {}", cx.out.style(Style::Attention, &text::one_line(&needs.command))))
+}
+
+fn section(cx: &Cx, title: &str, body: &str) -> Result<()> {
+    let body = text::clean(body);
+    if body.trim().is_empty() {
+        return Ok(());
+    }
+    cx.out.line(format!("\n{}", cx.out.style(Style::Bold, &format!("{title}:"))))?;
+    body.trim_end().lines().try_for_each(|line| cx.out.line(format!("  {line}").trim_end()))
+}
+
+pub async fn logs(args: Logs, cx: &Cx) -> Result {
+    let id = args.which.id;
+    let mut after = 0;
+    let mut steps = Steps::default();
+    let mut kept: Vec<LogRow> = Vec::new();
+    let most = args.lines.unwrap_or(usize::MAX);
+    let mut print = |row: &LogRow| {
+        if cx.out.json {
+            return cx.out.json_line(&json!({ "log": row }));
+        }
+        steps.lines(row, &cx.out).into_iter().try_for_each(|line| cx.out.line(line))
+    };
+    let poll = if args.lines.is_none() {
+        watch::rows(cx, id, &mut after, &mut print).await?
+    } else {
+        let keep = |row: &LogRow| {
+            kept.push(row.clone());
+            if kept.len() > most.saturating_mul(2).max(400) {
+                kept.drain(..kept.len() - most);
+            }
+            Ok(())
+        };
+        watch::rows(cx, id, &mut after, keep).await?
+    };
+    kept[kept.len().saturating_sub(most)..].iter().try_for_each(&mut print)?;
+    if !args.follow || watch::RESTS.contains(&poll.job.status) {
+        return Ok(Code::Ok);
+    }
+    let goal = Goal { until: watch::RESTS, timeout: None, steps: true, after };
+    match watch::watch(cx, id, &goal).await? {
+        Ended::Detached => watch::detached(cx, id),
+        Ended::TimedOut(poll) | Ended::Reached(poll) => {
+            if cx.out.terminal {
+                cx.out.note(&format!("job {id} is {}: assistantctl job show {id}", poll.job.status));
+            }
+            Ok(Code::Ok)
+        }
+    }
+}

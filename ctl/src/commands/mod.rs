@@ -1,0 +1,69 @@
+//! One file per command or group: its arguments, whose comments are its help, and what it does.
+
+pub mod completion;
+pub mod config;
+pub mod doctor;
+pub mod effects;
+pub mod events;
+pub mod files;
+pub mod job;
+pub mod jobs;
+pub mod models;
+pub mod query;
+pub mod status;
+pub mod submit;
+pub mod switch;
+pub mod tools;
+
+use std::{io::IsTerminal as _, time::Duration};
+
+use jiff::SignedDuration;
+
+use crate::{
+    exit::{Failure, Result},
+    progress,
+};
+
+/// Reads a length of time such as `90s`, `10m` or `1h 30m`; a bare number is seconds.
+fn duration(text: &str) -> Result<Duration, String> {
+    if let Ok(seconds) = text.parse() {
+        return Ok(Duration::from_secs(seconds));
+    }
+    let parsed: Result<SignedDuration, _> = text.parse();
+    let length = parsed.map_err(|_| "a length of time such as 90s, 10m or 1h 30m".to_owned())?;
+    length.try_into().map_err(|_| "it lies in the past".to_owned())
+}
+
+/// Asks a person whether to go on; without a terminal there is nobody to ask, and `--yes` is needed.
+fn confirm(yes: bool, question: &str) -> Result<()> {
+    if yes {
+        return Ok(());
+    }
+    let stdin = std::io::stdin();
+    if !stdin.is_terminal() {
+        return Err(Failure::usage(format!("{question} Nobody can be asked here")).hint("pass --yes if it is meant"));
+    }
+    progress::ask(&format!("{question} [y/N] "));
+    let mut answer = String::new();
+    // An unreadable terminal has not agreed.
+    _ = stdin.read_line(&mut answer);
+    if matches!(answer.trim(), "y" | "Y" | "yes") {
+        return Ok(());
+    }
+    Err(Failure::new(crate::exit::Code::Failed, "nothing was done"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_of_time_are_read() {
+        for (text, seconds) in [("90", 90), ("90s", 90), ("10m", 600), ("1h 30m", 5400), ("1h30m", 5400)] {
+            assert_eq!(duration(text), Ok(Duration::from_secs(seconds)), "{text}");
+        }
+        for text in ["", "soon", "-5m", "10 parsecs"] {
+            assert!(duration(text).is_err(), "{text}");
+        }
+    }
+}

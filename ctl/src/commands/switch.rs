@@ -1,0 +1,85 @@
+//! What acts on the daemon as a whole: stop, resume, reload.
+
+use std::time::Duration;
+
+use assistant_api::status::StopReply;
+use serde_json::Value;
+
+use crate::{
+    Cx,
+    exit::{Code, Result},
+    text,
+};
+
+/// How long a reload may take until it is done.
+const RELOAD: Duration = Duration::from_secs(90);
+
+/// Stop all work until it is resumed
+///
+/// Running jobs are interrupted within a second and go back to the queue;
+/// nothing starts until `assistantctl resume`, not even after a restart of the
+/// daemon. New jobs are still taken in. For administrators.
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  assistantctl stop --all")]
+pub struct Stop {
+    /// Everything; there is no smaller stop than `job cancel`
+    #[arg(long, required = true)]
+    all: bool,
+}
+
+/// Let work go on after a stop
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  assistantctl resume")]
+pub struct Resume {}
+
+/// Have the daemon read its configuration again
+///
+/// The new configuration is checked first; if it is wrong the daemon keeps the
+/// one that it has, and this command says what is wrong. For administrators.
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  assistantctl reload --wait")]
+pub struct Reload {
+    /// Return only when the new configuration is in use
+    #[arg(short, long)]
+    wait: bool,
+}
+
+pub async fn stop(_: Stop, cx: &Cx) -> Result {
+    let reply: StopReply = cx.client.request("POST", "/api/stop").fetch().await?;
+    told(cx, &reply, "all work is stopped until: assistantctl resume")
+}
+
+pub async fn resume(_: Resume, cx: &Cx) -> Result {
+    let reply: StopReply = cx.client.request("POST", "/api/resume").fetch().await?;
+    told(cx, &reply, "work goes on")
+}
+
+fn told(cx: &Cx, reply: &StopReply, sentence: &str) -> Result {
+    if cx.out.json {
+        cx.out.json(reply)?;
+    } else {
+        cx.out.line(sentence)?;
+    }
+    Ok(Code::Ok)
+}
+
+pub async fn reload(args: Reload, cx: &Cx) -> Result {
+    let request = cx.client.request("POST", "/api/reload").maybe("wait", args.wait.then_some(true));
+    let reply: Value = request.timeout(Some(RELOAD)).fetch().await?;
+    if cx.out.json {
+        cx.out.json(&reply)?;
+        return Ok(Code::Ok);
+    }
+    cx.out.line(if args.wait {
+        "the configuration was read again"
+    } else {
+        "the configuration is being read again"
+    })?;
+    for warning in reply.get("warnings").and_then(Value::as_array).into_iter().flatten() {
+        cx.out.note(&format!("warning: {}", text::one_line(warning.as_str().unwrap_or_default())));
+    }
+    Ok(Code::Ok)
+}

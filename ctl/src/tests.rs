@@ -1,0 +1,77 @@
+//! What can be said about the whole command line without a daemon.
+
+use clap::CommandFactory as _;
+
+use super::*;
+
+/// Every command with its full name, parents first.
+fn tree() -> Vec<(String, clap::Command)> {
+    fn walk(command: &clap::Command, parent: &str, found: &mut Vec<(String, clap::Command)>) {
+        let name = format!("{parent} {}", command.get_name()).trim().to_owned();
+        found.push((name.clone(), command.clone()));
+        for child in command.get_subcommands().filter(|child| child.get_name() != "help") {
+            walk(child, &name, found);
+        }
+    }
+    let mut root = Cli::command();
+    root.build();
+    let mut found = Vec::new();
+    walk(&root, "", &mut found);
+    found
+}
+
+#[test]
+fn arguments_are_sound() {
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn every_command_has_examples_and_help_of_80_columns() {
+    for (name, mut command) in tree() {
+        let help = command.render_long_help().to_string();
+        assert!(help.contains("Examples:"), "{name} has no examples");
+        for line in help.lines() {
+            assert!(text::width(line) <= 80, "{name}: {} columns: {line}", text::width(line));
+        }
+    }
+}
+
+#[test]
+fn examples_can_be_parsed() {
+    for (name, mut command) in tree() {
+        let help = command.render_long_help().to_string();
+        let examples = help.split("Examples:\n").nth(1).unwrap_or_default();
+        for line in examples.lines().take_while(|line| line.starts_with("  ")) {
+            let Some(start) = line.find("assistantctl ") else { continue };
+            let end = line[start..].find(['|', '>', ')']).map_or(line.len(), |end| start + end);
+            let end = line[start..].find(" && ").map_or(end, |and| end.min(start + and));
+            let words = words(&line[start..end]);
+            assert!(Cli::try_parse_from(&words).is_ok(), "{name}: {line}: {:?}", Cli::try_parse_from(&words).err());
+        }
+    }
+}
+
+/// Splits as a shell would, quotes taken away.
+fn words(line: &str) -> Vec<String> {
+    let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None);
+    for char in line.chars() {
+        match (quote, char) {
+            (Some(open), _) if open == char => quote = None,
+            (None, '\'' | '"') => {
+                quote = Some(char);
+                word.get_or_insert_default();
+            }
+            (None, ' ') => words.extend(word.take()),
+            _ => word.get_or_insert_default().push(char),
+        }
+    }
+    words.extend(word);
+    words
+}
+
+#[test]
+fn help_is_as_it_was() {
+    let help: Vec<String> =
+        tree().into_iter().map(|(name, mut command)| format!("### {name}\n\n{}", command.render_help())).collect();
+    insta::assert_snapshot!("help", help.join("\n"));
+}

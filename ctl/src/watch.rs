@@ -1,0 +1,211 @@
+//! Waiting for a job: its events say when to look, its log is shown as it grows.
+
+use std::{path::PathBuf, time::Duration};
+
+use assistant_api::{
+    JobId,
+    jobs::{JobDetail, JobStatus, LogRow, Poll},
+};
+use serde_json::json;
+
+use crate::{
+    Cx,
+    exit::{Code, Failure, Result},
+    output::Style,
+    progress::Progress,
+    steps::Steps,
+    text, transfer,
+};
+
+/// Rows that one poll gives at most.
+const PAGE: usize = 200;
+/// A job's state is looked at this often although no event came.
+const LOOK_AGAIN: Duration = Duration::from_secs(30);
+/// Where a job does not go on by itself.
+pub const RESTS: &[JobStatus] =
+    &[JobStatus::Completed, JobStatus::Failed, JobStatus::Cancelled, JobStatus::NeedsReview];
+
+/// What is waited for, and what is shown meanwhile.
+pub struct Goal<'a> {
+    pub until: &'a [JobStatus],
+    pub timeout: Option<Duration>,
+    /// Whether the steps are printed.
+    pub steps: bool,
+    /// Only rows after this one.
+    pub after: i64,
+}
+
+/// How the waiting ended.
+pub enum Ended {
+    Reached(Box<Poll>),
+    TimedOut(Box<Poll>),
+    /// By Ctrl-C; the job goes on.
+    Detached,
+}
+
+/// Waits until the job rests in one of the states, or cannot reach one any more.
+pub async fn watch(cx: &Cx, id: JobId, goal: &Goal<'_>) -> Result<Ended> {
+    let mut events = cx.client.events(&format!("/api/events?job={id}"), None);
+    events.connect().await?;
+    let mut steps = Steps::default();
+    let mut progress = Progress::new(cx);
+    let mut after = goal.after;
+    let deadline = async {
+        match goal.timeout {
+            Some(limit) => tokio::time::sleep(limit).await,
+            None => std::future::pending().await,
+        }
+    };
+    let mut deadline = std::pin::pin!(deadline);
+    let mut interrupt = std::pin::pin!(tokio::signal::ctrl_c());
+    loop {
+        let poll = rows(cx, id, &mut after, |row| show(cx, goal, &mut steps, &mut progress, row)).await?;
+        let status = poll.job.status;
+        if goal.until.contains(&status) || !status.is_open() {
+            return Ok(Ended::Reached(Box::new(poll)));
+        }
+        let doing = steps.doing().unwrap_or_else(|| match status {
+            JobStatus::Running => "the model works".to_owned(),
+            other => format!("the job is {}", other.as_str().replace('_', " ")),
+        });
+        let look_again = tokio::time::sleep(LOOK_AGAIN);
+        let mut look_again = std::pin::pin!(look_again);
+        loop {
+            progress.draw(&doing);
+            tokio::select! {
+                biased;
+                _ = &mut interrupt => return Ok(Ended::Detached),
+                () = &mut deadline => return Ok(Ended::TimedOut(Box::new(poll))),
+                event = events.next() => {
+                    // Rows that are on the screen already, and changes of other kinds, need no look.
+                    let seen = event?.data.get("sequence").and_then(serde_json::Value::as_i64).is_some_and(|at| at <= after);
+                    if !seen {
+                        break;
+                    }
+                }
+                () = &mut look_again => break,
+                () = progress.tick() => {}
+            }
+        }
+    }
+}
+
+/// Fetches every row after `after` and hands it on; returns the newest state.
+pub async fn rows(cx: &Cx, id: JobId, after: &mut i64, mut each: impl FnMut(&LogRow) -> Result<()>) -> Result<Poll> {
+    loop {
+        let request = cx.client.request("GET", format!("/api/jobs/{id}/poll"));
+        let poll: Poll = request.query("after_sequence", *after).fetch().await?;
+        for row in &poll.new_logs {
+            *after = (*after).max(row.sequence);
+            each(row)?;
+        }
+        if poll.new_logs.len() < PAGE {
+            return Ok(poll);
+        }
+    }
+}
+
+fn show(cx: &Cx, goal: &Goal<'_>, steps: &mut Steps, progress: &mut Progress, row: &LogRow) -> Result<()> {
+    if !goal.steps {
+        return Ok(());
+    }
+    if cx.out.json {
+        return cx.out.json_line(&json!({ "log": row }));
+    }
+    progress.clear();
+    progress.restart();
+    for line in steps.lines(row, &cx.out) {
+        cx.out.line(line)?;
+    }
+    Ok(())
+}
+
+/// Says how to look again at a job that was left alone.
+pub fn detached(cx: &Cx, id: JobId) -> Result {
+    cx.out.note(&format!("\njob {id} goes on; follow it again with: assistantctl job logs {id} -f"));
+    if cx.out.json {
+        cx.out.json_line(&json!({ "job_id": id, "detached": true }))?;
+    }
+    Ok(Code::Interrupted)
+}
+
+/// Shows how a job ended, its answer and what it wrote, and fetches that.
+pub async fn conclude(cx: &Cx, id: JobId, get: Option<&PathBuf>) -> Result {
+    let detail: JobDetail = cx.client.get(&format!("/api/jobs/{id}")).await?;
+    let job = &detail.job;
+    let answer = job.metadata.get("final_response").and_then(serde_json::Value::as_str).unwrap_or_default();
+    let fetched = match get {
+        Some(dir) if !detail.written_paths.is_empty() => {
+            Some(transfer::fetch_all(cx, &detail.written_paths, dir).await?)
+        }
+        _ => None,
+    };
+    if cx.out.json {
+        cx.out.json_line(&json!({
+            "job": job,
+            "usage": detail.usage,
+            "answer": answer,
+            "written_paths": detail.written_paths,
+            "fetched": fetched.as_ref().map(|fetched| &fetched.files),
+        }))?;
+        return Ok(fetched.map_or(Code::Ok, |fetched| fetched.code()).or(Code::of_job(job.status)));
+    }
+    if job.status == JobStatus::Completed && !answer.is_empty() {
+        cx.out.text(answer)?;
+    }
+    if !detail.written_paths.is_empty() {
+        cx.out.line(format!("\n{}", cx.out.style(Style::Bold, "Files written in the workspace:")))?;
+        for path in &detail.written_paths {
+            cx.out.line(format!("  {}", text::one_line(path)))?;
+        }
+    }
+    if let Some(fetched) = &fetched {
+        fetched.report(cx);
+    }
+    match outcome(id, job.status, job.last_error.as_deref(), job.needs.as_ref()) {
+        Some(failure) => Err(failure),
+        None => Ok(fetched.map_or(Code::Ok, |fetched| fetched.code())),
+    }
+}
+
+/// What to tell about a job that has not completed.
+pub fn outcome(
+    id: JobId,
+    status: JobStatus,
+    last_error: Option<&str>,
+    needs: Option<&assistant_api::jobs::Needs>,
+) -> Option<Failure> {
+    let code = Code::of_job(status);
+    let failure = match status {
+        JobStatus::Completed => return None,
+        JobStatus::NeedsReview => match needs {
+            Some(needs) => Failure::new(code, format!("job {id} needs {}: {}", article(&needs.what), needs.text))
+                .hint(needs.command.clone()),
+            None => {
+                Failure::new(code, format!("job {id} waits for a person: {}", last_error.unwrap_or("no reason given")))
+                    .hint(format!("assistantctl job show {id}"))
+            }
+        },
+        JobStatus::Failed => {
+            Failure::new(code, format!("job {id} failed: {}", last_error.unwrap_or("no reason given")))
+                .hint(format!("see assistantctl job logs {id}; try again with assistantctl job requeue {id}"))
+        }
+        JobStatus::Cancelled => Failure::new(code, format!("job {id} was cancelled"))
+            .hint(format!("start it again with assistantctl job requeue {id}")),
+        open => Failure::new(code, format!("job {id} is still {open}"))
+            .hint(format!("it goes on; follow it with assistantctl job logs {id} -f")),
+    };
+    Some(failure)
+}
+
+/// What a waiting job needs, in words.
+fn article(what: &str) -> &str {
+    match what {
+        "answer" => "an answer",
+        "approval" => "an approval",
+        "limits" => "higher limits",
+        "model" => "a model",
+        "budget" => "a larger budget",
+        _ => "a review",
+    }
+}
