@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     error::Result,
-    jobs::{Lease, NeedsWhat, Outcome},
+    jobs::{Lease, NeedsWhat, Outcome, redact},
     store::types::{RowExt as _, micros, to_json},
 };
 
@@ -113,7 +113,10 @@ pub fn apply(
             ))
         })
         .optional()?;
-    let Some((attempts, max_attempts, metadata, unread)) = found else { return Ok(None) };
+    let Some((attempts, max_attempts, metadata, unread)) = found else {
+        settle_spending(conn, lease)?;
+        return Ok(None);
+    };
     let next = match outcome {
         Outcome::Lost => return Ok(None),
         Outcome::Completed { summary, response } => Next {
@@ -130,8 +133,22 @@ pub fn apply(
         Outcome::Retry { error, .. } => Next::review(NeedsWhat::Review, error.clone()),
         Outcome::Released => Next { counted: false, ..Next::to(JobStatus::Queued, "the daemon stops") },
     };
+    let next = Next { error: next.error.as_deref().map(redact::reason), reason: redact::reason(&next.reason), ..next };
     write(conn, now, lease, &next, metadata)?;
     Ok(Some(next.status))
+}
+
+/// What the calls of a lost run had reserved counts as spent, unless another run has the job.
+fn settle_spending(conn: &Connection, lease: &Lease) -> Result<()> {
+    let running = conn
+        .prepare_cached("SELECT 1 FROM jobs WHERE id = ?1 AND status = 'running'")?
+        .query_row([lease.job_id.0], |_| Ok(()))
+        .optional()?
+        .is_some();
+    if !running {
+        spend::release_orphans(conn, Some(lease.job_id))?;
+    }
+    Ok(())
 }
 
 /// The end of a run, unless something is unread.
