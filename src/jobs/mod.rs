@@ -24,6 +24,7 @@ pub mod runner;
 mod running;
 pub mod store;
 mod submit;
+mod tools;
 mod verbs;
 mod view;
 mod when;
@@ -49,4 +50,4 @@ pub use self::{
 use crate::subsystems::Subsystem;
 
 /// What the job engine adds to the daemon.
-pub const SUBSYSTEM: Subsystem = Subsystem { name: "jobs", routes: api::routes, tools: &[], loops: &[] };
+pub const SUBSYSTEM: Subsystem = Subsystem { name: "jobs", routes: api::routes, tools: tools::TOOLS, loops: &[] };

@@ -30,6 +30,7 @@ const PRIORITIES: std::ops::RangeInclusive<i64> = -1000..=1000;
 /// # Errors
 /// `validation` that names the field; `storage_full` below the free-space mark.
 pub async fn create(cx: &Cx, new: NewJob, by: &str) -> Result<Job> {
+    cx.check_space()?;
     let now = cx.clock.now();
     let attachments = attachments(cx, &new.attachments).await?;
     let creation = checked(cx, new, attachments, by)?;

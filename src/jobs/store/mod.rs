@@ -11,6 +11,7 @@ pub mod list;
 pub mod log;
 pub mod pause;
 pub mod row;
+pub mod search;
 pub mod spend;
 pub mod status;
 pub mod steps;
