@@ -25,8 +25,20 @@ const CONTENTS: [&str; 9] =
 const NEVER: [&str; 4] = ["raw_body", "provider_body", "response_body", "raw_response"];
 /// Names of fields whose text is a secret, at their end.
 const SECRETS: [&str; 14] = [
-    "password", "passwd", "passphrase", "secret", "token", "api_key", "apikey", "api-key", "access_key", "private_key",
-    "authorization", "cookie", "credential", "credentials",
+    "password",
+    "passwd",
+    "passphrase",
+    "secret",
+    "token",
+    "api_key",
+    "apikey",
+    "api-key",
+    "access_key",
+    "private_key",
+    "authorization",
+    "cookie",
+    "credential",
+    "credentials",
 ];
 
 /// Bytes of one stored value.
@@ -214,7 +226,10 @@ mod tests {
             "tokens": 7, "total_tokens": 9, "token": null });
         let stored: Value = serde_json::from_str(&stored(&value)).unwrap();
         assert!(!stored.to_string().contains("c4n4ry"));
-        assert_eq!((&stored["max_tokens"], &stored["tokens"], &stored["total_tokens"]), (&json!(5), &json!(7), &json!(9)));
+        assert_eq!(
+            (&stored["max_tokens"], &stored["tokens"], &stored["total_tokens"]),
+            (&json!(5), &json!(7), &json!(9))
+        );
         assert_eq!(reason("used 1200 tokens: fine"), "used 1200 tokens: fine");
     }
 
@@ -232,7 +247,8 @@ mod tests {
     #[test]
     fn a_secret_across_the_cut_does_not_escape() {
         for before in (PREVIEW - 40)..(PREVIEW + 2) {
-            let stored = stored(&json!({ "content": format!("{} sk-{CANARY}{}", "x".repeat(before), "y".repeat(5000)) }));
+            let stored =
+                stored(&json!({ "content": format!("{} sk-{CANARY}{}", "x".repeat(before), "y".repeat(5000)) }));
             assert!(!stored.contains("c4n4"), "{before}: {stored}");
         }
     }
