@@ -11,5 +11,10 @@ pub struct Subsystem {
 }
 
 /// The list.
-pub const ALL: &[Subsystem] =
-    &[crate::jobs::SUBSYSTEM, crate::ledger::SUBSYSTEM, crate::settings::SUBSYSTEM, crate::status::SUBSYSTEM];
+pub const ALL: &[Subsystem] = &[
+    crate::jobs::SUBSYSTEM,
+    crate::ledger::SUBSYSTEM,
+    crate::settings::SUBSYSTEM,
+    crate::status::SUBSYSTEM,
+    crate::workspace::SUBSYSTEM,
+];

@@ -5,8 +5,10 @@ use std::{ffi::OsStr, io};
 use cap_fs_ext::{DirExt as _, FollowSymlinks, OpenOptionsFollowExt as _};
 use cap_std::fs::{Dir, OpenOptions, OpenOptionsExt as _};
 use nix::{
+    fcntl::AtFlags,
     libc,
     sys::stat::{Mode, fchmod, mkdirat},
+    unistd::linkat,
 };
 
 use super::{
@@ -40,10 +42,10 @@ impl Root {
         match from.existing()?.kind {
             Kind::Dir => self.copy_tree(from, to, temporary, max, left_out),
             _ => {
-                let mut staged = self.stage(&Spot { meta: None, ..to.clone() }, temporary)?;
+                let mut staged = self.stage(to, temporary)?;
                 let meta = from.each_block(|block| staged.write(block))?;
-                staged.set_mode(meta.mode)?;
-                staged.commit(Put::New)?;
+                staged.set_mode(meta.mode | 0o200);
+                staged.commit(to, Put::New)?;
                 Ok(())
             }
         }
@@ -70,6 +72,31 @@ impl Root {
             let _ = to.dir.remove_dir_all(temporary);
         }
         result
+    }
+}
+
+impl Spot {
+    /// Gives the file's present content a second home in another directory: by a hard link where this is its only
+    /// name (it is never written in place), else by a copy.
+    ///
+    /// # Errors
+    /// `conflict` when the file is no longer what was looked up.
+    pub fn keep(&self, home: &Root, name: &str) -> Result<()> {
+        let expected = self.existing()?;
+        let to = home.locate(&home.rel(name)?)?;
+        let linked = expected.links == 1
+            && linkat(&*self.dir, self.name.as_str(), &*to.dir, to.name.as_str(), AtFlags::empty()).is_ok();
+        if !linked {
+            let mut staged = home.stage(&to, &Root::temporary_name())?;
+            self.each_block(|block| staged.write(block))?;
+            staged.commit(&to, Put::New)?;
+        }
+        let kept = if linked { to.look()? } else { self.look()? };
+        if !kept.is_some_and(|kept| kept.same(expected)) {
+            let _ = to.dir.remove_file(&to.name);
+            return Err(Error::conflict(format!("{} has changed since it was read", self.path)));
+        }
+        sync_dir(&to.dir, &self.path)
     }
 }
 

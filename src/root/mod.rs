@@ -40,7 +40,7 @@ pub use self::{
     path::RelPath,
     read::{Chunk, Item, Kind, Meta},
     resolve::Spot,
-    stage::{Put, Staged, is_temporary},
+    stage::{Put, Staged, hex, is_temporary},
     walk::{Step, Walked},
     write::Mode,
 };

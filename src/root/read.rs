@@ -89,6 +89,16 @@ pub struct Item {
     pub meta: Meta,
 }
 
+impl Item {
+    /// Opens the regular file that has this name in `dir`.
+    ///
+    /// # Errors
+    /// As [`Spot::open`].
+    pub fn open(&self, dir: &Dir) -> Result<(std::fs::File, Meta)> {
+        open(dir, &self.name, &self.path)
+    }
+}
+
 /// A part of a file.
 #[derive(Clone, Debug)]
 pub struct Chunk {
@@ -104,15 +114,7 @@ impl Spot {
     /// `not_found`, or `invalid` for anything but a regular file; a pipe or device is not opened.
     pub fn open(&self) -> Result<(std::fs::File, Meta)> {
         self.expect(Kind::File)?;
-        let mut options = OpenOptions::new();
-        options.read(true).follow(FollowSymlinks::No).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY);
-        let file = self.dir.open_with(&self.name, &options).map_err(|err| explain(err, "opening", &self.path))?;
-        let meta = Meta::of(&file.metadata().map_err(|err| explain(err, "looking at", &self.path))?);
-        // It may have been swapped since the path was looked up.
-        if meta.kind != Kind::File {
-            return Err(special(&self.path));
-        }
-        Ok((file.into_std(), meta))
+        open(&self.dir, &self.name, &self.path)
     }
 
     /// Opens the directory that is here.
@@ -181,6 +183,19 @@ impl Root {
         let spot = self.resolve(path)?;
         list(&*spot.open_dir()?, &spot.path, max)
     }
+}
+
+/// Opens a file for reading. The caller has seen that it is regular; in case it was swapped since, the open does not
+/// wait for the other end of a pipe, and what came out is looked at.
+fn open(dir: &Dir, name: &str, path: &RelPath) -> Result<(std::fs::File, Meta)> {
+    let mut options = OpenOptions::new();
+    options.read(true).follow(FollowSymlinks::No).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY);
+    let file = dir.open_with(name, &options).map_err(|err| explain(err, "opening", path))?;
+    let meta = Meta::of(&file.metadata().map_err(|err| explain(err, "looking at", path))?);
+    if meta.kind != Kind::File {
+        return Err(special(path));
+    }
+    Ok((file.into_std(), meta))
 }
 
 /// The names in an open directory. Names that are not UTF-8 cannot be said in a request and are left out.

@@ -6,7 +6,7 @@ use cap_fs_ext::DirExt as _;
 use cap_std::fs::Dir;
 
 use super::{Kind, MAX_DEPTH, Meta, RelPath, Root, failure::explain, path::outside};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 
 /// Symbolic links followed in one path (`MAXSYMLINKS` of the kernel).
 const MAX_LINKS: usize = 40;
@@ -31,7 +31,7 @@ impl Spot {
     pub fn existing(&self) -> Result<&Meta> {
         self.meta
             .as_ref()
-            .ok_or_else(|| Error::new(crate::error::ErrorKind::NotFound, format!("{} does not exist", self.path)))
+            .ok_or_else(|| Error::new(ErrorKind::NotFound, format!("{} does not exist", self.path)))
     }
 
     /// Looks again.
@@ -62,6 +62,22 @@ impl Root {
     /// As [`Root::locate`].
     pub fn resolve(&self, path: &RelPath) -> Result<Spot> {
         self.descend(path, true)
+    }
+
+    /// Where a path really leads, even when it, or directories above it, do not exist yet.
+    ///
+    /// # Errors
+    /// `invalid` when the path leads out of the root.
+    pub fn real_path(&self, path: &RelPath) -> Result<RelPath> {
+        let found = match self.resolve(path) {
+            Err(err) if err.kind() == ErrorKind::NotFound => None,
+            result => Some(result?.path),
+        };
+        match (found, path.parent(), path.name()) {
+            (Some(found), ..) => Ok(found),
+            (None, Some(parent), Some(name)) => self.real_path(&parent)?.join(name),
+            (None, ..) => Ok(RelPath::default()),
+        }
     }
 
     fn descend(&self, path: &RelPath, follow_last: bool) -> Result<Spot> {

@@ -43,8 +43,11 @@ pub enum Put {
 pub struct Staged {
     dir: Arc<Dir>,
     name: String,
-    place: Spot,
+    /// What errors are said to be about.
+    path: RelPath,
     file: File,
+    /// Permission bits of a new file.
+    mode: u32,
     hash: Sha256,
     size: u64,
     left: bool,
@@ -56,35 +59,25 @@ impl Root {
         format!("{PREFIX}{:016x}", fastrand::u64(..))
     }
 
-    /// Begins new content for a place. `name` is that of the temporary file, from [`Root::temporary_name`].
+    /// Begins new content, in the directory of `near`. `name` is that of the temporary file, from
+    /// [`Root::temporary_name`].
     ///
     /// # Errors
-    /// What the operating system says; `invalid` for a directory.
-    pub fn stage(&self, place: &Spot, name: &str) -> Result<Staged> {
-        let old = match place.meta {
-            Some(Meta { kind: Kind::File, mode, .. }) => Some(mode),
-            Some(Meta { kind: Kind::Dir, .. }) => {
-                return Err(Error::invalid(format!("{} is a directory", place.path)));
-            }
-            Some(_) => return Err(super::failure::special(&place.path)),
-            None => None,
-        };
-        let fail = |err| explain(err, "writing", &place.path);
+    /// What the operating system says.
+    pub fn stage(&self, near: &Spot, name: &str) -> Result<Staged> {
         let mut options = OpenOptions::new();
         options.write(true).create_new(true).mode(0o600).follow(FollowSymlinks::No);
-        let file = place.dir.open_with(name, &options).map_err(fail)?;
-        let staged = Staged {
-            dir: Arc::clone(&place.dir),
+        let file = near.dir.open_with(name, &options).map_err(|err| explain(err, "writing", &near.path))?;
+        Ok(Staged {
+            dir: Arc::clone(&near.dir),
             name: name.to_owned(),
-            place: place.clone(),
+            path: near.path.clone(),
             file,
+            mode: self.file_mode(),
             hash: Sha256::new(),
             size: 0,
             left: true,
-        };
-        let mode = old.unwrap_or_else(|| self.file_mode());
-        fchmod(&staged.file, Mode::from_bits_truncate(mode)).map_err(|err| staged.fail(err.into()))?;
-        Ok(staged)
+        })
     }
 }
 
@@ -94,15 +87,20 @@ impl Staged {
     /// # Errors
     /// `storage_full` and the like.
     pub fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        self.file.write_all(bytes).map_err(|err| explain(err, "writing", &self.place.path))?;
+        self.file.write_all(bytes).map_err(|err| self.fail(err))?;
         self.hash.update(bytes);
         self.size += bytes.len() as u64;
         Ok(())
     }
 
-    /// Sets the permission bits.
-    pub(super) fn set_mode(&mut self, mode: u32) -> Result<()> {
-        fchmod(&self.file, Mode::from_bits_truncate(mode)).map_err(|err| self.fail(err.into()))
+    /// Permission bits for a new file, other than the umask's.
+    pub(super) fn set_mode(&mut self, mode: u32) {
+        self.mode = mode;
+    }
+
+    /// The name that it has until it is put in place.
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// Bytes so far.
@@ -115,33 +113,36 @@ impl Staged {
         hex(&self.hash.clone().finalize())
     }
 
-    /// Brings the bytes to disk.
-    ///
-    /// # Errors
-    /// What the operating system says.
-    pub fn sync(&mut self) -> Result<()> {
-        self.file.sync_all().map_err(|err| explain(err, "writing", &self.place.path))
-    }
-
-    /// Puts the file into its place; when this returns, it is on disk there.
+    /// Puts the file into its place; when this returns, it is on disk there. A file that it replaces hands its
+    /// permission bits on.
     ///
     /// # Errors
     /// `conflict` when something else is in the place than `put` says; the place is then as it was.
-    pub fn commit(mut self, put: Put) -> Result<Meta> {
-        self.sync()?;
+    pub fn commit(mut self, place: &Spot, put: Put) -> Result<Meta> {
+        self.path = place.path.clone();
+        let mode = match (put, place.meta) {
+            (_, Some(Meta { kind: Kind::Dir, .. })) => {
+                return Err(Error::invalid(format!("{} is a directory", place.path)));
+            }
+            (_, Some(Meta { kind: Kind::Special, .. })) => return Err(super::failure::special(&place.path)),
+            (Put::Over(Meta { mode, .. }), _) | (Put::Any, Some(Meta { kind: Kind::File, mode, .. })) => mode,
+            _ => self.mode,
+        };
+        fchmod(&self.file, Mode::from_bits_truncate(mode)).map_err(|err| self.fail(err.into()))?;
+        self.file.sync_all().map_err(|err| self.fail(err))?;
         crashpoint::hit(Point::FileWritten);
         match put {
             Put::New => {
-                rename_new(&self.dir, &self.name, &self.dir, &self.place.name).map_err(|err| self.fail(err))?;
+                rename_new(&self.dir, &self.name, &place.dir, &place.name).map_err(|err| self.fail(err))?;
                 self.left = false;
             }
             Put::Any => {
-                self.dir.rename(&self.name, &self.dir, &self.place.name).map_err(|err| self.fail(err))?;
+                self.dir.rename(&self.name, &place.dir, &place.name).map_err(|err| self.fail(err))?;
                 self.left = false;
             }
-            Put::Over(expected) => self.replace(&expected)?,
+            Put::Over(expected) => self.replace(place, &expected)?,
         }
-        sync_dir(&self.dir, &self.place.path)?;
+        sync_dir(&place.dir, &place.path)?;
         crashpoint::hit(Point::FileRenamed);
         let meta = self.file.metadata().map_err(|err| self.fail(err))?;
         Ok(Meta::of(&meta))
@@ -149,43 +150,38 @@ impl Staged {
 
     /// Swaps the two names, looks at what came out, and swaps back if it is not what was expected: nothing that
     /// somebody else wrote in between is lost.
-    fn replace(&mut self, expected: &Meta) -> Result<()> {
+    fn replace(&mut self, place: &Spot, expected: &Meta) -> Result<()> {
         let swap = || {
-            renameat2(
-                &*self.dir,
-                self.name.as_str(),
-                &*self.dir,
-                self.place.name.as_str(),
-                RenameFlags::RENAME_EXCHANGE,
-            )
+            let (own, its) = (self.name.as_str(), place.name.as_str());
+            renameat2(&*self.dir, own, &*place.dir, its, RenameFlags::RENAME_EXCHANGE)
         };
         match swap() {
             Ok(()) => {}
             Err(Errno::EINVAL | Errno::ENOSYS) => {
-                if !self.place.look()?.is_some_and(|found| found.same(expected)) {
-                    return Err(changed(&self.place.path));
+                if !place.look()?.is_some_and(|found| found.same(expected)) {
+                    return Err(changed(&place.path));
                 }
-                self.dir.rename(&self.name, &self.dir, &self.place.name).map_err(|err| self.fail(err))?;
+                self.dir.rename(&self.name, &place.dir, &place.name).map_err(|err| self.fail(err))?;
                 self.left = false;
                 return Ok(());
             }
-            Err(Errno::ENOENT) => return Err(changed(&self.place.path)),
+            Err(Errno::ENOENT) => return Err(changed(&place.path)),
             Err(err) => return Err(self.fail(err.into())),
         }
-        let found = Meta::at(&self.dir, &self.name, &self.place.path)?;
+        let found = Meta::at(&self.dir, &self.name, &place.path)?;
         if found.is_some_and(|found| found.same(expected)) {
             return Ok(()); // the old file has the temporary name now and goes with it
         }
         if swap().is_err() {
             // What came out is somebody's work: it goes back under its name, or stays under the temporary one.
             self.left = false;
-            let _ = rename_new(&self.dir, &self.name, &self.dir, &self.place.name);
+            let _ = rename_new(&self.dir, &self.name, &place.dir, &place.name);
         }
-        Err(changed(&self.place.path))
+        Err(changed(&place.path))
     }
 
     fn fail(&self, err: io::Error) -> Error {
-        explain(err, "writing", &self.place.path)
+        explain(err, "writing", &self.path)
     }
 }
 
@@ -232,7 +228,7 @@ pub(super) fn readable(dir: &Dir) -> io::Result<File> {
 }
 
 /// Bytes as lower-case hexadecimal digits.
-pub(super) fn hex(bytes: &[u8]) -> String {
+pub fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
     bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");

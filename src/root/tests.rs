@@ -171,12 +171,12 @@ fn guards_hold() {
     let mut staged = bed.root.stage(&spot, &Root::temporary_name()).unwrap();
     staged.write(b"late").unwrap();
     fs::write(bed.inside.join("a"), "theirs").unwrap();
-    assert_eq!(staged.commit(Put::Over(spot.meta.unwrap())).unwrap_err().kind(), ErrorKind::Conflict);
+    assert_eq!(staged.commit(&spot, Put::Over(spot.meta.unwrap())).unwrap_err().kind(), ErrorKind::Conflict);
     assert_eq!(bed.read("a").unwrap(), "theirs");
     let spot = bed.root.resolve(&bed.root.rel("b").unwrap()).unwrap();
     let staged = bed.root.stage(&spot, &Root::temporary_name()).unwrap();
     fs::write(bed.inside.join("b"), "theirs").unwrap();
-    assert_eq!(staged.commit(Put::New).unwrap_err().kind(), ErrorKind::Conflict);
+    assert_eq!(staged.commit(&spot, Put::New).unwrap_err().kind(), ErrorKind::Conflict);
     assert_eq!(bed.read("b").unwrap(), "theirs");
     assert_eq!(fs::read_dir(&bed.inside).unwrap().count(), 2, "nothing temporary is left");
 }

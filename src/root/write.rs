@@ -41,7 +41,7 @@ impl Root {
         let put = spot.put(mode)?;
         let mut staged = self.stage(&spot, &Self::temporary_name())?;
         staged.write(bytes)?;
-        staged.commit(put)
+        staged.commit(&spot, put)
     }
 
     /// Adds to the end of a file, or makes it. The result is a new file that takes the old one's name.
@@ -56,7 +56,7 @@ impl Root {
             spot.each_block(|block| staged.write(block))?;
         }
         staged.write(bytes)?;
-        staged.commit(put)
+        staged.commit(&spot, put)
     }
 
     /// Makes a directory and those above it; links inside are followed. Gives back whether it made any.

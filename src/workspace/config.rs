@@ -17,5 +17,9 @@ section! {
         max_write_bytes: Bytes = Bytes(16 << 20);
         /// Where deleted files go, relative to the workspace.
         trash_directory: String = ".trash".into(), env "AGENT_FILESYSTEM_TRASH_DIRECTORY", check crate::config::check::relative;
+        /// Entries of a tree that one search, copy or archive looks at.
+        max_walk_entries: u32 = 200_000;
+        /// Bytes that one downloaded directory may have.
+        max_archive_bytes: Bytes = Bytes(2 << 30);
     }
 }

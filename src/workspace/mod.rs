@@ -1,2 +1,46 @@
+//! The workspace: the one directory whose files the assistant and its person share. What tools and API can do with it.
 //!
+//! Every path goes through [`crate::root`]; here is what may be done there (`guard.rs`), and that every change is
+//! written into the ledger before it is made, with the old content kept (`change.rs`).
+//! Nothing here knows of HTTP or of models: `api.rs` and `tools.rs` do.
+
+mod actor;
+mod api;
+mod archive;
+mod change;
 pub mod config;
+mod entry;
+mod guard;
+mod open;
+mod put;
+mod read;
+mod reconcile;
+mod retention;
+mod search;
+mod store;
+mod tools;
+mod transfer;
+mod trash;
+mod upload;
+
+#[cfg(test)]
+mod tests;
+
+pub use self::{
+    actor::Actor,
+    archive::Archive,
+    open::open_root,
+    put::{append, folder, write},
+    read::{Part, list, metadata, open_file, read, version},
+    reconcile::reconcile,
+    retention::{Removed, retention},
+    search::search,
+    transfer::{copy, rename},
+    trash::{delete, listing, restore},
+    upload::Upload,
+};
+use crate::subsystems::Subsystem;
+
+/// Registers the workspace.
+pub(crate) const SUBSYSTEM: Subsystem =
+    Subsystem { name: "workspace", routes: api::routes, tools: tools::TOOLS, loops: &[] };

@@ -1,0 +1,53 @@
+//! Opening the workspace when the daemon starts or its configuration changes.
+
+use std::{
+    fs,
+    os::unix::fs::{DirBuilderExt as _, PermissionsExt as _},
+    path::Path,
+};
+
+use super::config::Filesystem;
+use crate::root::Root;
+
+/// Opens the configured directory, or `workspace` in the state directory, which is made if it is missing (mode 2770, or
+/// 0770 where the set-group-id bit is not allowed).
+///
+/// # Errors
+/// Why it cannot be used; the daemon runs on without it.
+pub fn open_root(config: &Filesystem, state_dir: &Path) -> Result<Root, String> {
+    let umask = u32::from_str_radix(config.shared_file_umask.trim_start_matches("0o"), 8)
+        .ok()
+        .filter(|umask| *umask <= 0o777)
+        .ok_or("filesystem.shared_file_umask is not an octal number up to 0777")?;
+    let path = match &config.shared_root {
+        Some(path) => Path::new(path).to_owned(),
+        None => {
+            let path = state_dir.join("workspace");
+            make(&path)?;
+            path
+        }
+    };
+    let shown = config.shared_root.as_deref().unwrap_or("workspace in the state directory");
+    let root = Root::open(&path, umask).map_err(|err| {
+        let reason = std::error::Error::source(&err).map_or_else(|| err.to_string(), ToString::to_string);
+        format!("{shown} cannot be opened: {reason}")
+    })?;
+    if config.require_mount && !root.is_mount() {
+        return Err(format!("{shown} is not a mount point, and filesystem.require_mount is set"));
+    }
+    Ok(root)
+}
+
+fn make(path: &Path) -> Result<(), String> {
+    match fs::DirBuilder::new().mode(0o770).create(path) {
+        Ok(()) => {
+            // The service may not set the set-group-id bit (RestrictSUIDSGID=); tmpfiles.d then has made it.
+            let set = |mode| fs::set_permissions(path, fs::Permissions::from_mode(mode));
+            set(0o2770)
+                .or_else(|_| set(0o770))
+                .map_err(|err| format!("workspace in the state directory cannot be prepared: {err}"))
+        }
+        Err(err) if err.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        Err(err) => Err(format!("workspace in the state directory cannot be made: {err}")),
+    }
+}

@@ -1,0 +1,159 @@
+//! SQL of the trash and of kept file contents.
+
+use assistant_api::{EffectId, JobId, workspace::Trashed};
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension as _, Row};
+
+use crate::{
+    error::Result,
+    store::types::{RowExt as _, micros},
+};
+
+/// An old content, in the directory `kept` under `name`.
+#[derive(Clone, Debug)]
+pub(super) struct Kept {
+    pub id: i64,
+    pub name: String,
+    pub size: u64,
+}
+
+pub(super) fn add_kept(
+    conn: &Connection,
+    now: Timestamp,
+    effect: EffectId,
+    path: &str,
+    name: &str,
+    sha256: &str,
+    size: u64,
+) -> Result<()> {
+    conn.prepare_cached(
+        "INSERT INTO kept_files (effect_id, path, name, sha256, size_bytes, created_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+    )?
+    .execute((effect.0, path, name, sha256, i64::try_from(size).unwrap_or(i64::MAX), micros(now)))?;
+    Ok(())
+}
+
+pub(super) fn forget_kept(conn: &Connection, name: &str) -> Result<()> {
+    conn.prepare_cached("DELETE FROM kept_files WHERE name = ?1")?.execute([name])?;
+    Ok(())
+}
+
+/// Whether a content is known.
+pub(super) fn has_kept(conn: &Connection, name: &str) -> Result<bool> {
+    Ok(conn.prepare_cached("SELECT 1 FROM kept_files WHERE name = ?1")?.exists([name])?)
+}
+
+fn kept(row: &Row<'_>) -> rusqlite::Result<Kept> {
+    let size: i64 = row.col("size_bytes")?;
+    Ok(Kept { id: row.col("id")?, name: row.col("name")?, size: size.try_into().unwrap_or(0) })
+}
+
+/// Contents kept since before `before`, oldest first.
+pub(super) fn kept_before(conn: &Connection, before: Timestamp, limit: u32) -> Result<Vec<Kept>> {
+    Ok(conn
+        .prepare_cached(
+            "SELECT id, name, size_bytes FROM kept_files WHERE created_at < ?1 ORDER BY created_at LIMIT ?2",
+        )?
+        .query_map((micros(before), limit), kept)?
+        .collect::<rusqlite::Result<_>>()?)
+}
+
+/// The oldest contents.
+pub(super) fn oldest_kept(conn: &Connection, limit: u32) -> Result<Vec<Kept>> {
+    Ok(conn
+        .prepare_cached("SELECT id, name, size_bytes FROM kept_files ORDER BY created_at, id LIMIT ?1")?
+        .query_map([limit], kept)?
+        .collect::<rusqlite::Result<_>>()?)
+}
+
+/// Bytes of all contents together.
+pub(super) fn kept_bytes(conn: &Connection) -> Result<u64> {
+    let total: i64 = conn
+        .prepare_cached("SELECT coalesce(sum(size_bytes), 0) FROM kept_files")?
+        .query_row([], |row| row.get(0))?;
+    Ok(total.try_into().unwrap_or(0))
+}
+
+pub(super) fn remove_kept(conn: &Connection, id: i64) -> Result<()> {
+    conn.prepare_cached("DELETE FROM kept_files WHERE id = ?1")?.execute([id])?;
+    Ok(())
+}
+
+/// What is written down of something in the trash.
+#[derive(Clone, Debug)]
+pub(super) struct NewTrash<'a> {
+    pub trash_path: &'a str,
+    pub original_path: &'a str,
+    pub is_dir: bool,
+    pub size: u64,
+    pub job_id: Option<JobId>,
+}
+
+pub(super) fn add_trash(conn: &Connection, now: Timestamp, new: &NewTrash<'_>) -> Result<()> {
+    conn.prepare_cached(
+        "INSERT INTO trash (trash_path, original_path, is_dir, size_bytes, job_id, deleted_at) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (trash_path) DO UPDATE SET \
+         original_path = excluded.original_path, deleted_at = excluded.deleted_at",
+    )?
+    .execute((
+        new.trash_path,
+        new.original_path,
+        new.is_dir,
+        i64::try_from(new.size).unwrap_or(i64::MAX),
+        new.job_id.map(|id| id.0),
+        micros(now),
+    ))?;
+    Ok(())
+}
+
+pub(super) fn forget_trash(conn: &Connection, trash_path: &str) -> Result<()> {
+    conn.prepare_cached("DELETE FROM trash WHERE trash_path = ?1")?.execute([trash_path])?;
+    Ok(())
+}
+
+fn trashed(row: &Row<'_>) -> rusqlite::Result<(i64, Trashed)> {
+    let size: i64 = row.col("size_bytes")?;
+    let entry = Trashed {
+        trash_path: row.col("trash_path")?,
+        original_path: row.col("original_path")?,
+        is_dir: row.col("is_dir")?,
+        size_bytes: size.try_into().unwrap_or(0),
+        job_id: row.col::<Option<i64>>("job_id")?.map(JobId),
+        deleted_at: row.time("deleted_at")?,
+    };
+    Ok((row.col("id")?, entry))
+}
+
+/// What is known of one path in the trash.
+pub(super) fn trash_at(conn: &Connection, trash_path: &str) -> Result<Option<Trashed>> {
+    Ok(conn
+        .prepare_cached(
+            "SELECT id, trash_path, original_path, is_dir, size_bytes, job_id, deleted_at FROM trash \
+             WHERE trash_path = ?1",
+        )?
+        .query_row([trash_path], trashed)
+        .optional()?
+        .map(|(_, entry)| entry))
+}
+
+/// A page of the trash, newest first, with row ids.
+pub(super) fn trash(conn: &Connection, before: Option<i64>, limit: u32) -> Result<Vec<(i64, Trashed)>> {
+    Ok(conn
+        .prepare_cached(
+            "SELECT id, trash_path, original_path, is_dir, size_bytes, job_id, deleted_at FROM trash \
+             WHERE id < ?1 ORDER BY id DESC LIMIT ?2",
+        )?
+        .query_map((before.unwrap_or(i64::MAX), limit), trashed)?
+        .collect::<rusqlite::Result<_>>()?)
+}
+
+/// What has been in the trash since before `before`, oldest first.
+pub(super) fn trash_before(conn: &Connection, before: Timestamp, limit: u32) -> Result<Vec<Trashed>> {
+    Ok(conn
+        .prepare_cached(
+            "SELECT id, trash_path, original_path, is_dir, size_bytes, job_id, deleted_at FROM trash \
+             WHERE deleted_at < ?1 ORDER BY deleted_at LIMIT ?2",
+        )?
+        .query_map((micros(before), limit), |row| trashed(row).map(|(_, entry)| entry))?
+        .collect::<rusqlite::Result<_>>()?)
+}
