@@ -21,6 +21,7 @@ use crate::{
     store::{StateLock, Store},
     subsystems,
     systemd::Notifier,
+    workspace,
 };
 
 /// How long the database may take to open and migrate before the service manager gives up.
@@ -83,6 +84,7 @@ pub async fn run(mut options: Options, mut listeners: Vec<Listener>, stop: impl 
     }
 
     let cx = build(options, store);
+    workspace::attach(&cx).await;
     let outcome = serve(&cx, listeners, reloads, ready, stop).await;
 
     systemd.stopping();

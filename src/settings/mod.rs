@@ -12,6 +12,7 @@ use crate::{
     error::{Error, Result},
     events, llm,
     subsystems::Subsystem,
+    workspace,
 };
 
 /// This subsystem.
@@ -60,6 +61,7 @@ async fn replace(cx: &Cx) -> Result<Reloaded> {
     cx.process.logging.set_level(&loaded.config.log.level);
     cx.process.origins.store(Arc::new(loaded.origins));
     cx.config.store(Arc::new(loaded.config));
+    workspace::attach(cx).await;
     cx.wake.jobs.notify_one();
     cx.wake.retention.notify_one();
 

@@ -80,6 +80,19 @@ impl Change {
         }
     }
 
+    /// What the ledger keeps: all of it, and under `written` the paths that hold the result.
+    fn detail(&self) -> Result<serde_json::Value> {
+        let written: &[&str] = match self {
+            Self::Write { path, .. } | Self::Move { path, .. } | Self::Copy { path, .. } | Self::Restore { path, .. } => {
+                &[path.as_str()]
+            }
+            Self::Folder { .. } | Self::Trash { .. } | Self::Purge { .. } => &[],
+        };
+        let mut detail = serde_json::to_value(self)?;
+        detail["written"] = json!(written);
+        Ok(detail)
+    }
+
     pub(super) fn kept(&self) -> Option<&str> {
         match self {
             Self::Write { before: Some(Before { kept, .. }), .. } => kept.as_deref(),
@@ -127,7 +140,7 @@ async fn begin(cx: &Cx, actor: &Actor, change: &Change) -> Result<EffectId> {
         args_hash: actor.args_hash.clone(),
         origin: actor.origin,
         rule: actor.rule.clone(),
-        detail: serde_json::to_value(&change)?,
+        detail: change.detail()?,
     };
     cx.store
         .write(move |tx| {

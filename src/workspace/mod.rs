@@ -29,7 +29,7 @@ mod tests;
 pub use self::{
     actor::Actor,
     archive::Archive,
-    open::open_root,
+    open::{attach, open_root},
     put::{append, folder, write},
     read::{Part, list, metadata, open_file, read, version},
     reconcile::reconcile,

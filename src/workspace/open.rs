@@ -4,10 +4,11 @@ use std::{
     fs,
     os::unix::fs::{DirBuilderExt as _, PermissionsExt as _},
     path::Path,
+    sync::Arc,
 };
 
 use super::config::Filesystem;
-use crate::root::Root;
+use crate::{cx::Cx, root::Root};
 
 /// Opens the configured directory, or `workspace` in the state directory, which is made if it is missing (mode 2770, or
 /// 0770 where the set-group-id bit is not allowed).
@@ -36,6 +37,24 @@ pub fn open_root(config: &Filesystem, state_dir: &Path) -> Result<Root, String> 
         return Err(format!("{shown} is not a mount point, and filesystem.require_mount is set"));
     }
     Ok(root)
+}
+
+/// Opens the workspace of the present configuration and puts it in its place in `cx`, or the reason why it cannot be
+/// used.
+pub async fn attach(cx: &Cx) {
+    let (config, state_dir) = (cx.config.load().filesystem.clone(), cx.state_dir.clone());
+    let opened = tokio::task::spawn_blocking(move || open_root(&config, &state_dir)).await;
+    match opened.unwrap_or_else(|err| Err(err.to_string())) {
+        Ok(root) => {
+            cx.root.store(Some(Arc::new(root)));
+            cx.root_problem.store(None);
+        }
+        Err(reason) => {
+            tracing::error!(reason, "the workspace cannot be used");
+            cx.root_problem.store(Some(Arc::new(reason)));
+            cx.root.store(None);
+        }
+    }
 }
 
 fn make(path: &Path) -> Result<(), String> {
