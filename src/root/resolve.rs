@@ -29,9 +29,7 @@ impl Spot {
     /// # Errors
     /// `not_found` when nothing is.
     pub fn existing(&self) -> Result<&Meta> {
-        self.meta
-            .as_ref()
-            .ok_or_else(|| Error::new(ErrorKind::NotFound, format!("{} does not exist", self.path)))
+        self.meta.as_ref().ok_or_else(|| Error::new(ErrorKind::NotFound, format!("{} does not exist", self.path)))
     }
 
     /// Looks again.

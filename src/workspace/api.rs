@@ -5,8 +5,8 @@ use std::io;
 use assistant_api::{
     ErrorKind, Role,
     workspace::{
-        Content, Deleted, Entry, FileReply, FolderReply, Found, ItemReply, MakeFolder, PutFile, Restore, Transfer, Trash,
-        Tree, Version,
+        Content, Deleted, Entry, FileReply, FolderReply, Found, ItemReply, MakeFolder, PutFile, Restore, Transfer,
+        Trash, Tree, Version,
     },
 };
 use axum::{
@@ -65,24 +65,45 @@ pub(super) fn routes() -> Vec<Route> {
             .errors(READ),
         Route::new(get.clone(), "/api/workspace/metadata", Role::Viewer, "What is known of a path.", metadata)
             .errors(LOOK),
-        Route::new(get.clone(), "/api/workspace/file", Role::Viewer, "A text file, or a part of it.", read).errors(TEXT),
+        Route::new(get.clone(), "/api/workspace/file", Role::Viewer, "A text file, or a part of it.", read)
+            .errors(TEXT),
         Route::new(put.clone(), "/api/workspace/file", Role::Operator, "Writes a text file.", write)
             .errors(CHANGE)
             .body(BodyLimit::Bytes(CONTENT_BYTES)),
-        Route::new(delete, "/api/workspace/file", Role::Operator, "Deletes into the trash; what lies there, for good.", remove)
-            .errors(CHANGE),
-        Route::new(put, "/api/workspace/upload", Role::Operator, "Writes a file from the body, streamed to disk.", upload)
-            .errors(CHANGE)
-            .body(BodyLimit::Upload)
-            .stream(),
-        Route::new(get.clone(), "/api/workspace/download", Role::Viewer, "A file, or a directory as a zip file.", download)
-            .errors(PACK)
-            .stream(),
+        Route::new(
+            delete,
+            "/api/workspace/file",
+            Role::Operator,
+            "Deletes into the trash; what lies there, for good.",
+            remove,
+        )
+        .errors(CHANGE),
+        Route::new(
+            put,
+            "/api/workspace/upload",
+            Role::Operator,
+            "Writes a file from the body, streamed to disk.",
+            upload,
+        )
+        .errors(CHANGE)
+        .body(BodyLimit::Upload)
+        .stream(),
+        Route::new(
+            get.clone(),
+            "/api/workspace/download",
+            Role::Viewer,
+            "A file, or a directory as a zip file.",
+            download,
+        )
+        .errors(PACK)
+        .stream(),
         Route::new(patch, "/api/workspace/path", Role::Operator, "Moves or renames.", rename).errors(CHANGE),
-        Route::new(post.clone(), "/api/workspace/copy", Role::Operator, "Copies a file or directory.", copy).errors(CHANGE),
+        Route::new(post.clone(), "/api/workspace/copy", Role::Operator, "Copies a file or directory.", copy)
+            .errors(CHANGE),
         Route::new(post.clone(), "/api/workspace/folders", Role::Operator, "Makes a directory.", folder).errors(CHANGE),
         Route::new(get.clone(), "/api/workspace/search", Role::Viewer, "Finds files by name.", search).errors(READ),
-        Route::new(get, "/api/workspace/trash", Role::Viewer, "What lies in the trash, newest first.", trash).errors(READ),
+        Route::new(get, "/api/workspace/trash", Role::Viewer, "What lies in the trash, newest first.", trash)
+            .errors(READ),
         Route::new(post, "/api/workspace/restore", Role::Operator, "Takes something out of the trash.", restore)
             .errors(CHANGE),
     ]
@@ -184,7 +205,8 @@ struct ReadQuery {
 
 async fn read(req: Req<(), ReadQuery>) -> Result<Tagged<Content>> {
     let query = req.query;
-    let offset = u64::try_from(query.offset).map_err(|_| Error::validation("offset is negative").field("query.offset"))?;
+    let offset =
+        u64::try_from(query.offset).map_err(|_| Error::validation("offset is negative").field("query.offset"))?;
     let max = query.max_bytes.map(|max| u64::try_from(max).unwrap_or(1));
     let part = super::read(&req.cx, None, query.path, offset, max).await.map_err(missing_is_invalid)?;
     let tag = tag(&part.mtime_ns.to_string(), part.size);
@@ -193,10 +215,10 @@ async fn read(req: Req<(), ReadQuery>) -> Result<Tagged<Content>> {
 
 /// Extensions of files that are no text, whatever is in them.
 const BINARY: &[&str] = &[
-    "7z", "a", "avi", "bin", "bmp", "bz2", "class", "db", "deb", "dll", "doc", "docx", "dylib", "eot", "exe", "flac", "gif",
-    "gz", "heic", "ico", "iso", "jar", "jpeg", "jpg", "m4a", "mkv", "mov", "mp3", "mp4", "o", "odp", "ods", "odt", "ogg",
-    "otf", "parquet", "pdf", "png", "ppt", "pptx", "pyc", "rar", "rpm", "so", "sqlite", "tar", "tgz", "tif", "tiff", "ttf",
-    "wasm", "wav", "webm", "webp", "woff", "woff2", "xls", "xlsm", "xlsx", "xz", "zip", "zst",
+    "7z", "a", "avi", "bin", "bmp", "bz2", "class", "db", "deb", "dll", "doc", "docx", "dylib", "eot", "exe", "flac",
+    "gif", "gz", "heic", "ico", "iso", "jar", "jpeg", "jpg", "m4a", "mkv", "mov", "mp3", "mp4", "o", "odp", "ods",
+    "odt", "ogg", "otf", "parquet", "pdf", "png", "ppt", "pptx", "pyc", "rar", "rpm", "so", "sqlite", "tar", "tgz",
+    "tif", "tiff", "ttf", "wasm", "wav", "webm", "webp", "woff", "woff2", "xls", "xlsm", "xlsx", "xz", "zip", "zst",
 ];
 
 fn text(part: Part) -> Result<Content> {
@@ -230,12 +252,13 @@ async fn write(req: Req<(), (), Json<PutFile>>) -> Result<Tagged<FileReply>> {
     if body.path.chars().count() > 2000 {
         return Err(Error::validation("path is longer than 2000 characters").field("path"));
     }
-    let expected = match &body.expected_mtime_ns {
-        None => None,
-        Some(expected) => Some(expected.nanos().ok_or_else(|| {
-            Error::validation("expected_mtime_ns has to be an integer").field("expected_mtime_ns")
-        })?),
-    };
+    let expected =
+        match &body.expected_mtime_ns {
+            None => None,
+            Some(expected) => Some(expected.nanos().ok_or_else(|| {
+                Error::validation("expected_mtime_ns has to be an integer").field("expected_mtime_ns")
+            })?),
+        };
     let matched = if_match(&req.cx, &req.headers, &body.path).await?;
     let mode = match (body.create_only, expected.or(matched)) {
         (true, _) => Mode::CreateOnly,
@@ -339,7 +362,9 @@ fn exact(
 /// A name as RFC 8187 wants it in a header.
 fn percent(name: &str) -> String {
     name.bytes().fold(String::with_capacity(name.len()), |text, byte| match byte {
-        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'.' | b'-' | b'_' | b'~' => text + char::from(byte).encode_utf8(&mut [0; 4]),
+        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'.' | b'-' | b'_' | b'~' => {
+            text + char::from(byte).encode_utf8(&mut [0; 4])
+        }
         _ => text + &format!("%{byte:02X}"),
     })
 }

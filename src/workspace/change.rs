@@ -83,9 +83,10 @@ impl Change {
     /// What the ledger keeps: all of it, and under `written` the paths that hold the result.
     fn detail(&self) -> Result<serde_json::Value> {
         let written: &[&str] = match self {
-            Self::Write { path, .. } | Self::Move { path, .. } | Self::Copy { path, .. } | Self::Restore { path, .. } => {
-                &[path.as_str()]
-            }
+            Self::Write { path, .. }
+            | Self::Move { path, .. }
+            | Self::Copy { path, .. }
+            | Self::Restore { path, .. } => &[path.as_str()],
             Self::Folder { .. } | Self::Trash { .. } | Self::Purge { .. } => &[],
         };
         let mut detail = serde_json::to_value(self)?;
@@ -209,7 +210,9 @@ pub(super) fn record(
             let new = NewTrash { trash_path, original_path: path, is_dir: *is_dir, size: *size, job_id };
             store::add_trash(conn, now, &new)?;
         }
-        Change::Restore { trash_path: gone, .. } | Change::Purge { path: gone, .. } | Change::Move { from: gone, .. } => {
+        Change::Restore { trash_path: gone, .. }
+        | Change::Purge { path: gone, .. }
+        | Change::Move { from: gone, .. } => {
             store::forget_trash(conn, gone)?;
         }
         Change::Write { .. } | Change::Folder { .. } | Change::Copy { .. } => {}

@@ -30,7 +30,8 @@ impl Place {
         let root = cx.root()?;
         let config = cx.config.load();
         let files = &config.filesystem;
-        let rules = Rules { cache: root.rel(&config.tool_result_cache.root)?, trash: root.rel(&files.trash_directory)? };
+        let rules =
+            Rules { cache: root.rel(&config.tool_result_cache.root)?, trash: root.rel(&files.trash_directory)? };
         Ok(Self {
             rules,
             root,

@@ -154,9 +154,7 @@ impl Place {
         }
         let (after, size) = match &source {
             Source::Whole(bytes) => (hex(&Sha256::digest(bytes)), bytes.len() as u64),
-            Source::More(bytes) => {
-                (hex(&before.clone().chain_update(bytes).finalize()), old_size + bytes.len() as u64)
-            }
+            Source::More(bytes) => (hex(&before.clone().chain_update(bytes).finalize()), old_size + bytes.len() as u64),
             Source::Staged(staged) => (staged.sha256(), staged.size()),
         };
         let append = matches!(source, Source::More(_));
@@ -174,7 +172,14 @@ impl Place {
         Ok(Plan { source, old, change })
     }
 
-    fn put(&self, path: &RelPath, source: Source, old: Option<Meta>, kept: Option<&str>, temporary: &str) -> Result<Meta> {
+    fn put(
+        &self,
+        path: &RelPath,
+        source: Source,
+        old: Option<Meta>,
+        kept: Option<&str>,
+        temporary: &str,
+    ) -> Result<Meta> {
         if old.is_none()
             && let Some(parent) = path.parent()
         {

@@ -46,7 +46,8 @@ pub(super) fn look(place: &Place, change: &Change) -> Result<EffectState> {
         }
     };
     let moved = |from: &str, to: &str, inode: &str| -> Result<EffectState> {
-        let is = |spot: Option<Spot>| spot.and_then(|spot| spot.meta).is_some_and(|meta| meta.inode.to_string() == inode);
+        let is =
+            |spot: Option<Spot>| spot.and_then(|spot| spot.meta).is_some_and(|meta| meta.inode.to_string() == inode);
         Ok(match (is(at(from)?), is(at(to)?)) {
             (false, true) => EffectState::Confirmed,
             (true, _) => EffectState::Failed,

@@ -40,8 +40,13 @@ pub async fn retention(cx: &Cx) -> Result<Removed> {
     let results = before(config.tool_result_cache.retention_days.0);
     Ok(Removed {
         trash: purge_trash(cx, &place, before(config.retention.trash_days.0)).await?,
-        kept_files: purge_kept(cx, &place, before(config.retention.kept_file_days.0), config.retention.kept_file_bytes.0)
-            .await?,
+        kept_files: purge_kept(
+            cx,
+            &place,
+            before(config.retention.kept_file_days.0),
+            config.retention.kept_file_bytes.0,
+        )
+        .await?,
         tool_results: place.run(move |place| place.purge_results(results)).await?,
         temporaries: temporaries + sweep_kept(cx, &place, forgotten).await?,
     })
@@ -124,7 +129,9 @@ async fn sweep_kept(cx: &Cx, place: &Place, before: Timestamp) -> Result<u64> {
             Ok(unknown)
         })
         .await?;
-    place.run(move |place| place.kept().map(|home| count(unknown.iter().filter(|name| take(&home, name)).count()))).await
+    place
+        .run(move |place| place.kept().map(|home| count(unknown.iter().filter(|name| take(&home, name)).count())))
+        .await
 }
 
 impl Place {
@@ -160,14 +167,16 @@ impl Place {
             }
             Ok(Step::Skip)
         });
-        let removed = found.iter().filter(|path| self.root.locate(path).and_then(|spot| self.root.remove(&spot)).is_ok());
+        let removed =
+            found.iter().filter(|path| self.root.locate(path).and_then(|spot| self.root.remove(&spot)).is_ok());
         count(removed.count())
     }
 
     /// Removes stored tool results, and the directories that are empty then.
     fn purge_results(&self, before: Timestamp) -> Result<u64> {
         let top = self.root.locate(&self.rules.cache);
-        let Some(top) = top.ok().filter(|top| top.path == self.rules.cache && top.meta.is_some_and(|meta| meta.is_dir()))
+        let Some(top) =
+            top.ok().filter(|top| top.path == self.rules.cache && top.meta.is_some_and(|meta| meta.is_dir()))
         else {
             return Ok(0);
         };
@@ -180,7 +189,8 @@ impl Place {
             }
             Ok(Step::Enter)
         })?;
-        let removed = files.iter().filter(|path| self.root.locate(path).and_then(|spot| self.root.remove(&spot)).is_ok());
+        let removed =
+            files.iter().filter(|path| self.root.locate(path).and_then(|spot| self.root.remove(&spot)).is_ok());
         let removed = count(removed.count());
         for dir in dirs.iter().rev() {
             if self.root.list(dir, 1).is_ok_and(|(items, _)| items.is_empty()) {

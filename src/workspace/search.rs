@@ -25,16 +25,17 @@ impl Pattern {
             return Err(Error::invalid("the search pattern is empty").field("pattern"));
         }
         if text.len() > MAX_PATTERN {
-            return Err(Error::invalid(format!("the search pattern is longer than {MAX_PATTERN} bytes")).field("pattern"));
+            return Err(
+                Error::invalid(format!("the search pattern is longer than {MAX_PATTERN} bytes")).field("pattern")
+            );
         }
         if !text.contains(['*', '?', '[']) {
             return Ok(Self::Part(text.to_lowercase()));
         }
         let of_path = text.contains('/');
-        let glob = GlobBuilder::new(text.trim_start_matches("./"))
-            .literal_separator(true)
-            .build()
-            .map_err(|err| Error::invalid(format!("the search pattern is not valid: {}", err.kind())).field("pattern"))?;
+        let glob = GlobBuilder::new(text.trim_start_matches("./")).literal_separator(true).build().map_err(|err| {
+            Error::invalid(format!("the search pattern is not valid: {}", err.kind())).field("pattern")
+        })?;
         Ok(Self::Glob { matcher: glob.compile_matcher(), of_path })
     }
 

@@ -68,9 +68,8 @@ pub(super) fn oldest_kept(conn: &Connection, limit: u32) -> Result<Vec<Kept>> {
 
 /// Bytes of all contents together.
 pub(super) fn kept_bytes(conn: &Connection) -> Result<u64> {
-    let total: i64 = conn
-        .prepare_cached("SELECT coalesce(sum(size_bytes), 0) FROM kept_files")?
-        .query_row([], |row| row.get(0))?;
+    let total: i64 =
+        conn.prepare_cached("SELECT coalesce(sum(size_bytes), 0) FROM kept_files")?.query_row([], |row| row.get(0))?;
     Ok(total.try_into().unwrap_or(0))
 }
 

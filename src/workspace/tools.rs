@@ -346,8 +346,7 @@ impl Tool for FileSearch {
 
     async fn run(self, cx: &Cx, call: &Call) -> Result<Matches> {
         let max = bounded(self.max_results, 100, 1000);
-        let found =
-            super::search(cx, Some(call.job_id), self.pattern, self.directory, max, self.include_dirs).await?;
+        let found = super::search(cx, Some(call.job_id), self.pattern, self.directory, max, self.include_dirs).await?;
         Ok(Matches { matches: found.matches, truncated: found.truncated })
     }
 }

@@ -45,8 +45,7 @@ pub async fn delete(cx: &Cx, actor: &Actor, path: String) -> Result<Deleted> {
         })
         .await?;
     let meta = *spot.existing()?;
-    let deleted =
-        Deleted { deleted_path: spot.path.to_string(), trash_path: Some(to.to_string()), permanent: false };
+    let deleted = Deleted { deleted_path: spot.path.to_string(), trash_path: Some(to.to_string()), permanent: false };
     let change = Change::Trash {
         path: spot.path.to_string(),
         trash_path: to.to_string(),
@@ -105,11 +104,8 @@ pub async fn restore(cx: &Cx, actor: &Actor, trash_path: String, destination: Op
     let to = place.run(move |place| place.writable(&destination)).await?;
     let guards = place.root.lock(&[&from.path, &to]).await;
     let meta = *from.existing()?;
-    let change = Change::Restore {
-        trash_path: from.path.to_string(),
-        path: to.to_string(),
-        inode: meta.inode.to_string(),
-    };
+    let change =
+        Change::Restore { trash_path: from.path.to_string(), path: to.to_string(), inode: meta.inode.to_string() };
     perform(cx, actor, change, guards, move |place| {
         place.root.rename_noreplace(&place.same(&from)?, &place.free(&to)?)?;
         Ok(entry(&to, &meta))
