@@ -11,6 +11,7 @@ use std::{
 
 use assistantd::{
     config::{ConfigError, Environment, Paths, Sources, Wanted},
+    crashpoint,
     daemon::{self, Options},
     error::{Error, Result},
     http::Listener,
@@ -140,6 +141,9 @@ fn show(options: &Options, args: &Args) -> Result<()> {
 }
 
 fn start(mut options: Options, inherited: Vec<Inherited>) -> Result<()> {
+    if let Some(point) = options.sources.environment.get(crashpoint::VARIABLE) {
+        crashpoint::arm(point)?;
+    }
     let listeners = inherited.into_iter().map(Listener::inherit).collect::<Result<_>>()?;
     options.logging = Logging::start(&options.loaded.config.log.level, &options.sources.environment);
     options.systemd = Notifier::from_environment(&options.sources.environment);
