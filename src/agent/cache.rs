@@ -54,7 +54,14 @@ pub(crate) fn stored(whole: &str, cached: Option<&Cached>, most: usize) -> Strin
 }
 
 /// Keeps a large result and says where; `None` when it is small, keeping is switched off, or it cannot be written.
-pub(crate) async fn keep(cx: &Cx, config: &Config, tool: &str, call: &Call, arguments: &Value, whole: &str) -> Option<Cached> {
+pub(crate) async fn keep(
+    cx: &Cx,
+    config: &Config,
+    tool: &str,
+    call: &Call,
+    arguments: &Value,
+    whole: &str,
+) -> Option<Cached> {
     let cache = &config.tool_result_cache;
     if !cache.enabled || (whole.len() as u64) < cache.min_bytes.0 {
         return None;
@@ -129,9 +136,9 @@ pub async fn purge(cx: &Cx) -> Result<u64> {
     let config = cx.config.load_full();
     let (root, now) = (cx.root()?, cx.clock.now());
     let keep: Duration = config.tool_result_cache.retention_days.0;
-    let oldest = i64::try_from(now.as_nanosecond()).unwrap_or(i64::MAX).saturating_sub(
-        i64::try_from(keep.as_nanos()).unwrap_or(i64::MAX),
-    );
+    let oldest = i64::try_from(now.as_nanosecond())
+        .unwrap_or(i64::MAX)
+        .saturating_sub(i64::try_from(keep.as_nanos()).unwrap_or(i64::MAX));
     tokio::task::spawn_blocking(move || {
         let folder = root.rel(&config.tool_result_cache.root)?;
         if folder.is_root() || root.metadata(&folder)?.is_none_or(|meta| !meta.is_dir()) {

@@ -184,7 +184,8 @@ impl<'a> Driver<'a> {
     /// One transaction: steps, sums, money, log, and what came in meanwhile.
     async fn commit(&self, commit: Commit, turn: &Turn) -> Result<Committed> {
         let (lease, now, epoch_of) = (self.claimed.lease, self.cx.clock.now(), self.claimed.job.thread_id.clone());
-        let (fence, seen_item, next_seq) = (turn.history().fence.clone(), turn.history().seen_item, turn.history().next_seq);
+        let (fence, seen_item, next_seq) =
+            (turn.history().fence.clone(), turn.history().seen_item, turn.history().next_seq);
         let (config, models) = (Arc::clone(&self.config), self.models.clone());
         let committed = self
             .cx
@@ -329,10 +330,8 @@ fn reserve(
         longer.messages.extend(notes.iter().map(|note| Message::User { text: note.body.to_string() }));
         nanos = price::estimate(&longer, models, config);
     }
-    let caps = Caps {
-        day_nanos: cap(config.limits.max_daily_cost_usd),
-        job_nanos: cap(config.limits.max_job_cost_usd),
-    };
+    let caps =
+        Caps { day_nanos: cap(config.limits.max_daily_cost_usd), job_nanos: cap(config.limits.max_job_cost_usd) };
     let reserved = jobs::spend::reserve(conn, now, job_id, nanos, caps)?;
     Ok(reserved.map(|id| Reservation { id, nanos }))
 }

@@ -58,4 +58,3 @@ pub(crate) fn not_approved(run: &ToRun) -> Ran {
     let error = json!({ "error": "the approval of this call is no longer valid; it was not run", "kind": "forbidden" });
     Ran { index: run.index, result: Err(error), cached: None, took: Duration::ZERO }
 }
-

@@ -73,7 +73,8 @@ impl History {
     /// Takes up the stored steps of an epoch.
     pub(crate) fn load(&mut self, stored: &[Step]) -> Result<()> {
         for step in stored {
-            let new = NewStep { kind: step.kind, body: step.body.clone(), text: step.text.clone(), origin: step.origin };
+            let new =
+                NewStep { kind: step.kind, body: step.body.clone(), text: step.text.clone(), origin: step.origin };
             self.next_seq = step.seq;
             self.push(&new)?;
         }
@@ -104,7 +105,8 @@ impl History {
             }
             StepKind::Answer => {
                 let body: AnswerBody = steps::body(seq, &step.body)?;
-                let tools = body.calls.iter().map(|call| &call.name).filter(|name| !control::NAMES.contains(&name.as_str()));
+                let tools =
+                    body.calls.iter().map(|call| &call.name).filter(|name| !control::NAMES.contains(&name.as_str()));
                 self.loaded.extend(tools.cloned());
                 self.whole.clear();
                 Entry::Answer(body)
@@ -152,18 +154,22 @@ impl History {
 
     /// Whether a call of this id was made before.
     pub(crate) fn has_call(&self, id: &str) -> bool {
-        self.entries.iter().any(|placed| {
-            matches!(&placed.entry, Entry::Answer(answer) if answer.calls.iter().any(|call| call.id == id))
-        })
+        self.entries.iter().any(
+            |placed| matches!(&placed.entry, Entry::Answer(answer) if answer.calls.iter().any(|call| call.id == id)),
+        )
     }
 
     /// The results that follow the last answer and that no answer has followed: the model has not seen them.
     pub(crate) fn unseen_results(&self) -> impl Iterator<Item = &ResultBody> {
-        self.entries.iter().rev().map_while(|placed| match &placed.entry {
-            Entry::Answer(_) => None,
-            Entry::Result(result) => Some(Some(result)),
-            Entry::Note(_) => Some(None),
-        }).flatten()
+        self.entries
+            .iter()
+            .rev()
+            .map_while(|placed| match &placed.entry {
+                Entry::Answer(_) => None,
+                Entry::Result(result) => Some(Some(result)),
+                Entry::Note(_) => Some(None),
+            })
+            .flatten()
     }
 
     /// Answers without a call at the end of the conversation, newest run of them.

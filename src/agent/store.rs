@@ -73,17 +73,16 @@ pub(crate) fn least_origin(conn: &Connection, job_id: JobId) -> Result<Option<Or
 
 /// The number of the job's last step, of any epoch.
 pub(crate) fn last_step(conn: &Connection, job_id: JobId) -> Result<i64> {
-    conn.prepare_cached("SELECT step_seq FROM jobs WHERE id = ?1")?
-        .query_row([job_id.0], |row| row.get(0))
-        .map_err(|err| match err {
+    conn.prepare_cached("SELECT step_seq FROM jobs WHERE id = ?1")?.query_row([job_id.0], |row| row.get(0)).map_err(
+        |err| match err {
             rusqlite::Error::QueryReturnedNoRows => Error::not_found("job", job_id),
             err => err.into(),
-        })
+        },
+    )
 }
 
 fn origin(row: &Row<'_>) -> rusqlite::Result<Origin> {
     let text: String = row.get("origin")?;
-    text.parse().map_err(|err: String| {
-        rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, err.into())
-    })
+    text.parse()
+        .map_err(|err: String| rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, err.into()))
 }

@@ -193,10 +193,7 @@ fn digest(history: &History, older: &[Unit<'_>], max: usize) -> String {
     if missing > 0 {
         lines.insert(0, format!("[{missing} earlier steps not shown]"));
     }
-    format!(
-        "Earlier steps of this job, shortened:\n{}",
-        history.fence.wrap("earlier steps", origin, &lines.join("\n"))
-    )
+    format!("Earlier steps of this job, shortened:\n{}", history.fence.wrap("earlier steps", origin, &lines.join("\n")))
 }
 
 /// Characters of the messages, as `Request::chars` counts them.

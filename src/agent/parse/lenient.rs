@@ -227,7 +227,8 @@ impl Reader {
         }
         let digits: String = self.chars[start..self.at].iter().filter(|c| **c != '_').collect();
         let digits = digits.strip_prefix('+').unwrap_or(&digits);
-        let whole = digits.parse::<i64>().map(Number::from).ok().or_else(|| digits.parse::<u64>().map(Number::from).ok());
+        let whole =
+            digits.parse::<i64>().map(Number::from).ok().or_else(|| digits.parse::<u64>().map(Number::from).ok());
         let number = whole.or_else(|| digits.parse::<f64>().ok().and_then(Number::from_f64));
         match number {
             Some(number) => Ok(Value::Number(number)),

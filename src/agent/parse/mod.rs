@@ -7,8 +7,8 @@ mod written;
 
 use serde_json::{Map, Value};
 
-pub(crate) use self::written::written_calls;
 use self::lenient::Fault;
+pub(crate) use self::written::written_calls;
 use super::segment;
 
 /// Characters of malformed arguments that the model is shown again.
@@ -75,10 +75,10 @@ fn unfence(text: &str) -> &str {
 /// Mends the small mistakes of types that the schema shows: a number in quotes, a list in quotes, a single item where
 /// a list belongs, null where the field may be absent. Everything else is left for the tool to refuse.
 pub(crate) fn coerce(schema: &Value, arguments: &mut Map<String, Value>) {
-    let required: Vec<&str> =
-        schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let required: Vec<&str> = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     let Some(properties) = schema["properties"].as_object() else { return };
-    arguments.retain(|name, value| !value.is_null() || required.contains(&name.as_str()) || !properties.contains_key(name));
+    arguments
+        .retain(|name, value| !value.is_null() || required.contains(&name.as_str()) || !properties.contains_key(name));
     for (name, value) in arguments.iter_mut() {
         let Some(property) = properties.get(name) else { continue };
         let allows = |kind: &str| match &property["type"] {

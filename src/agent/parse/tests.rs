@@ -116,9 +116,19 @@ fn names_lose_what_models_put_around_them() {
 fn calls_written_as_text_are_found() {
     let known = |name: &str| name == "file_read";
     for (text, before, name, arguments) in [
-        ("<tool_call>{\"name\": \"file_read\", \"arguments\": {\"path\": \"a\"}}</tool_call>", "", "file_read", r#"{"path":"a"}"#),
+        (
+            "<tool_call>{\"name\": \"file_read\", \"arguments\": {\"path\": \"a\"}}</tool_call>",
+            "",
+            "file_read",
+            r#"{"path":"a"}"#,
+        ),
         ("I look.\n<tool_call>\n{'name': 'other', 'parameters': '{}'}\n", "I look.", "other", "{}"),
-        ("<think>hm <tool_call></think><function=file_read>{\"path\": \"a\"}</function>", "", "file_read", r#"{"path": "a"}"#),
+        (
+            "<think>hm <tool_call></think><function=file_read>{\"path\": \"a\"}</function>",
+            "",
+            "file_read",
+            r#"{"path": "a"}"#,
+        ),
         (
             "<tool_call>\n<function=file_read>\n<parameter=path>\na b\n</parameter>\n</function>\n</tool_call>",
             "",
@@ -126,7 +136,12 @@ fn calls_written_as_text_are_found() {
             r#"{"path":"a b"}"#,
         ),
         ("[TOOL_CALLS][{\"name\": \"file_read\", \"arguments\": {}}]", "", "file_read", "{}"),
-        ("<|python_tag|>{\"name\": \"file_read\", \"parameters\": {\"path\": \"a\"}}", "", "file_read", r#"{"path":"a"}"#),
+        (
+            "<|python_tag|>{\"name\": \"file_read\", \"parameters\": {\"path\": \"a\"}}",
+            "",
+            "file_read",
+            r#"{"path":"a"}"#,
+        ),
         ("```json\n{\"tool\": \"file_read\", \"args\": {\"path\": \"a\"}}\n```", "", "file_read", r#"{"path":"a"}"#),
         ("{\"function\": {\"name\": \"file_read\", \"arguments\": \"{}\"}}", "", "file_read", "{}"),
     ] {

@@ -109,11 +109,8 @@ fn bare(text: &str, known: &dyn Fn(&str) -> bool) -> Option<(String, Vec<ToolCal
         Value::Array(items) => items,
         item => vec![item],
     };
-    let calls: Option<Vec<_>> = items
-        .iter()
-        .take(MOST)
-        .map(|item| named(item, false).filter(|(name, _)| known(&tool_name(name))))
-        .collect();
+    let calls: Option<Vec<_>> =
+        items.iter().take(MOST).map(|item| named(item, false).filter(|(name, _)| known(&tool_name(name)))).collect();
     calls.filter(|calls| !calls.is_empty()).map(|calls| (String::new(), number(calls)))
 }
 
@@ -126,9 +123,8 @@ fn named(value: &Value, may_lack_arguments: bool) -> Option<(String, String)> {
     let name = ["name", "tool", "tool_name", "function", "function_name"]
         .iter()
         .find_map(|key| object.get(*key).and_then(Value::as_str))?;
-    let arguments = ["arguments", "parameters", "args", "input", "tool_input", "kwargs"]
-        .iter()
-        .find_map(|key| object.get(*key));
+    let arguments =
+        ["arguments", "parameters", "args", "input", "tool_input", "kwargs"].iter().find_map(|key| object.get(*key));
     match arguments {
         Some(Value::String(text)) => Some((name.to_owned(), text.clone())),
         Some(value) => Some((name.to_owned(), value.to_string())),

@@ -109,7 +109,10 @@ fn requirement(items: &[Item], fence: &Fence) -> String {
     if from.is_empty() || from.to_ascii_lowercase().ends_with("@local") {
         "The `response` of task_complete is the final answer; nothing else has to be sent to anybody.".into()
     } else {
-        format!("{} asked for this; the `response` of task_complete is what they get.", fence.clean(&segment::line(from, 200)))
+        format!(
+            "{} asked for this; the `response` of task_complete is what they get.",
+            fence.clean(&segment::line(from, 200))
+        )
     }
 }
 
@@ -156,7 +159,11 @@ fn earlier_answer(context: &Context<'_>, fence: &Fence) -> String {
     };
     format!(
         "This job was answered before, and now it runs again; take the earlier answer into account:\n{}\n\n",
-        fence.wrap("earlier answer", Origin::Tool.least(context.earlier_origin), &segment::cut(answer, context.max_body_chars))
+        fence.wrap(
+            "earlier answer",
+            Origin::Tool.least(context.earlier_origin),
+            &segment::cut(answer, context.max_body_chars)
+        )
     )
 }
 

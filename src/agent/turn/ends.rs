@@ -64,11 +64,9 @@ impl Turn {
 
     pub(super) fn over_budget(&self, over: &OverCap) -> Outcome {
         let (what, key, way_out) = match over.which {
-            Cap::Day => (
-                "the daily spend cap",
-                "limits.max_daily_cost_usd",
-                "raise it, or requeue the job after midnight UTC",
-            ),
+            Cap::Day => {
+                ("the daily spend cap", "limits.max_daily_cost_usd", "raise it, or requeue the job after midnight UTC")
+            }
             Cap::Job => ("the spend cap of one job", "limits.max_job_cost_usd", "raise it and requeue the job"),
         };
         Outcome::NeedsReview {
@@ -155,9 +153,7 @@ impl Turn {
     pub(super) fn finish(&mut self, outcome: Outcome) -> Result<Effect> {
         let by_model = matches!(
             outcome,
-            Outcome::Completed { .. }
-                | Outcome::Failed { .. }
-                | Outcome::NeedsReview { needs: NeedsWhat::Answer, .. }
+            Outcome::Completed { .. } | Outcome::Failed { .. } | Outcome::NeedsReview { needs: NeedsWhat::Answer, .. }
         );
         if self.out.is_empty() && !by_model {
             return Ok(Effect::Finish(outcome));

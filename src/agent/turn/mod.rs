@@ -35,7 +35,10 @@ use super::{
 use crate::{
     config::Config,
     error::Result,
-    jobs::{NeedsWhat, Outcome, steps::{NewStep, StepKind}},
+    jobs::{
+        NeedsWhat, Outcome,
+        steps::{NewStep, StepKind},
+    },
     llm::{Answer, Message, Request, Role, Stop, ToolCall, price},
     policy::{Access, Origin},
 };
@@ -417,7 +420,15 @@ impl Turn {
                     self.result(index, id, name, true, result.to_string(), Vec::new(), plan::REPLY_ORIGIN)?;
                     for planned in rest {
                         let result = json!({ "error": "not run: the call before it ended the run" }).to_string();
-                        self.result(planned.index, planned.id, planned.name, false, result, Vec::new(), plan::REPLY_ORIGIN)?;
+                        self.result(
+                            planned.index,
+                            planned.id,
+                            planned.name,
+                            false,
+                            result,
+                            Vec::new(),
+                            plan::REPLY_ORIGIN,
+                        )?;
                     }
                     return self.finish(outcome);
                 }
@@ -529,7 +540,10 @@ impl Turn {
         let nanos = price::settle(answer, reserved.map_or(0, |reserved| reserved.nanos));
         // A provider that does not count is counted by characters, four to a token.
         let tokens = answer.usage.map_or_else(
-            || (answer.text.len() as u64 + answer.calls.iter().map(|call| call.arguments.len() as u64).sum::<u64>()) / 4,
+            || {
+                (answer.text.len() as u64 + answer.calls.iter().map(|call| call.arguments.len() as u64).sum::<u64>())
+                    / 4
+            },
             |usage| usage.total_tokens.max(usage.input_tokens + usage.output_tokens),
         );
         self.used.tokens += tokens;

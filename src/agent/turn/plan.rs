@@ -36,12 +36,22 @@ pub(super) struct Planned {
 /// What is done with it.
 pub(super) enum What {
     /// Nothing is run: this is its result.
-    Reply { result: Value, ok: bool, loaded: Vec<String> },
+    Reply {
+        result: Value,
+        ok: bool,
+        loaded: Vec<String>,
+    },
     Run(Box<ToRun>),
     /// A person has to see it first.
-    Approve { approval: Box<NewApproval>, outcome: Outcome },
+    Approve {
+        approval: Box<NewApproval>,
+        outcome: Outcome,
+    },
     /// The run ends with it.
-    End { outcome: Outcome, result: Value },
+    End {
+        outcome: Outcome,
+        result: Value,
+    },
 }
 
 impl What {
@@ -108,16 +118,8 @@ impl Turn {
         if let Some(what) = begun_before(tool.name, tool.access, known) {
             return what;
         }
-        let mut run = ToRun {
-            index,
-            key,
-            tool,
-            arguments,
-            args_hash,
-            origin,
-            rule: decision.rule.clone(),
-            approval: None,
-        };
+        let mut run =
+            ToRun { index, key, tool, arguments, args_hash, origin, rule: decision.rule.clone(), approval: None };
         match decision.verdict {
             Verdict::Allow => What::Run(Box::new(run)),
             Verdict::Deny(reason) => {
