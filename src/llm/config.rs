@@ -1,6 +1,9 @@
 //! `[llm]`
 
-use crate::config::{section::section, value::Seconds};
+use crate::config::{
+    section::section,
+    value::{Bytes, Seconds},
+};
 
 section! {
     /// The models that think. Keys come from credentials or the environment, never from this file:
@@ -9,9 +12,10 @@ section! {
         /// `openai` (any compatible server), `openrouter`, `anthropic`, `ollama` or `rehearsal`. Unset: a set
         /// `base_url` selects `openai`, else the first of an API key that is present and an Ollama on loopback.
         provider: Option<String> = None, env "AGENT_LLM_PROVIDER", check crate::config::check::provider;
-        /// The main model. Unset: the provider's default.
+        /// The main model. Unset: the provider's default, or the first that the server has. A model of another provider
+        /// is named with it, here and below: `anthropic:NAME`, `openai:NAME`, `openrouter:NAME`, `ollama:NAME`.
         model: Option<String> = None, env "AGENT_LLM_MODEL";
-        /// Used when the main model does not answer (429, 5xx, timeout).
+        /// Asked when the main model does not answer (429, 5xx, timeout, broken answer), or is not there any more.
         fallback_model: Option<String> = None, env "AGENT_LLM_FALLBACK_MODEL";
         /// A cheaper model for summaries and the like. Unset: `limits.summarization_model`, else the main model.
         small_model: Option<String> = None;
@@ -27,17 +31,26 @@ section! {
         request_timeout: Seconds = Seconds::new(180), in Seconds::new(1)..=Seconds::new(86400);
         /// Time without any byte after which a streaming answer counts as stalled.
         stall_timeout: Seconds = Seconds::new(60), in Seconds::new(1)..=Seconds::new(86400);
+        /// Time for a connection to be made.
+        connect_timeout: Seconds = Seconds::new(10), in Seconds::new(1)..=Seconds::new(600);
+        /// How often the models are asked again within a turn when none of them answered.
+        retries: u32 = 2, in 0..=20;
+        /// First pause before that; doubles each time, with jitter. A provider's `Retry-After` goes before it.
+        retry_backoff: Seconds = Seconds::new(1), in Seconds::new(0)..=Seconds::new(600);
+        /// Bytes that one answer may have on its way.
+        max_answer_bytes: Bytes = Bytes(8 << 20), in Bytes(4096)..=Bytes(1 << 30);
         /// Failures in a row after which a model is left alone for `circuit_cooldown`.
         circuit_failures: u32 = 5, in 1..=1000;
         /// How long a model is left alone.
         circuit_cooldown: Seconds = Seconds::new(60);
-        /// Let no model request leave loopback and private addresses.
+        /// Let no model request leave loopback and private addresses; proxies are not used then.
         local_only: bool = false;
         /// A PEM file with further certificate authorities to trust.
         ca_file: Option<String> = None, check crate::config::check::optional_absolute;
         /// The file that `rehearsal` plays.
         rehearsal_file: Option<String> = None;
-        /// US dollars per million tokens, by model: `"some/model" = { input = 3.0, output = 15.0 }`.
+        /// US dollars per million tokens, by model: `"some/model" = { input = 3.0, output = 15.0 }`, with `cached_input` if
+        /// that is cheaper. What is named here is added to the default, which knows the models that are asked by default.
         prices: super::price::Prices = super::price::Prices::default();
     }
 }

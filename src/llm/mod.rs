@@ -1,11 +1,21 @@
 //! Model providers: one request shape, one answer shape, typed errors; two wire protocols and a rehearsal.
 
+mod anthropic;
+mod breaker;
+mod chain;
 pub mod config;
+mod discover;
+mod failure;
+mod model;
+mod net;
+mod openai;
 pub mod price;
 pub mod rehearsal;
 mod select;
+mod sse;
+mod wire;
 
-pub use select::{NOT_CONFIGURED, build};
+pub use select::{NOT_CONFIGURED, build, build_in};
 
 use std::{future::Future, pin::Pin, time::Duration};
 
@@ -241,3 +251,6 @@ pub struct ModelInfo {
     /// Why it cannot be asked at the moment.
     pub problem: Option<String>,
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,34 +1,106 @@
 //! Which models are asked, from what is configured and which keys are there.
+//!
+//! The provider is `llm.provider` if it is set; else OpenAI's protocol at `llm.base_url` if that is set; else the one
+//! whose key is there (OpenRouter, OpenAI, Anthropic, in this order); else an Ollama on loopback if there is one. A
+//! rehearsal never steps in by itself.
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
-use super::{Answer, BoxFuture, Llm, LlmError, ModelInfo, OnDelta, Request, Role, rehearsal::Rehearsal};
-use crate::config::{Config, secrets::Secrets};
+use reqwest::{
+    Url,
+    header::{HeaderMap, HeaderName, HeaderValue, REFERER},
+};
+
+use super::{
+    Answer, BoxFuture, Llm, LlmError, ModelInfo, OnDelta, Request, Role, anthropic,
+    breaker::Breaker,
+    chain::{Chain, Pauses},
+    discover::{Kind, Name},
+    model::{Model, Protocol},
+    net::{Host, Key, Proxies, Settings},
+    openai::Dialect,
+    rehearsal::{self, Rehearsal},
+    wire::{Quirks, Sampling},
+};
+use crate::config::{Config, Environment, SecretName, Secrets};
 
 /// What a job without any model is told.
 pub const NOT_CONFIGURED: &str = "no model configured: run assistantctl setup or set OPENROUTER_API_KEY";
 
-impl Role {
-    /// As it stands in configuration and API.
-    pub const fn as_str(self) -> &'static str {
+/// Whose API it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Provider {
+    OpenAi,
+    OpenRouter,
+    Anthropic,
+    Ollama,
+}
+
+impl Provider {
+    const ALL: [Self; 4] = [Self::OpenAi, Self::OpenRouter, Self::Anthropic, Self::Ollama];
+
+    const fn name(self) -> &'static str {
         match self {
-            Self::Main => "main",
-            Self::Small => "small",
+            Self::OpenAi => "openai",
+            Self::OpenRouter => "openrouter",
+            Self::Anthropic => "anthropic",
+            Self::Ollama => "ollama",
+        }
+    }
+
+    fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|provider| provider.name() == name)
+    }
+
+    /// The root of its API.
+    const fn base_url(self) -> &'static str {
+        match self {
+            Self::OpenAi => "https://api.openai.com/v1",
+            Self::OpenRouter => "https://openrouter.ai/api/v1",
+            Self::Anthropic => "https://api.anthropic.com/v1",
+            Self::Ollama => "http://127.0.0.1:11434/v1",
+        }
+    }
+
+    /// What is asked when no model is named: main, and behind it.
+    const fn models(self) -> (Option<&'static str>, Option<&'static str>) {
+        match self {
+            Self::OpenRouter => (Some("anthropic/claude-sonnet-4.6"), Some("openai/gpt-5.4")),
+            Self::OpenAi => (Some("gpt-5.4"), None),
+            Self::Anthropic => (Some("claude-sonnet-4-6"), None),
+            Self::Ollama => (None, None),
+        }
+    }
+
+    const fn key(self) -> Option<SecretName> {
+        match self {
+            Self::OpenAi => Some(SecretName::OpenAi),
+            Self::OpenRouter => Some(SecretName::OpenRouter),
+            Self::Anthropic => Some(SecretName::Anthropic),
+            Self::Ollama => None,
         }
     }
 }
 
-/// Makes the models that the configuration names.
+/// Makes the models that the configuration names, with the proxies of this process's environment.
 ///
-/// Never fails: what is wrong with the configuration is said by [`Llm::models`] and by every answer.
-pub fn build(config: &Config, _secrets: &Secrets) -> Arc<dyn Llm> {
-    match config.llm.provider.as_deref() {
-        Some("rehearsal") => match rehearsal(config) {
-            Ok(rehearsal) => Arc::new(rehearsal),
-            Err(problem) => Arc::new(Unusable { problem }),
-        },
-        _ => Arc::new(Unusable { problem: NOT_CONFIGURED.to_owned() }),
+/// Never fails and asks nobody: what is wrong with the configuration is said by [`Llm::models`] and by every answer.
+pub fn build(config: &Config, secrets: &Secrets) -> Arc<dyn Llm> {
+    build_in(config, secrets, &Environment::capture())
+}
+
+/// Like [`build`], with the proxies of this environment.
+pub fn build_in(config: &Config, secrets: &Secrets, environment: &Environment) -> Arc<dyn Llm> {
+    let unusable = |problem| -> Arc<dyn Llm> { Arc::new(Unusable { problem }) };
+    if config.llm.provider.as_deref() == Some(rehearsal::MODEL) {
+        return rehearsal(config).map_or_else(unusable, |rehearsal| Arc::new(rehearsal));
     }
+    chain(config, secrets, environment).map_or_else(unusable, |chain| Arc::new(chain))
+}
+
+/// The chain of the real models.
+pub(super) fn chain(config: &Config, secrets: &Secrets, environment: &Environment) -> Result<Chain, String> {
+    Maker::new(config, secrets, environment).chain()
 }
 
 fn rehearsal(config: &Config) -> Result<Rehearsal, String> {
@@ -43,6 +115,215 @@ fn rehearsal(config: &Config) -> Result<Rehearsal, String> {
     Ok(rehearsal.with_max_chars(config.limits.max_prompt_chars.into()))
 }
 
+/// What making a chain needs.
+struct Maker<'a> {
+    config: &'a Config,
+    secrets: &'a Secrets,
+    settings: Arc<Settings>,
+    /// Whose API is at `llm.base_url`.
+    own: Option<(Provider, &'a str)>,
+    apis: Vec<Api>,
+}
+
+/// One API, so that its models share connections and fail together where they have to.
+struct Api {
+    provider: Provider,
+    host: Arc<Host>,
+    /// Why it cannot be asked.
+    problem: Option<String>,
+}
+
+impl<'a> Maker<'a> {
+    fn new(config: &'a Config, secrets: &'a Secrets, environment: &Environment) -> Self {
+        let llm = &config.llm;
+        let settings = Settings {
+            connect_timeout: llm.connect_timeout.0,
+            stall_timeout: llm.stall_timeout.0,
+            max_answer_bytes: llm.max_answer_bytes.0,
+            local_only: llm.local_only,
+            ca_file: llm.ca_file.as_ref().map(PathBuf::from),
+            proxies: Proxies::from(environment),
+        };
+        Self { config, secrets, settings: Arc::new(settings), own: None, apis: Vec::new() }
+    }
+
+    fn chain(&mut self) -> Result<Chain, String> {
+        let llm = &self.config.llm;
+        let with_key = |provider: &Provider| provider.key().is_some_and(|key| self.secrets.get(key).is_some());
+        let by_key = [Provider::OpenRouter, Provider::OpenAi, Provider::Anthropic].into_iter().find(with_key);
+        let (provider, guess) = match (&llm.provider, &llm.base_url) {
+            (Some(name), _) => {
+                let known = Provider::named(name).ok_or_else(|| {
+                    format!("llm.provider is {name:?}: set it to openai, openrouter, anthropic, ollama or rehearsal")
+                })?;
+                (known, false)
+            }
+            (None, Some(_)) => (Provider::OpenAi, false),
+            (None, None) => by_key.map_or((Provider::Ollama, true), |provider| (provider, false)),
+        };
+        self.own = llm.base_url.as_deref().map(|url| (provider, url));
+        let (main_default, fallback_default) = provider.models();
+        let main = match &llm.model {
+            Some(model) => self.named("main", provider, model)?,
+            None => {
+                let name = match main_default.filter(|_| llm.base_url.is_none()) {
+                    Some(name) => Name::Given(name.to_owned()),
+                    None if guess => Name::found(Kind::PerhapsOllama),
+                    None if provider == Provider::Ollama => Name::found(Kind::Ollama),
+                    None => Name::found(Kind::Listed),
+                };
+                self.model("main", provider, name)?
+            }
+        };
+        let main = Arc::new(main);
+        let fallback = match (&llm.fallback_model, &llm.model, &llm.base_url) {
+            (Some(model), ..) => Some(self.named("fallback", provider, model)?),
+            (None, None, None) => {
+                let given = fallback_default.map(|model| Name::Given(model.to_owned()));
+                given.map(|name| self.model("fallback", provider, name)).transpose()?
+            }
+            _ => None,
+        };
+        let small = llm.small_model.as_ref().or(self.config.limits.summarization_model.as_ref());
+        let small = small.map(|model| self.named("small", provider, model)).transpose()?;
+        Ok(Chain {
+            main: std::iter::once(Arc::clone(&main)).chain(fallback.map(Arc::new)).collect(),
+            small: small.map(Arc::new).into_iter().chain([main]).collect(),
+            pauses: Pauses {
+                turn_timeout: llm.turn_timeout.0,
+                retries: llm.retries,
+                backoff: llm.retry_backoff.0,
+                rate_limit: self.config.limits.rate_limit_backoff_seconds.0,
+            },
+        })
+    }
+
+    /// A model by its name, which may begin with that of a provider and a colon.
+    fn named(&mut self, role: &'static str, provider: Provider, name: &str) -> Result<Model, String> {
+        let other = name.split_once(':').and_then(|(other, rest)| Some((Provider::named(other)?, rest)));
+        let (provider, name) = other.unwrap_or((provider, name));
+        self.model(role, provider, Name::Given(name.to_owned()))
+    }
+
+    fn model(&mut self, role: &'static str, provider: Provider, name: Name) -> Result<Model, String> {
+        let llm = &self.config.llm;
+        let Api { host, problem, .. } = self.host(provider)?;
+        let (host, problem) = (Arc::clone(host), problem.clone());
+        let well_known = |provider: Provider| host.base().host_str() == host_of(provider.base_url()).as_deref();
+        let provider = if provider == Provider::OpenAi && well_known(Provider::OpenRouter) {
+            Provider::OpenRouter
+        } else {
+            provider
+        };
+        let protocol = match provider {
+            Provider::Anthropic => Protocol::Anthropic,
+            Provider::OpenRouter => Protocol::OpenAi(Dialect::OpenRouter),
+            _ if well_known(Provider::OpenAi) => Protocol::OpenAi(Dialect::OpenAi),
+            _ => Protocol::OpenAi(Dialect::Plain),
+        };
+        Ok(Model {
+            role,
+            provider: provider.name(),
+            protocol,
+            name,
+            host,
+            breaker: Breaker::new(llm.circuit_failures, llm.circuit_cooldown.0),
+            quirks: Quirks::default(),
+            defaults: Sampling { max_tokens: llm.max_tokens_per_call, temperature: llm.temperature },
+            request_timeout: llm.request_timeout.0,
+            prices: llm.prices.clone(),
+            problem,
+        })
+    }
+
+    /// The API of a provider, and why it cannot be asked.
+    fn host(&mut self, provider: Provider) -> Result<&Api, String> {
+        if let Some(at) = self.apis.iter().position(|api| api.provider == provider) {
+            return Ok(&self.apis[at]);
+        }
+        let own = self.own.filter(|(owner, _)| *owner == provider).map(|(_, url)| url);
+        let base = base(own.unwrap_or(provider.base_url())).map_err(|fault| format!("llm.base_url {fault}"))?;
+        // A key goes to the host that it belongs to, and to no other.
+        let needed = owner(&base).and_then(Provider::key);
+        let given = own.and_then(|_| self.secrets.get(SecretName::Llm));
+        let key = match given.or_else(|| self.secrets.get(needed?)) {
+            None => Key::None,
+            Some(secret) if provider == Provider::Anthropic => Key::Header(secret),
+            Some(secret) => Key::Bearer(secret),
+        };
+        let problem = needed.filter(|_| matches!(key, Key::None)).map(|needed| {
+            format!(
+                "no key for {}: set {} or run assistantctl setup",
+                base.host_str().unwrap_or_default(),
+                needed.env()
+            )
+        });
+        let headers = self.headers(provider, &base);
+        let host = Arc::new(Host::new(base, key, headers, Arc::clone(&self.settings)));
+        self.apis.push(Api { provider, host, problem });
+        Ok(&self.apis[self.apis.len() - 1])
+    }
+
+    fn headers(&self, provider: Provider, base: &Url) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        let mut set = |name: HeaderName, text: &str| {
+            if let Ok(value) = HeaderValue::from_str(text) {
+                headers.insert(name, value);
+            }
+        };
+        if provider == Provider::Anthropic {
+            set(HeaderName::from_static("anthropic-version"), anthropic::VERSION);
+        } else if owner(base) == Some(Provider::OpenRouter) {
+            set(REFERER, &self.config.app.referer_url);
+            set(HeaderName::from_static("x-title"), &self.config.app.name);
+        }
+        headers
+    }
+}
+
+fn host_of(url: &str) -> Option<String> {
+    Url::parse(url).ok()?.host_str().map(str::to_owned)
+}
+
+/// The provider whose own, encrypted address this is.
+fn owner(base: &Url) -> Option<Provider> {
+    Provider::ALL.into_iter().find(|provider| {
+        provider.key().is_some()
+            && base.scheme() == "https"
+            && base.port().is_none()
+            && base.host_str() == host_of(provider.base_url()).as_deref()
+    })
+}
+
+/// The root of an API: `/v1` if no path is given.
+fn base(text: &str) -> Result<Url, String> {
+    let mut url = Url::parse(text.trim()).map_err(|err| format!("is not a URL: {err}"))?;
+    if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none_or(str::is_empty) {
+        return Err("must begin with http:// or https:// and a host".into());
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(
+            "must not hold a user or a password: set ASSISTANT_LLM_API_KEY or the credential llm-api-key".into()
+        );
+    }
+    url.set_query(None);
+    url.set_fragment(None);
+    if url.path().trim_matches('/').is_empty() {
+        url.set_path("/v1");
+    }
+    Ok(url)
+}
+
+impl Role {
+    /// As it stands in configuration and API.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Main => "main",
+            Self::Small => "small",
+        }
+    }
+}
+
 /// Stands where no model can be made.
 struct Unusable {
     problem: String,
@@ -54,7 +335,7 @@ impl Llm for Unusable {
     }
 
     fn models(&self) -> Vec<ModelInfo> {
-        Vec::new()
+        vec![ModelInfo { role: "main".into(), problem: Some(self.problem.clone()), ..ModelInfo::default() }]
     }
 }
 
