@@ -16,6 +16,7 @@ pub(super) fn routes() -> Vec<Route> {
     vec![
         Route::new(Method::GET, "/api", Role::Viewer, "Version, extensions, own role and limits.", info),
         super::events::route(),
+        super::openapi::route(),
     ]
 }
 

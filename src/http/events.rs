@@ -34,7 +34,9 @@ const BATCH: u32 = 256;
 const RETRY: &str = "retry: 2000\n\n";
 
 pub(super) fn route() -> Route {
-    Route::new(Method::GET, "/api/events", Role::Viewer, "The event stream, as server-sent events.", listen).stream()
+    Route::new(Method::GET, "/api/events", Role::Viewer, "The event stream, as server-sent events.", listen)
+        .stream()
+        .produces("text/event-stream")
 }
 
 #[derive(Deserialize, JsonSchema)]

@@ -13,6 +13,7 @@ mod guard;
 mod id;
 pub mod idempotency;
 mod listen;
+pub mod openapi;
 mod pace;
 pub mod peer;
 pub mod problem;
@@ -37,7 +38,7 @@ use crate::{cx::Cx, error::Result};
 /// `internal` when the route table is at fault.
 pub fn start(cx: &Cx, listeners: Vec<Listener>) -> Result<JoinHandle<()>> {
     let gate = Arc::new(guard::Gate { cx: cx.clone(), repeats: idempotency::Repeats::default() });
-    let router = table::router(&gate, routes(cx))?;
+    let router = table::router(&gate, routes(cx.subsystems))?;
     let server = Arc::new(server::Server::new(cx.clone(), router));
     let ready = listeners.into_iter().map(accept::Ready::new).collect::<Result<Vec<_>>>()?;
     Ok(cx.tasks.spawn(accept::run(server, ready)))

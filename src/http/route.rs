@@ -112,6 +112,8 @@ pub struct Route {
     pub errors: &'static [ErrorKind],
     pub body: BodyLimit,
     pub time: TimeLimit,
+    /// The type of an answer that is not JSON.
+    pub media: &'static str,
     pub schemas: Schemas,
     pub handler: Handler,
 }
@@ -155,6 +157,7 @@ impl Route {
             errors: &[],
             body: if takes_body { BodyLimit::Bytes(JSON_BYTES) } else { BodyLimit::None },
             time: TimeLimit::Request,
+            media: "application/octet-stream",
             schemas: Schemas {
                 path: |generator| generator.subschema_for::<P>(),
                 query: |generator| generator.subschema_for::<Q>(),
@@ -184,6 +187,13 @@ impl Route {
     #[must_use]
     pub fn stream(mut self) -> Self {
         self.time = TimeLimit::Stream;
+        self
+    }
+
+    /// Names the type of an answer that is made by hand.
+    #[must_use]
+    pub fn produces(mut self, media: &'static str) -> Self {
+        self.media = media;
         self
     }
 

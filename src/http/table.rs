@@ -17,14 +17,14 @@ use super::{
     server::{Caller, no_route},
 };
 use crate::{
-    cx::Cx,
     error::{Error, Result},
+    subsystems::Subsystem,
 };
 
 /// Every route of the daemon: those of this module and of all subsystems.
-pub fn routes(cx: &Cx) -> Vec<Route> {
+pub fn routes(subsystems: &[Subsystem]) -> Vec<Route> {
     let own = super::api::routes().into_iter();
-    own.chain(cx.subsystems.iter().flat_map(|subsystem| (subsystem.routes)())).collect()
+    own.chain(subsystems.iter().flat_map(|subsystem| (subsystem.routes)())).collect()
 }
 
 /// Makes the router.

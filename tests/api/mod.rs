@@ -1,9 +1,11 @@
 //! The API through a real socket.
 
 mod bounds;
+mod documents;
 mod events;
 mod refusals;
 mod repeats;
 mod roles;
 mod served;
+mod status;
 mod stopping;

@@ -16,7 +16,7 @@ use assistantd::{
     },
     llm::{Answer, BoxFuture, Llm, LlmError, ModelInfo, OnDelta, Request},
     store::Store,
-    subsystems::Subsystem,
+    subsystems::{self, Subsystem},
 };
 use axum::http::Method;
 use serde_json::{Value, json};
@@ -84,7 +84,7 @@ impl Served {
             process: Process::default(),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
-            subsystems: SUBSYSTEMS,
+            subsystems: subsystems(),
         });
         let ended = http::start(&cx, vec![listener]).unwrap();
         Self { cx, socket, ended, dir }
@@ -132,8 +132,16 @@ pub(crate) async fn read_reply(stream: &mut UnixStream) -> Reply {
 }
 
 /// The subsystems of the daemon, and one with routes for the tests.
-const SUBSYSTEMS: &[Subsystem] =
-    &[assistantd::status::SUBSYSTEM, Subsystem { name: "test", routes, tools: &[], loops: &[] }];
+fn subsystems() -> &'static [Subsystem] {
+    let own = Subsystem { name: "test", routes, tools: &[], loops: &[] };
+    let all = subsystems::ALL.iter().map(|one| Subsystem {
+        name: one.name,
+        routes: one.routes,
+        tools: one.tools,
+        loops: one.loops,
+    });
+    Box::leak(all.chain([own]).collect())
+}
 
 fn routes() -> Vec<Route> {
     vec![
