@@ -75,6 +75,8 @@ pub struct Wake {
     pub events: watch::Sender<u64>,
     /// The retention pass should run now.
     pub retention: Notify,
+    /// The event stream may have grown, or who is to be told of it may have changed.
+    pub notify: Notify,
     /// The jobs that run in this process, so that a cancel reaches them.
     pub running: crate::jobs::Running,
 }
@@ -85,6 +87,7 @@ impl Default for Wake {
             jobs: Notify::new(),
             events: watch::Sender::new(0),
             retention: Notify::new(),
+            notify: Notify::new(),
             running: crate::jobs::Running::default(),
         }
     }
@@ -94,6 +97,7 @@ impl Wake {
     /// Tells the listeners of the event stream to look in the database; called after a write that emitted events.
     pub fn announce(&self) {
         self.events.send_modify(|turn| *turn = turn.wrapping_add(1));
+        self.notify.notify_one();
     }
 }
 

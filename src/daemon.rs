@@ -126,9 +126,7 @@ async fn serve(
     ready: Option<oneshot::Sender<Cx>>,
     stop: impl Future<Output = ()>,
 ) -> Result<()> {
-    crate::agent::prompt::check(&cx.config.load(), cx.process.sources.paths.config.parent())?;
     http::start(cx, listeners)?;
-    crate::jobs::runner::start(cx, crate::agent::run).await?;
     for def in cx.subsystems.iter().flat_map(|subsystem| subsystem.loops) {
         loops::spawn(cx, def);
     }
@@ -169,6 +167,15 @@ async fn drain(cx: &Cx) {
         },
         () = crate::systemd::watchdog(cx) => {}
     }
+}
+
+/// A daemon in which everything is open and nothing happens.
+#[cfg(test)]
+pub(crate) fn idle(state_dir: &Path, config: crate::config::Config, clock: Clock) -> Cx {
+    let store = Store::open(&state_dir.join("assistant.db")).unwrap();
+    let mut options = Options { loaded: Loaded { config, ..Loaded::default() }, clock, ..Options::default() };
+    options.sources.paths.state_dir = state_dir.to_owned();
+    build(options, store)
 }
 
 /// Makes a directory if it is missing. What exists keeps its mode: it may be the administrator's choice.

@@ -3,6 +3,5 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test stops at the first thing that is not as it should be")]
 
 mod api;
-mod cli;
-#[expect(dead_code, reason = "tests that need it come with the agent")]
+#[expect(dead_code, reason = "tests that need it come with the daemon")]
 mod support;

@@ -20,6 +20,9 @@ use super::{
     section::{Key, Table},
 };
 
+/// Variables with our prefix that are no keys: of the command line, and of the crash tests.
+const OTHERS: &[&str] = &["ASSISTANT_SOCKET", "ASSISTANT_CRASH_AT"];
+
 /// A configuration file's longest size.
 const MAX_BYTES: u64 = 1 << 20;
 
@@ -235,7 +238,7 @@ impl Loader {
             .iter()
             .flat_map(|table| table.keys().iter().map(|key| key.env_name(table.name())))
             .chain(SecretName::ALL.iter().map(|name| name.env().to_owned()))
-            .chain(["ASSISTANT_SOCKET".to_owned()])
+            .chain(OTHERS.iter().map(|name| (*name).to_owned()))
             .collect();
         let unknown = environment.names().filter(|name| name.starts_with("ASSISTANT_"));
         for name in unknown.filter(|name| !known.iter().any(|known| known == name)) {

@@ -37,6 +37,7 @@ pub fn spawn(cx: &Cx, def: &'static LoopDef) {
                 match next {
                     Next::Woken => std::future::pending().await,
                     Next::After(delay) => tokio::time::sleep(delay).await,
+                    Next::At(at) => cx.clock.sleep_until(at).await,
                 }
             };
             tokio::select! {

@@ -4,6 +4,7 @@ mod driver;
 
 use std::{future::Future, time::Duration};
 
+use jiff::Timestamp;
 use tokio::sync::Notify;
 
 pub use self::driver::spawn;
@@ -29,6 +30,8 @@ pub enum Next {
     Woken,
     /// When woken, or after this time.
     After(Duration),
+    /// When woken, or when the wall clock shows this, suspends and steps of the clock included.
+    At(Timestamp),
 }
 
 /// A loop with its type erased.

@@ -18,8 +18,8 @@ use crate::{
 /// This subsystem.
 pub const SUBSYSTEM: Subsystem = Subsystem { name: "settings", routes: api::routes, tools: &[], loops: &[] };
 
-/// Keys that a running daemon cannot follow.
-const AT_START: &[&str] = &["jobs.workers"];
+/// Keys that a running daemon cannot follow: the socket keeps the group that it was made with.
+const AT_START: &[&str] = &["api.operator_group"];
 
 /// Reads the configuration again; all of it is replaced, or nothing is.
 ///
@@ -64,6 +64,7 @@ async fn replace(cx: &Cx) -> Result<Reloaded> {
     workspace::attach(cx).await;
     cx.wake.jobs.notify_one();
     cx.wake.retention.notify_one();
+    cx.wake.notify.notify_one();
 
     let (now, event) = (cx.clock.now(), done.clone());
     cx.store.write(move |tx| events::emit(tx, now, "config.reloaded", None, &event)).await?;

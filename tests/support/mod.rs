@@ -1,6 +1,5 @@
-//! What the tests share: daemons in the process and as processes, and a scripted model server.
+//! What the tests share: a scripted model server, and daemons to talk to.
 
-pub(crate) mod daemon;
 pub(crate) mod model;
 pub(crate) mod process;
 

@@ -1,3 +1,0 @@
-//! The real programs: starting, stopping, refusing.
-
-mod process;
