@@ -126,7 +126,9 @@ async fn serve(
     ready: Option<oneshot::Sender<Cx>>,
     stop: impl Future<Output = ()>,
 ) -> Result<()> {
+    crate::agent::prompt::check(&cx.config.load(), cx.process.sources.paths.config.parent())?;
     http::start(cx, listeners)?;
+    crate::jobs::runner::start(cx, crate::agent::run).await?;
     for def in cx.subsystems.iter().flat_map(|subsystem| subsystem.loops) {
         loops::spawn(cx, def);
     }

@@ -3,5 +3,6 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test stops at the first thing that is not as it should be")]
 
 mod api;
-#[expect(dead_code, reason = "tests that need it come with the daemon")]
+mod cli;
+#[expect(dead_code, reason = "tests that need it come with the agent")]
 mod support;

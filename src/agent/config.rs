@@ -42,6 +42,8 @@ section! {
         rate_limit_backoff_seconds: Seconds = Seconds::new(30);
         /// Time one run of a job may take.
         max_run_seconds: Seconds = Seconds::new(3600);
+        /// Tool calls of one answer that are taken; the rest is answered `not run`.
+        max_calls_per_answer: u32 = 64;
         /// Read-only tool calls of one answer that run at once.
         parallel_reads: u32 = 4, in 1..=64;
     }

@@ -77,7 +77,7 @@ impl ToolDef {
             access: T::ACCESS,
             group: T::GROUP,
             result_origin: T::RESULT_ORIGIN,
-            schema: schema::<T>,
+            schema: schema_of::<T>,
             run: run::<T>,
             reconcile: |cx, effect| Box::pin(T::reconcile(cx, effect)),
         }
@@ -85,17 +85,22 @@ impl ToolDef {
 
     /// What a model is told of it.
     pub fn spec(&self) -> ToolSpec {
-        let mut parameters = (self.schema)();
-        let description = parameters
-            .as_object_mut()
-            .and_then(|object| object.remove("description"))
-            .and_then(|text| text.as_str().map(str::to_owned))
-            .unwrap_or_default();
-        ToolSpec { name: self.name.to_owned(), description, parameters }
+        spec_of(self.name, (self.schema)())
     }
 }
 
-fn schema<T: Tool>() -> Value {
+/// A schema's description is the tool's.
+pub(super) fn spec_of(name: &str, mut parameters: Value) -> ToolSpec {
+    let description = parameters
+        .as_object_mut()
+        .and_then(|object| object.remove("description"))
+        .and_then(|text| text.as_str().map(str::to_owned))
+        .unwrap_or_default();
+    ToolSpec { name: name.to_owned(), description, parameters }
+}
+
+/// The JSON Schema of a tool's arguments, its doc comment as the description.
+pub(super) fn schema_of<T: JsonSchema>() -> Value {
     let settings = SchemaSettings::draft2020_12().with(|settings| {
         settings.inline_subschemas = true;
         settings.meta_schema = None;

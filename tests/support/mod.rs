@@ -1,5 +1,6 @@
-//! What the tests share: a scripted model server, and daemons to talk to.
+//! What the tests share: daemons in the process and as processes, and a scripted model server.
 
+pub(crate) mod daemon;
 pub(crate) mod model;
 pub(crate) mod process;
 

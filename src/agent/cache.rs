@@ -1,0 +1,172 @@
+//! The tool-result cache: large results lie as files in the workspace, where the model reads what it needs of them.
+//!
+//! A model sees a result whole once (up to `limits.max_result_chars`); later prompts carry its beginning and the path.
+
+use std::time::Duration;
+
+use assistant_api::JobId;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::{parse, segment, steps::Cached, tools::Call};
+use crate::{
+    config::Config,
+    cx::Cx,
+    error::{Error, Result},
+    root::{Mode, RelPath, Root, Step},
+};
+
+/// Characters of a kept result that later prompts carry.
+const PREVIEW: usize = 1500;
+/// Entries of the cache that one pass looks at.
+const MOST_ENTRIES: usize = 200_000;
+
+/// What the model sees of a result the first time.
+pub(crate) fn shown(whole: &str, cached: Option<&Cached>, most: usize) -> String {
+    if segment::chars(whole) <= most {
+        return whole.to_owned();
+    }
+    let beginning: String = whole.chars().take(most).collect();
+    json!({
+        "beginning": beginning,
+        "omitted_chars": segment::chars(whole) - most,
+        "cached_output_path": cached.map(|cached| &cached.path),
+        "hint": match cached {
+            Some(_) => "the rest is in the file at cached_output_path",
+            None => "the rest was not kept; ask for less at once",
+        },
+    })
+    .to_string()
+}
+
+/// What is stored with the conversation, and shown from the second time on.
+pub(crate) fn stored(whole: &str, cached: Option<&Cached>, most: usize) -> String {
+    let Some(cached) = cached else { return shown(whole, None, most) };
+    json!({
+        "preview": whole.chars().take(PREVIEW).collect::<String>(),
+        "omitted_chars": segment::chars(whole).saturating_sub(PREVIEW),
+        "cached_output_path": cached.path,
+        "cached_output_sha256": cached.sha256,
+        "cached_output_size_bytes": cached.bytes,
+        "hint": "you have seen this result whole; read the file at cached_output_path for what you need again",
+    })
+    .to_string()
+}
+
+/// Keeps a large result and says where; `None` when it is small, keeping is switched off, or it cannot be written.
+pub(crate) async fn keep(
+    cx: &Cx,
+    config: &Config,
+    tool: &str,
+    call: &Call,
+    arguments: &Value,
+    whole: &str,
+) -> Option<Cached> {
+    let cache = &config.tool_result_cache;
+    if !cache.enabled || (whole.len() as u64) < cache.min_bytes.0 {
+        return None;
+    }
+    if let Some(path) = names_kept(arguments, &cache.root) {
+        // Reading a kept result does not make another one.
+        return Some(Cached { path, sha256: parse::hex(whole), bytes: whole.len() as u64 });
+    }
+    let (tool, call, whole) = (tool.to_owned(), call.clone(), whole.to_owned());
+    let (at, folder, root) = (cx.clock.now(), cache.root.clone(), cx.root().ok()?);
+    let written = tokio::task::spawn_blocking(move || write(&root, &folder, at, &tool, call.job_id, &whole)).await;
+    match written.map_err(Error::internal).flatten() {
+        Ok(cached) => Some(cached),
+        Err(err) => {
+            tracing::warn!(error = err.chain(), "a tool result could not be kept");
+            None
+        }
+    }
+}
+
+/// The path of a kept result among the arguments.
+fn names_kept(arguments: &Value, folder: &str) -> Option<String> {
+    let folder = folder.trim_matches('/');
+    arguments
+        .as_object()?
+        .values()
+        .filter_map(Value::as_str)
+        .find(|text| text.trim_start_matches("./").starts_with(folder) || text.contains(&format!("/{folder}/")))
+        .map(str::to_owned)
+}
+
+fn write(root: &Root, folder: &str, at: Timestamp, tool: &str, job: JobId, whole: &str) -> Result<Cached> {
+    let sha256 = parse::hex(whole);
+    let stamp = at.strftime("%Y%m%dT%H%M%SZ");
+    let name = format!("{stamp}-{tool}-{}-{:08x}.json", &sha256[..12], fastrand::u32(..));
+    let folder = root.rel(folder)?.join(&format!("job-{job}"))?;
+    root.create_dir_all(&folder)?;
+    let path = folder.join(&name)?;
+    let result: Value = serde_json::from_str(whole).unwrap_or_else(|_| whole.into());
+    let file = json!({
+        "job_id": job,
+        "tool_name": tool,
+        "created_at": at,
+        "result_sha256": sha256,
+        "result_size_bytes": whole.len(),
+        "result": result,
+    });
+    let text = serde_json::to_string_pretty(&file)?;
+    root.write_atomic(&path, text.as_bytes(), Mode::CreateOnly)?;
+    Ok(Cached { path: path.as_str().to_owned(), sha256, bytes: whole.len() as u64 })
+}
+
+/// The whole result again, for a resumed run whose model has not seen it; `None` when the file is gone or another one.
+pub(crate) async fn read(cx: &Cx, cached: &Cached) -> Option<String> {
+    let root = cx.root().ok()?;
+    let cached = cached.clone();
+    tokio::task::spawn_blocking(move || {
+        let path = root.rel(&cached.path).ok()?;
+        // Indented and escaped it is longer than the result, by less than this.
+        let chunk = root.read(&path, 0, cached.bytes.saturating_mul(8).saturating_add(4096)).ok()?;
+        let file: Value = serde_json::from_slice(&chunk.bytes).ok()?;
+        let whole = file.get("result")?.to_string();
+        (parse::hex(&whole) == cached.sha256).then_some(whole)
+    })
+    .await
+    .ok()
+    .flatten()
+}
+
+/// Removes what is older than `retention`, and directories that became empty; returns how many files went.
+pub async fn purge(cx: &Cx) -> Result<u64> {
+    let config = cx.config.load_full();
+    let (root, now) = (cx.root()?, cx.clock.now());
+    let keep: Duration = config.tool_result_cache.retention_days.0;
+    let oldest = i64::try_from(now.as_nanosecond())
+        .unwrap_or(i64::MAX)
+        .saturating_sub(i64::try_from(keep.as_nanos()).unwrap_or(i64::MAX));
+    tokio::task::spawn_blocking(move || {
+        let folder = root.rel(&config.tool_result_cache.root)?;
+        if folder.is_root() || root.metadata(&folder)?.is_none_or(|meta| !meta.is_dir()) {
+            return Ok(0);
+        }
+        let mut old: Vec<RelPath> = Vec::new();
+        let mut folders: Vec<RelPath> = Vec::new();
+        root.walk(&root.resolve(&folder)?, MOST_ENTRIES, |_, item| {
+            if item.meta.is_dir() {
+                folders.push(item.path.clone());
+            } else if item.meta.mtime_ns < oldest {
+                old.push(item.path.clone());
+            }
+            Ok(Step::Enter)
+        })?;
+        let mut removed = 0;
+        for path in old {
+            root.remove(&root.locate(&path)?)?;
+            removed += 1;
+        }
+        // The innermost first; one that still holds something stays.
+        for path in folders.into_iter().rev() {
+            if root.list(&path, 1).is_ok_and(|(items, _)| items.is_empty()) {
+                root.remove(&root.locate(&path)?)?;
+            }
+        }
+        Ok(removed)
+    })
+    .await
+    .map_err(Error::internal)?
+}

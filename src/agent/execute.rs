@@ -1,0 +1,60 @@
+//! Runs one tool call: bounded in time, safe from panics, its large result kept.
+
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::time::Instant;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::{
+    cache,
+    tools::{self, Call},
+    turn::effects::{Ran, ToRun},
+};
+use crate::{config::Config, cx::Cx, error::Error};
+use assistant_api::JobId;
+
+/// Runs it within `limit`. Whatever goes wrong is a result that the model can act on.
+pub(crate) async fn run(cx: &Cx, config: &Config, job_id: JobId, run: ToRun, limit: Duration) -> Ran {
+    let started = Instant::now();
+    let call = Call {
+        job_id,
+        key: run.key.as_str().into(),
+        origin: run.origin,
+        rule: run.rule.as_str().into(),
+        args_hash: run.args_hash.as_str().into(),
+    };
+    let name = run.tool.name;
+    // A task of its own: a panic or a thread that is blocked stays in it.
+    let work = (run.tool.run)(cx.clone(), call.clone(), run.arguments.clone());
+    let task = AbortOnDropHandle::new(cx.tasks.spawn(work));
+    let outcome = match tokio::time::timeout(limit, task).await {
+        Ok(Ok(outcome)) => outcome,
+        Ok(Err(join)) if join.is_panic() => {
+            tracing::error!(job_id = job_id.0, tool = name, "a tool panicked");
+            Err(Error::internal(format!("{name} panicked")))
+        }
+        Ok(Err(_)) => Err(Error::unavailable(format!("{name} was stopped"))),
+        Err(_) => Err(Error::timeout(format!("{name} did not end within {} s", limit.as_secs()))
+            .field("limits.tool_timeout_default_seconds")
+            .hint("ask for less at once, or try another way")),
+    };
+    let result = match outcome {
+        Ok(value) => Ok(value.to_string()),
+        Err(err) => {
+            tracing::debug!(job_id = job_id.0, tool = name, error = err.chain(), "a tool call failed");
+            Err(tools::error_result(&err))
+        }
+    };
+    let cached = match &result {
+        Ok(whole) => cache::keep(cx, config, name, &call, &run.arguments, whole).await,
+        Err(_) => None,
+    };
+    Ran { index: run.index, result, cached, took: started.elapsed() }
+}
+
+/// The result of a call whose approval was gone when it was to be used.
+pub(crate) fn not_approved(run: &ToRun) -> Ran {
+    let error = json!({ "error": "the approval of this call is no longer valid; it was not run", "kind": "forbidden" });
+    Ran { index: run.index, result: Err(error), cached: None, took: Duration::ZERO }
+}

@@ -1,0 +1,170 @@
+//! How a run ends when the model does not end it: limits, money, models that do not answer.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::{
+    After, Turn,
+    effects::{Effect, Inject, Now, Row, Settle},
+};
+use crate::{
+    error::Result,
+    jobs::{
+        NeedsWhat, Outcome,
+        spend::{Cap, OverCap},
+    },
+    llm::LlmError,
+};
+
+/// Calls before the last one from which the model may ask for more.
+const LAST_CALLS: u64 = 3;
+
+impl Turn {
+    /// The outcome when this run may not ask again.
+    pub(super) fn limit_reached(&self, now: Now) -> Option<Outcome> {
+        let limits = |reason: &str| Some(Outcome::NeedsReview { needs: NeedsWhat::Limits, reason: reason.to_owned() });
+        if now.elapsed >= self.settings.max_time {
+            Some(self.out_of_time())
+        } else if self.used.tokens >= self.settings.max_tokens {
+            limits("token budget exceeded")
+        } else if self.used.iterations >= self.settings.max_iterations {
+            limits("max iterations reached")
+        } else {
+            None
+        }
+    }
+
+    /// Whether the model may ask for more room.
+    pub(super) fn near_limit(&self) -> bool {
+        #[expect(clippy::cast_precision_loss, reason = "a share of a limit")]
+        let share = self.used.tokens as f64 / self.settings.max_tokens.max(1) as f64;
+        share >= self.settings.config.limits.limit_approach_factor
+            || self.used.iterations + LAST_CALLS >= self.settings.max_iterations
+    }
+
+    pub(super) fn out_of_time(&self) -> Outcome {
+        let seconds = self.settings.max_time.as_secs();
+        Outcome::NeedsReview {
+            needs: NeedsWhat::Limits,
+            reason: format!("the run took longer than {seconds} s (limits.max_run_seconds)"),
+        }
+    }
+
+    pub(super) fn too_large(&self, chars: usize) -> Outcome {
+        let max = self.room().max_chars;
+        Outcome::NeedsReview {
+            needs: NeedsWhat::Limits,
+            reason: format!(
+                "the prompt is too long even with everything shortened: {chars} of {max} characters \
+                 (limits.max_prompt_chars)"
+            ),
+        }
+    }
+
+    pub(super) fn over_budget(&self, over: &OverCap) -> Outcome {
+        let (what, key, way_out) = match over.which {
+            Cap::Day => {
+                ("the daily spend cap", "limits.max_daily_cost_usd", "raise it, or requeue the job after midnight UTC")
+            }
+            Cap::Job => ("the spend cap of one job", "limits.max_job_cost_usd", "raise it and requeue the job"),
+        };
+        Outcome::NeedsReview {
+            needs: NeedsWhat::Budget,
+            reason: format!(
+                "{what} is reached: {} of {} spent or reserved, and the next call may cost {} ({key}); {way_out}",
+                dollars(over.used_nanos),
+                dollars(over.cap_nanos),
+                dollars(over.wanted_nanos),
+            ),
+        }
+    }
+
+    /// The model did not answer.
+    pub(super) fn not_answered(&mut self, now: Now, error: LlmError, took: Duration, asked: &After) -> Result<Effect> {
+        self.failed_call(&error, took, "answer");
+        if let (LlmError::ContextTooLong { .. }, After::Ask(request), None) = (&error, asked, self.squeezed) {
+            let chars = usize::try_from(request.chars()).unwrap_or(usize::MAX);
+            self.squeezed = Some(chars / 2);
+            self.summarized = false;
+            return self.next_step(now);
+        }
+        let outcome = self.outcome_of(error);
+        self.finish(outcome)
+    }
+
+    fn outcome_of(&self, error: LlmError) -> Outcome {
+        let text = error.to_string();
+        match error {
+            LlmError::NotConfigured(reason) => Outcome::NeedsReview { needs: NeedsWhat::Model, reason },
+            LlmError::Auth { .. } | LlmError::Payment { .. } | LlmError::Forbidden(_) | LlmError::Rejected { .. } => {
+                Outcome::NeedsReview {
+                    needs: NeedsWhat::Model,
+                    reason: format!("{text}; `assistantctl models test` shows whether it is mended"),
+                }
+            }
+            LlmError::ContextTooLong { .. } => Outcome::NeedsReview {
+                needs: NeedsWhat::Limits,
+                reason: format!("{text}, even after it was shortened; lower limits.max_prompt_chars"),
+            },
+            LlmError::RateLimited { retry_after, .. } => {
+                let pause = self.settings.config.limits.rate_limit_backoff_seconds.0;
+                Outcome::Retry { error: text, after: Some(retry_after.unwrap_or(pause)), permanent: false }
+            }
+            LlmError::Unavailable { retry_after, .. } => {
+                Outcome::Retry { error: text, after: retry_after, permanent: false }
+            }
+            LlmError::Protocol { .. } | LlmError::Deadline { .. } => {
+                Outcome::Retry { error: text, after: None, permanent: false }
+            }
+        }
+    }
+
+    /// Writes a call down that failed. What came back unread may have cost something, so it counts as reserved; what
+    /// was refused cost nothing.
+    pub(super) fn failed_call(&mut self, error: &LlmError, took: Duration, action: &str) {
+        match error {
+            LlmError::Protocol { .. } | LlmError::Deadline { .. } => self.settle_unknown(),
+            _ => self.settle_nothing(),
+        }
+        self.out.logs.push(Row {
+            event_type: "error",
+            tool_action: Some(action.to_owned()),
+            output: Some(json!({ "error": error.to_string(), "temporary": error.is_temporary() })),
+            took: Some(took),
+            ..Row::default()
+        });
+    }
+
+    pub(super) fn settle_nothing(&mut self) {
+        if let Some(reserved) = self.reserved.take() {
+            self.out.settle = Some(Settle { id: reserved.id, nanos: 0, tokens: 0 });
+        }
+    }
+
+    pub(super) fn settle_unknown(&mut self) {
+        if let Some(reserved) = self.reserved.take() {
+            self.out.settle = Some(Settle { id: reserved.id, nanos: reserved.nanos, tokens: 0 });
+            self.out.usage.cost_nanos += reserved.nanos;
+        }
+    }
+
+    /// Stores what there is, then ends. An end that something new could change is looked at once more.
+    pub(super) fn finish(&mut self, outcome: Outcome) -> Result<Effect> {
+        let by_model = matches!(
+            outcome,
+            Outcome::Completed { .. } | Outcome::Failed { .. } | Outcome::NeedsReview { needs: NeedsWhat::Answer, .. }
+        );
+        if self.out.is_empty() && !by_model {
+            return Ok(Effect::Finish(outcome));
+        }
+        self.after = After::Finish(outcome);
+        Ok(self.commit(by_model.then_some(Inject::End), None))
+    }
+}
+
+/// Billionths of a dollar as dollars and cents, with more digits where cents would hide them.
+fn dollars(nanos: i64) -> String {
+    let digits = if nanos % 10_000_000 == 0 { 2 } else { 4 };
+    format!("${:.digits$}", crate::jobs::usage::usd(nanos))
+}

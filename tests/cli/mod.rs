@@ -1,0 +1,3 @@
+//! The real programs: starting, stopping, refusing.
+
+mod process;
