@@ -1,3 +1,4 @@
 //! The real programs: starting, stopping, refusing.
 
+mod disk;
 mod process;

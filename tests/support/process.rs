@@ -63,9 +63,16 @@ impl Place {
 
     /// The command that starts the daemon here, without any variable that could reach a real model.
     pub(crate) fn command(&self) -> Command {
+        self.command_through(&[])
+    }
+
+    /// The same, started by a program that becomes it, such as `unshare`.
+    pub(crate) fn command_through(&self, starter: &[&str]) -> Command {
         let log = fs::OpenOptions::new().create(true).append(true).open(self.dir.path().join("log")).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_assistantd"));
+        let mut words = starter.iter().copied().chain([env!("CARGO_BIN_EXE_assistantd")]);
+        let mut command = Command::new(words.next().unwrap());
         command
+            .args(words)
             .args(["--config".as_ref(), self.config.as_os_str()])
             .args(["--state-dir".as_ref(), self.state().as_os_str()])
             .args(["--runtime-dir".as_ref(), self.dir.path().join("run").as_os_str()])
@@ -81,11 +88,16 @@ impl Place {
 
     /// Starts the daemon and waits until it says that it is ready, or ends.
     pub(crate) fn start(&self, variables: &[(&str, &str)]) -> Process {
+        self.start_as(self.command(), variables)
+    }
+
+    /// Starts it by a command of one's own that becomes it.
+    pub(crate) fn start_as(&self, mut command: Command, variables: &[(&str, &str)]) -> Process {
         let notify = self.dir.path().join("notify");
         let _ = fs::remove_file(&notify);
         let listener = UnixDatagram::bind(&notify).unwrap();
         listener.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
-        let child = self.command().env("NOTIFY_SOCKET", &notify).envs(variables.iter().copied()).spawn().unwrap();
+        let child = command.env("NOTIFY_SOCKET", &notify).envs(variables.iter().copied()).spawn().unwrap();
         let mut process = Process { child, ready: false };
         let deadline = Instant::now() + Duration::from_secs(30);
         let mut message = [0; 4096];
