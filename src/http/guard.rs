@@ -2,7 +2,7 @@
 
 use std::{future::Future, panic::AssertUnwindSafe, sync::Arc};
 
-use assistant_api::Role;
+use assistant_api::{ErrorKind, Role};
 use axum::{
     body::Body,
     http::{HeaderMap, Method, Request, Response, header},
@@ -68,7 +68,7 @@ fn takes_json(route: &Route) -> bool {
 fn check(route: &Route, config: &Config, caller: Caller, headers: &HeaderMap) -> Result<usize> {
     if let Some(least) = route.role {
         match caller.peer.role {
-            None => return Err(stranger()),
+            None => return Err(stranger(config)),
             Some(role) if role < least => return Err(too_low(role, least, config)),
             Some(_) => {}
         }
@@ -90,16 +90,28 @@ fn check(route: &Route, config: &Config, caller: Caller, headers: &HeaderMap) ->
         return Err(too_large(route.body, limit));
     }
     if takes_json(route) && !is_json(headers) {
-        return Err(Error::new(assistant_api::ErrorKind::UnsupportedMedia, "the body has to be JSON")
+        return Err(Error::new(ErrorKind::UnsupportedMedia, "the body has to be JSON")
             .hint("send Content-Type: application/json"));
     }
     Ok(limit)
 }
 
 /// The refusal of somebody who has no role.
-pub(super) fn stranger() -> Error {
+fn stranger(config: &Config) -> Error {
     Error::forbidden("you are not a member of a group that may use this daemon")
-        .hint("sudo adduser $USER assistant-users, then log in again")
+        .hint(format!("sudo adduser $USER {}, then log in again", config.api.operator_group))
+}
+
+/// The answer where no route fits; somebody who is not let in does not hear even that.
+pub(super) fn unmatched(gate: &Gate, caller: Caller, kind: ErrorKind) -> Response<Body> {
+    let error = match kind {
+        _ if caller.peer.role.is_none() => stranger(&gate.cx.config.load()),
+        ErrorKind::MethodNotAllowed => {
+            Error::new(kind, "this path has no such method").hint("the Allow header lists its methods")
+        }
+        _ => Error::new(kind, "there is no such path").hint("docs/api.md lists the paths"),
+    };
+    problem::respond(&error, &caller.id, "path")
 }
 
 fn too_low(role: Role, least: Role, config: &Config) -> Error {

@@ -3,7 +3,6 @@
 use std::sync::{Arc, atomic::AtomicU32};
 
 use arc_swap::ArcSwap;
-use assistant_api::ErrorKind;
 use axum::{
     Router,
     body::Body,
@@ -113,17 +112,6 @@ fn check_head(headers: &HeaderMap, authority: Option<&str>) -> Result<()> {
 
 fn is_own_name(host: &[u8]) -> bool {
     host.is_empty() || host.eq_ignore_ascii_case(b"assistantd") || host.eq_ignore_ascii_case(b"localhost")
-}
-
-/// The answer where no route fits; to somebody who is not let in it says only that.
-pub(super) fn no_route(caller: Caller, kind: ErrorKind) -> Error {
-    if caller.peer.role.is_none() {
-        return super::guard::stranger();
-    }
-    if kind == ErrorKind::MethodNotAllowed {
-        return Error::new(kind, "this path has no such method").hint("the Allow header lists its methods");
-    }
-    Error::new(kind, "there is no such path").hint("docs/api.md lists the paths")
 }
 
 /// Whether a body says that it is JSON, or says nothing.

@@ -14,7 +14,7 @@ use super::{
     guard::{self, Gate},
     problem,
     route::Route,
-    server::{Caller, no_route},
+    server::Caller,
 };
 use crate::{
     error::{Error, Result},
@@ -49,14 +49,15 @@ pub(super) fn router(gate: &Arc<Gate>, routes: Vec<Route>) -> Result<Router> {
         *methods = std::mem::take(methods).merge(on(filter, handler));
     }
     let router = paths.into_iter().fold(Router::new(), |router, (path, (methods, _))| router.route(path, methods));
+    let (here, there) = (Arc::clone(gate), Arc::clone(gate));
     Ok(router
-        .fallback(|request| unmatched(request, ErrorKind::NotFound))
-        .method_not_allowed_fallback(|request| unmatched(request, ErrorKind::MethodNotAllowed)))
+        .fallback(move |request| unmatched(here, request, ErrorKind::NotFound))
+        .method_not_allowed_fallback(move |request| unmatched(there, request, ErrorKind::MethodNotAllowed)))
 }
 
-async fn unmatched(request: Request<Body>, kind: ErrorKind) -> Response<Body> {
+async fn unmatched(gate: Arc<Gate>, request: Request<Body>, kind: ErrorKind) -> Response<Body> {
     match request.extensions().get::<Caller>() {
-        Some(caller) => problem::respond(&no_route(*caller, kind), &caller.id, "path"),
+        Some(caller) => guard::unmatched(&gate, *caller, kind),
         None => problem::respond(&Error::internal("a request without a caller"), "-", "path"),
     }
 }

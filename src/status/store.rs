@@ -9,16 +9,13 @@ use assistant_api::{
 };
 use jiff::{Timestamp, tz::TimeZone};
 use rusqlite::{Connection, OptionalExtension as _};
-use serde::Deserialize;
 
-use crate::{
-    error::Result,
-    jobs,
-    store::types::{RowExt as _, timestamp},
-};
+use crate::{error::Result, jobs, store::types::RowExt as _};
 
 /// Jobs that wait for a person and are listed.
 const WAITING: u32 = 20;
+/// Room that a database needs to count as usable again after it was full.
+const PROBE_BYTES: usize = 64 << 10;
 
 pub(super) struct Overview {
     pub jobs: BTreeMap<String, i64>,
@@ -31,7 +28,7 @@ pub(super) fn overview(conn: &Connection, now: Timestamp) -> Result<Overview> {
     Ok(Overview {
         jobs: job_counts(conn)?.into_iter().collect(),
         waiting: waiting(conn)?,
-        stopped: stopped(conn)?,
+        stopped: jobs::stopped(conn)?.map(|stopped| Stopped { at: stopped.at, by: stopped.by }),
         spent_today: jobs::spend::today(conn, now)?,
     })
 }
@@ -62,23 +59,6 @@ fn waiting(conn: &Connection) -> Result<Vec<WaitingJob>> {
             Ok(WaitingJob { id, status: job.status, subject, updated_at: job.updated_at, needs: job.needs })
         })
         .collect()
-}
-
-#[derive(Deserialize)]
-struct StoppedBy {
-    by: String,
-}
-
-/// Since when, and by whom, everything is stopped.
-pub(super) fn stopped(conn: &Connection) -> Result<Option<Stopped>> {
-    let row: Option<(String, Timestamp)> = conn
-        .prepare_cached("SELECT value, updated_at FROM runtime_state WHERE key = 'stopped'")?
-        .query_row([], |row| Ok((row.get(0)?, timestamp(row.get(1)?)?)))
-        .optional()?;
-    Ok(row.map(|(value, at)| {
-        let by = serde_json::from_str::<StoppedBy>(&value).map_or(value, |stopped| stopped.by);
-        Stopped { at, by }
-    }))
 }
 
 pub(super) struct Counts {
@@ -117,12 +97,10 @@ pub(super) fn counts(conn: &Connection, now: Timestamp) -> Result<Counts> {
     })
 }
 
-/// Writes a row for the sake of writing: whether the disk takes it again.
+/// Writes for the sake of writing: whether there is room again. What it writes is gone with its own transaction.
 pub(super) fn probe(conn: &Connection, now: i64) -> Result<()> {
-    conn.prepare_cached(
-        "INSERT INTO runtime_state (key, value, updated_at) VALUES ('health_probe', '', ?1) \
-         ON CONFLICT (key) DO UPDATE SET updated_at = excluded.updated_at",
-    )?
-    .execute([now])?;
+    conn.prepare_cached("INSERT OR REPLACE INTO runtime_state (key, value, updated_at) VALUES ('probe', ?1, ?2)")?
+        .execute((" ".repeat(PROBE_BYTES), now))?;
+    conn.prepare_cached("DELETE FROM runtime_state WHERE key = 'probe'")?.execute([])?;
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! The API through a real socket.
 
+mod activation;
 mod bounds;
 mod documents;
 mod events;

@@ -39,9 +39,9 @@ async fn a_database_in_trouble_is_told_and_over_when_it_is_over() {
     let full = served.cx.store.write(move |tx| assistantd::events::emit(tx, now, "job.log", None, &filler)).await;
     assert!(full.is_err());
     let reply = served.get("/health").await;
-    if reply.status == 503 {
-        assert!(reply.json()["title"].as_str().unwrap().contains("full"), "{reply:?}");
-    }
+    assert_eq!((reply.status, reply.kind().as_str()), (503, "unavailable"), "{reply:?}");
+    assert_eq!(reply.json()["title"], "the disk that holds the database is full");
+    assert!(reply.json()["hint"].as_str().unwrap().contains("free space"), "{reply:?}");
     limit(1 << 30).await.unwrap();
     assert_eq!(served.get("/health").await.status, 200, "no restart is needed");
 }
