@@ -88,3 +88,5 @@ async fn a_job_is_claimed_written_to_and_completed() {
     })
     .await;
 }
+
+mod transitions;
