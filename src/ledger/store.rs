@@ -182,8 +182,18 @@ pub fn list(conn: &Connection, filter: &Filter) -> Result<Vec<Effect>> {
             concat!("SELECT ", columns!(), " FROM effects WHERE id < ?1 ORDER BY id DESC LIMIT ?2"),
             &[&before, &filter.limit],
         ),
-        (None, Some(state)) => collect(
+        // What is open is little, what is settled is most: the one by its own index, the other along all.
+        (None, Some(state)) if state == "confirmed" || state == "failed" => collect(
             concat!("SELECT ", columns!(), " FROM effects WHERE state = ?3 AND id < ?1 ORDER BY id DESC LIMIT ?2"),
+            &[&before, &filter.limit, &state],
+        ),
+        (None, Some(state)) => collect(
+            concat!(
+                "SELECT ",
+                columns!(),
+                " FROM effects INDEXED BY effects_open WHERE state IN ('prepared', 'dispatched', 'unknown') \
+                 AND state = ?3 AND id < ?1 ORDER BY id DESC LIMIT ?2"
+            ),
             &[&before, &filter.limit, &state],
         ),
     }
@@ -195,7 +205,8 @@ pub fn open_effects(conn: &Connection, job_id: Option<JobId>) -> Result<Vec<Open
         .prepare_cached(concat!(
             "SELECT ",
             columns!(),
-            " FROM effects WHERE state IN ('prepared', 'dispatched') AND (?1 IS NULL OR job_id = ?1) ORDER BY id"
+            " FROM effects INDEXED BY effects_open WHERE state IN ('prepared', 'dispatched', 'unknown') \
+             AND state <> 'unknown' AND (?1 IS NULL OR job_id = ?1) ORDER BY id"
         ))?
         .query_map([job_id.map(|id| id.0)], |row| Ok(Open { effect: from_row(row)?, call_key: row.col("call_key")? }))?
         .collect::<rusqlite::Result<_>>()?;

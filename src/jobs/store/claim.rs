@@ -121,10 +121,7 @@ pub fn recover(conn: &Connection, now: Timestamp, max_orphaned: i64) -> Result<V
 /// Takes back leases that have run out: their workers hang. The attempt counts.
 pub fn expire(conn: &Connection, now: Timestamp, monotonic: Duration, boot: &str) -> Result<Vec<Lease>> {
     let expired: Vec<Lease> = conn
-        .prepare_cached(
-            "SELECT id, lease FROM jobs WHERE status = 'running' AND lease_boot = ?1 AND lease_until <= ?2 \
-             UNION ALL SELECT id, lease FROM jobs WHERE status = 'running' AND lease_boot <> ?1",
-        )?
+        .prepare_cached(EXPIRED)?
         .query_map((boot, monotonic_micros(monotonic)), |row| {
             Ok(Lease { job_id: JobId(row.get(0)?), token: row.get(1)? })
         })?
@@ -134,6 +131,13 @@ pub fn expire(conn: &Connection, now: Timestamp, monotonic: Duration, boot: &str
     }
     Ok(expired)
 }
+
+/// Leases of this boot that have run out, and all of another one.
+pub(super) const EXPIRED: &str = "SELECT id, lease FROM jobs INDEXED BY jobs_lease \
+     WHERE status = 'running' AND (lease_until <= ?2 OR lease_boot <> ?1)";
+pub(super) const NEXT_RUN: &str = "SELECT min(run_at) FROM jobs INDEXED BY jobs_due \
+     WHERE status = 'queued' AND run_at > ?1 AND NOT EXISTS (SELECT 1 FROM runtime_state WHERE key = 'stopped')";
+pub(super) const NEXT_LEASE: &str = "SELECT min(lease_until) FROM jobs INDEXED BY jobs_lease WHERE status = 'running'";
 
 /// When something becomes due by itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -148,13 +152,10 @@ pub struct Due {
 pub fn next_due(conn: &Connection, now: Timestamp) -> Result<Due> {
     // What is due already is being claimed or waits for a worker: only the future counts.
     let run_at: Option<i64> = conn
-        .prepare_cached(
-            "SELECT min(run_at) FROM jobs WHERE status = 'queued' AND run_at > ?1 \
-             AND NOT EXISTS (SELECT 1 FROM runtime_state WHERE key = 'stopped')",
-        )?
+        .prepare_cached(NEXT_RUN)?
         .query_row([micros(now)], |row| row.get(0))?;
     let lease_until: Option<i64> = conn
-        .prepare_cached("SELECT min(lease_until) FROM jobs WHERE status = 'running'")?
+        .prepare_cached(NEXT_LEASE)?
         .query_row([], |row| row.get(0))?;
     Ok(Due {
         run_at: run_at.map(timestamp).transpose()?,

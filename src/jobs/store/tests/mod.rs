@@ -89,4 +89,5 @@ async fn a_job_is_claimed_written_to_and_completed() {
     .await;
 }
 
+mod plans;
 mod transitions;
