@@ -51,3 +51,6 @@ use crate::subsystems::Subsystem;
 
 /// What the job engine adds to the daemon.
 pub const SUBSYSTEM: Subsystem = Subsystem { name: "jobs", routes: api::routes, tools: tools::TOOLS, loops: &[] };
+
+#[cfg(test)]
+mod tests;

@@ -9,6 +9,8 @@
 
 mod api;
 mod store;
+#[cfg(test)]
+mod tests;
 
 use assistant_api::{
     EffectId, JobId,

@@ -19,4 +19,4 @@ pub mod thread;
 pub mod usage;
 
 #[cfg(test)]
-pub(in crate::jobs) mod tests;
+pub(crate) mod tests;

@@ -16,10 +16,10 @@ use crate::{
     store::Store,
 };
 
-pub(in crate::jobs) const BACKOFF: Backoff =
+pub(crate) const BACKOFF: Backoff =
     Backoff { base: Duration::from_secs(2), max: Duration::from_secs(300), jitter: 0.0 };
 
-pub(in crate::jobs) fn creation(subject: &str) -> Creation {
+pub(crate) fn creation(subject: &str) -> Creation {
     Creation {
         subject: subject.into(),
         body: "do it".into(),
@@ -38,21 +38,21 @@ pub(in crate::jobs) fn creation(subject: &str) -> Creation {
     }
 }
 
-pub(in crate::jobs) fn now() -> Timestamp {
+pub(crate) fn now() -> Timestamp {
     "2026-11-22T09:00:00Z".parse().unwrap()
 }
 
-pub(in crate::jobs) fn term(seconds: u64) -> Term {
+pub(crate) fn term(seconds: u64) -> Term {
     Term { boot: "boot".into(), until: Duration::from_secs(seconds) }
 }
 
 /// Claims the one job that is due.
-pub(in crate::jobs) fn claim_one(conn: &Connection) -> Claimed {
+pub(crate) fn claim_one(conn: &Connection) -> Claimed {
     claim(conn, now(), &term(60), &[], 1).unwrap().remove(0)
 }
 
 /// Runs `f` in one transaction on a new database.
-pub(in crate::jobs) async fn with_db<T: Send + 'static>(f: impl Fn(&Connection) -> T + Send + 'static) -> T {
+pub(crate) async fn with_db<T: Send + 'static>(f: impl Fn(&Connection) -> T + Send + 'static) -> T {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(&dir.path().join("assistant.db")).unwrap();
     store.write(move |tx| Ok(f(tx))).await.unwrap()
