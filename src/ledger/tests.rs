@@ -29,7 +29,13 @@ fn new(call_key: Option<&str>) -> NewEffect {
 async fn with_db(f: impl Fn(&Connection) + Send + 'static) {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(&dir.path().join("assistant.db")).unwrap();
-    store.write(move |tx| { f(tx); Ok(()) }).await.unwrap();
+    store
+        .write(move |tx| {
+            f(tx);
+            Ok(())
+        })
+        .await
+        .unwrap();
 }
 
 /// An effect in this state.

@@ -151,12 +151,8 @@ pub struct Due {
 /// What the runner sleeps for.
 pub fn next_due(conn: &Connection, now: Timestamp) -> Result<Due> {
     // What is due already is being claimed or waits for a worker: only the future counts.
-    let run_at: Option<i64> = conn
-        .prepare_cached(NEXT_RUN)?
-        .query_row([micros(now)], |row| row.get(0))?;
-    let lease_until: Option<i64> = conn
-        .prepare_cached(NEXT_LEASE)?
-        .query_row([], |row| row.get(0))?;
+    let run_at: Option<i64> = conn.prepare_cached(NEXT_RUN)?.query_row([micros(now)], |row| row.get(0))?;
+    let lease_until: Option<i64> = conn.prepare_cached(NEXT_LEASE)?.query_row([], |row| row.get(0))?;
     Ok(Due {
         run_at: run_at.map(timestamp).transpose()?,
         lease_until: lease_until.and_then(|micros| u64::try_from(micros).ok()).map(Duration::from_micros),

@@ -5,7 +5,7 @@ use assistant_api::{
 
 use super::*;
 use crate::{
-    jobs::{Caps, store, spend},
+    jobs::{Caps, spend, store},
     ledger::{self, NewEffect},
     policy::Origin,
 };
@@ -43,11 +43,8 @@ async fn a_from_address_is_data_and_gives_no_rights() {
     let id = jobs::create(&cx, new, "uid:1000").await.unwrap().id;
     let detail = jobs::detail(&cx, id).await.unwrap();
     assert_eq!(detail.trigger_email.unwrap().from_address, "stranger@evil.example");
-    let origin: String = cx
-        .store
-        .read(|conn| Ok(conn.query_row("SELECT origin FROM emails", [], |row| row.get(0))?))
-        .await
-        .unwrap();
+    let origin: String =
+        cx.store.read(|conn| Ok(conn.query_row("SELECT origin FROM emails", [], |row| row.get(0))?)).await.unwrap();
     assert_eq!(origin, Origin::Owner.as_str());
 }
 
@@ -98,7 +95,12 @@ async fn a_detail_has_the_newest_rows_and_a_way_to_the_older_ones() {
         .write(move |tx| {
             for number in 0..600 {
                 let input = Some(serde_json::json!({ "number": number }));
-                jobs::log::append(tx, now, id, &jobs::NewLog { event_type: "error", input_data: input, ..Default::default() })?;
+                jobs::log::append(
+                    tx,
+                    now,
+                    id,
+                    &jobs::NewLog { event_type: "error", input_data: input, ..Default::default() },
+                )?;
             }
             Ok(())
         })
@@ -139,10 +141,11 @@ async fn an_erase_leaves_nothing_of_a_job_and_its_children() {
         .store
         .write(move |tx| {
             let parent_job_id = Some(id);
-            let child = store::create::insert(tx, now, &store::create::Creation {
-                parent_job_id,
-                ..store::tests::creation("secret child")
-            })?;
+            let child = store::create::insert(
+                tx,
+                now,
+                &store::create::Creation { parent_job_id, ..store::tests::creation("secret child") },
+            )?;
             let claimed = store::tests::claim_one(tx);
             let step = |text: &str| jobs::NewStep {
                 kind: jobs::StepKind::Prompt,
@@ -154,16 +157,20 @@ async fn an_erase_leaves_nothing_of_a_job_and_its_children() {
             let second = store::tests::claim_one(tx);
             assert_eq!(second.job.id, other);
             jobs::steps::append(tx, now, &second.lease, &[step("shared prompt")])?;
-            ledger::prepare(tx, now, &NewEffect {
-                job_id: Some(id),
-                call_key: Some("1:0".into()),
-                tool: "file_write".into(),
-                target: "secret.txt".into(),
-                args_hash: String::new(),
-                origin: Origin::Owner,
-                rule: String::new(),
-                detail: serde_json::json!({}),
-            })?;
+            ledger::prepare(
+                tx,
+                now,
+                &NewEffect {
+                    job_id: Some(id),
+                    call_key: Some("1:0".into()),
+                    tool: "file_write".into(),
+                    target: "secret.txt".into(),
+                    args_hash: String::new(),
+                    origin: Origin::Owner,
+                    rule: String::new(),
+                    detail: serde_json::json!({}),
+                },
+            )?;
             spend::reserve(tx, now, id, 500, Caps::default())?.unwrap();
             Ok(child.id)
         })

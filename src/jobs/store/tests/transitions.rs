@@ -140,7 +140,8 @@ async fn requeue_takes_whatever_is_not_under_way() {
 
 #[tokio::test]
 async fn an_instruction_starts_a_finished_job_over_and_waits_for_an_open_one() {
-    let instruct = |conn: &Connection, id| change::instruct(conn, now(), id, "use euros", "me", Origin::Owner).map(drop);
+    let instruct =
+        |conn: &Connection, id| change::instruct(conn, now(), id, "use euros", "me", Origin::Owner).map(drop);
     check(instruct, |start| {
         Some(match start {
             Start::Running => Running,
@@ -169,7 +170,8 @@ async fn a_decision_needs_a_pending_call() {
 #[tokio::test]
 async fn a_review_needs_a_job_in_review() {
     let in_review = |start| matches!(start, Start::Question | Start::Approval | Start::Review);
-    let requeued = |conn: &Connection, id| change::review(conn, now(), id, &review(true), "me", Origin::Owner).map(drop);
+    let requeued =
+        |conn: &Connection, id| change::review(conn, now(), id, &review(true), "me", Origin::Owner).map(drop);
     check(requeued, move |start| in_review(start).then_some(Queued)).await;
     let kept = |conn: &Connection, id| change::review(conn, now(), id, &review(false), "me", Origin::Owner).map(drop);
     check(kept, move |start| in_review(start).then_some(NeedsReview)).await;
@@ -249,8 +251,7 @@ async fn retries_back_off_and_end_in_review() {
         change::requeue(conn, at, id, "me").unwrap();
         let claimed = claim(conn, at, &term(60), &[], 1).unwrap().remove(0);
         assert_eq!(claimed.job.attempts, 1, "a person's requeue gives all attempts back");
-        let outcome =
-            Outcome::Retry { error: "429".into(), after: Some(Duration::from_secs(90)), permanent: false };
+        let outcome = Outcome::Retry { error: "429".into(), after: Some(Duration::from_secs(90)), permanent: false };
         apply(conn, at, &claimed.lease, &outcome, &BACKOFF).unwrap();
         let job = row::get(conn, id).unwrap();
         assert_eq!((job.run_at.as_second() - at.as_second(), job.status), (90, Queued), "Retry-After is honoured");
@@ -341,7 +342,8 @@ async fn an_approval_is_for_one_call_once() {
 async fn a_cancel_takes_what_the_job_started_with_it() {
     with_db(|conn| {
         let root = insert(conn, now(), &creation("root")).unwrap().id;
-        let child = |parent| insert(conn, now(), &Creation { parent_job_id: Some(parent), ..creation("c") }).unwrap().id;
+        let child =
+            |parent| insert(conn, now(), &Creation { parent_job_id: Some(parent), ..creation("c") }).unwrap().id;
         let first = child(root);
         let second = child(first);
         let done = child(root);
