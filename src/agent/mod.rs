@@ -18,6 +18,8 @@ mod segment;
 mod steps;
 mod store;
 mod toolbox;
+#[cfg(test)]
+mod tests;
 pub mod tools;
 mod turn;
 

@@ -43,32 +43,35 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<Effect> {
     })
 }
 
-/// Writes an effect down before it is done.
+/// Writes an effect down before it is done. A call whose effect `failed` may be made again by a resumed run: it takes the
+/// old row over.
 ///
 /// # Errors
-/// `conflict` when the job's call already has an effect: look at it with [`by_call`] first.
+/// `conflict` when the job's call already has an effect in another state: look at it with [`by_call`] first.
 pub fn prepare(conn: &Connection, now: Timestamp, new: &NewEffect) -> Result<EffectId> {
-    let inserted = conn
+    let values = (
+        new.job_id.map(|id| id.0),
+        &new.call_key,
+        &new.tool,
+        &new.target,
+        &new.args_hash,
+        new.origin.as_str(),
+        &new.rule,
+        to_json(&new.detail)?,
+        micros(now),
+    );
+    let id = conn
         .prepare_cached(
             "INSERT INTO effects (job_id, call_key, tool, target, args_hash, origin, rule, state, detail, prepared_at) \
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 'prepared', ?8, ?9) \
-             ON CONFLICT (job_id, call_key) WHERE call_key IS NOT NULL DO NOTHING",
+             ON CONFLICT (job_id, call_key) WHERE call_key IS NOT NULL DO UPDATE SET tool = excluded.tool, \
+             target = excluded.target, args_hash = excluded.args_hash, origin = excluded.origin, \
+             rule = excluded.rule, state = 'prepared', detail = excluded.detail, prepared_at = excluded.prepared_at, \
+             dispatched_at = NULL, settled_at = NULL WHERE effects.state = 'failed' RETURNING id",
         )?
-        .execute((
-            new.job_id.map(|id| id.0),
-            &new.call_key,
-            &new.tool,
-            &new.target,
-            &new.args_hash,
-            new.origin.as_str(),
-            &new.rule,
-            to_json(&new.detail)?,
-            micros(now),
-        ))?;
-    if inserted != 1 {
-        return Err(Error::conflict(format!("this call of {} is in the ledger already", new.tool)));
-    }
-    let id = EffectId(conn.last_insert_rowid());
+        .query_row(values, |row| row.get(0).map(EffectId))
+        .optional()?
+        .ok_or_else(|| Error::conflict(format!("this call of {} is in the ledger already", new.tool)))?;
     emit(conn, now, id, new.job_id, EffectState::Prepared)?;
     Ok(id)
 }
