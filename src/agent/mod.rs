@@ -17,9 +17,9 @@ pub mod prompt;
 mod segment;
 mod steps;
 mod store;
-mod toolbox;
 #[cfg(test)]
 mod tests;
+mod toolbox;
 pub mod tools;
 mod turn;
 

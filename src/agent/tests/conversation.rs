@@ -33,8 +33,20 @@ async fn a_job_runs_from_its_text_to_its_answer() {
     assert_eq!(kinds, ["prompt", "answer", "result", "answer", "result", "answer", "result"]);
     let events: Vec<_> = world.logs(id).await.into_iter().map(|row| row.event_type).collect();
     let expected = [
-        "status_change", "llm_request", "llm_response", "tool_call", "tool_result", "llm_request", "llm_response",
-        "tool_call", "tool_result", "llm_request", "llm_response", "tool_call", "tool_result", "status_change",
+        "status_change",
+        "llm_request",
+        "llm_response",
+        "tool_call",
+        "tool_result",
+        "llm_request",
+        "llm_response",
+        "tool_call",
+        "tool_result",
+        "llm_request",
+        "llm_response",
+        "tool_call",
+        "tool_result",
+        "status_change",
     ];
     assert_eq!(events, expected);
     let usage = jobs::detail(&world.cx, id).await.unwrap().usage;
@@ -83,14 +95,16 @@ async fn what_is_wrong_with_a_call_is_told_and_ends_nothing() {
 #[tokio::test]
 async fn adjacent_reads_run_at_once_and_answer_in_order() {
     let slow = |ms: u64| ("test_slow", json!({ "ms": ms }));
-    let world = Setup::default().world(play(vec![
-        calls(&[slow(120), slow(80), slow(100), slow(60), slow(40), slow(20)]),
-        done(),
-    ]));
+    let world = Setup::default()
+        .world(play(vec![calls(&[slow(120), slow(80), slow(100), slow(60), slow(40), slow(20)]), done()]));
     world.job("be quick").await;
     assert_eq!(world.run().await, completed());
-    let results: Vec<Value> = results(&world.asked()[1]).iter().map(|text| serde_json::from_str(text).unwrap()).collect();
-    assert_eq!(results.iter().map(|result| result["ms"].as_u64().unwrap()).collect::<Vec<_>>(), [120, 80, 100, 60, 40, 20]);
+    let results: Vec<Value> =
+        results(&world.asked()[1]).iter().map(|text| serde_json::from_str(text).unwrap()).collect();
+    assert_eq!(
+        results.iter().map(|result| result["ms"].as_u64().unwrap()).collect::<Vec<_>>(),
+        [120, 80, 100, 60, 40, 20]
+    );
     assert_eq!(results.iter().map(|result| result["at_once"].as_u64().unwrap()).max(), Some(4), "{results:?}");
 }
 
@@ -180,10 +194,8 @@ async fn s28_large_results_are_cached_and_redacted_in_the_prompt_history() {
 
 #[tokio::test]
 async fn a_result_beyond_the_cap_is_cut_and_named() {
-    let world = Setup::config(|config| config.limits.max_result_chars = 10_000).world(play(vec![
-        call("test_big", json!({ "chars": 200_000 })),
-        done(),
-    ]));
+    let world = Setup::config(|config| config.limits.max_result_chars = 10_000)
+        .world(play(vec![call("test_big", json!({ "chars": 200_000 })), done()]));
     world.job("read it").await;
     assert_eq!(world.run().await, completed());
     let first = &results(&world.asked()[1])[0];

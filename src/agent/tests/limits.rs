@@ -242,7 +242,11 @@ async fn the_time_of_a_run_ends_it() {
 #[tokio::test]
 async fn more_calls_than_allowed_are_named() {
     let world = Setup::config(|config| config.limits.max_calls_per_answer = 2).world(play(vec![
-        calls(&[("test_echo", json!({ "text": "1" })), ("test_echo", json!({ "text": "2" })), ("test_echo", json!({ "text": "3" }))]),
+        calls(&[
+            ("test_echo", json!({ "text": "1" })),
+            ("test_echo", json!({ "text": "2" })),
+            ("test_echo", json!({ "text": "3" })),
+        ]),
         done(),
     ]));
     world.job("x").await;

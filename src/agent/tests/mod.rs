@@ -77,7 +77,13 @@ struct World {
 }
 
 fn free() -> Vec<ModelInfo> {
-    vec![ModelInfo { role: "main".into(), model: "m".into(), local: true, price: Some(crate::llm::price::Price::FREE), ..ModelInfo::default() }]
+    vec![ModelInfo {
+        role: "main".into(),
+        model: "m".into(),
+        local: true,
+        price: Some(crate::llm::price::Price::FREE),
+        ..ModelInfo::default()
+    }]
 }
 
 /// What a test starts with.

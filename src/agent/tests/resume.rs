@@ -53,7 +53,8 @@ async fn what_was_done_before_a_crash_is_not_done_again() {
 
 #[tokio::test]
 async fn a_call_that_did_not_happen_is_made_with_the_same_key() {
-    let world = Setup::default().world(play(vec![call("test_put", json!({ "line": "one", "stall": "before" })), done()]));
+    let world =
+        Setup::default().world(play(vec![call("test_put", json!({ "line": "one", "stall": "before" })), done()]));
     let id = world.job("put a line").await;
     crash_while_running(&world).await;
     settle(&world, id, assistant_api::effects::EffectState::Failed).await;
@@ -67,7 +68,8 @@ async fn a_call_that_did_not_happen_is_made_with_the_same_key() {
 
 #[tokio::test]
 async fn what_nobody_knows_is_told_and_not_repeated() {
-    let world = Setup::default().world(play(vec![call("test_put", json!({ "line": "one", "stall": "before" })), done()]));
+    let world =
+        Setup::default().world(play(vec![call("test_put", json!({ "line": "one", "stall": "before" })), done()]));
     let id = world.job("put a line").await;
     crash_while_running(&world).await;
     settle(&world, id, assistant_api::effects::EffectState::Unknown).await;
