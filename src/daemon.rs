@@ -96,10 +96,10 @@ pub async fn run(mut options: Options, mut listeners: Vec<Listener>, stop: impl 
     outcome
 }
 
-fn build(options: Options, store: Store) -> Cx {
+pub(crate) fn build(options: Options, store: Store) -> Cx {
     let Options { sources, loaded: Loaded { config, origins, .. }, secrets, clock, systemd, logging, llm, .. } =
         options;
-    let llm = llm.unwrap_or_else(|| llm::build(&config, &secrets));
+    let llm = llm.unwrap_or_else(|| llm::build_in(&config, &secrets, &sources.environment));
     let state_dir = sources.paths.state_dir.clone();
     let process = Process { sources, origins: ArcSwap::from_pointee(origins), systemd, logging, ..Process::default() };
     Cx::new(Inner {

@@ -15,6 +15,7 @@ mod select;
 mod sse;
 mod wire;
 
+pub use net::post_json;
 pub use select::{NOT_CONFIGURED, build, build_in};
 
 use std::{future::Future, pin::Pin, time::Duration};

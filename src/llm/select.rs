@@ -4,7 +4,7 @@
 //! whose key is there (OpenRouter, OpenAI, Anthropic, in this order); else an Ollama on loopback if there is one. A
 //! rehearsal never steps in by itself.
 
-use std::{path::PathBuf, sync::Arc};
+use std::sync::Arc;
 
 use reqwest::{
     Url,
@@ -17,7 +17,7 @@ use super::{
     chain::{Chain, Pauses},
     discover::{Kind, Name},
     model::{Model, Protocol},
-    net::{Host, Key, Proxies, Settings},
+    net::{Host, Key, Settings},
     openai::Dialect,
     rehearsal::{self, Rehearsal},
     wire::{Quirks, Sampling},
@@ -135,15 +135,7 @@ struct Api {
 
 impl<'a> Maker<'a> {
     fn new(config: &'a Config, secrets: &'a Secrets, environment: &Environment) -> Self {
-        let llm = &config.llm;
-        let settings = Settings {
-            connect_timeout: llm.connect_timeout.0,
-            stall_timeout: llm.stall_timeout.0,
-            max_answer_bytes: llm.max_answer_bytes.0,
-            local_only: llm.local_only,
-            ca_file: llm.ca_file.as_ref().map(PathBuf::from),
-            proxies: Proxies::from(environment),
-        };
+        let settings = Settings::of(config, environment);
         Self { config, secrets, settings: Arc::new(settings), own: None, apis: Vec::new() }
     }
 

@@ -1,10 +1,14 @@
 //! The configuration while the daemon runs: what it is, where it came from, and its replacement.
 
 mod api;
+#[cfg(test)]
+mod tests;
 
 use std::{fmt::Write as _, sync::Arc};
 
 use assistant_api::config::{Reloaded, Setting, Settings};
+
+use serde_json::Value;
 
 use crate::{
     config::{Config, Origins, Secrets, load, section::Table},
@@ -57,7 +61,7 @@ async fn replace(cx: &Cx) -> Result<Reloaded> {
     let restart = changed.iter().filter(|key| AT_START.contains(&key.as_str())).cloned().collect();
     let done = Reloaded { changed, restart, warnings: loaded.warnings };
 
-    cx.llm.store(Arc::new(llm::build(&loaded.config, &secrets)));
+    cx.llm.store(Arc::new(llm::build_in(&loaded.config, &secrets, &cx.process.sources.environment)));
     cx.process.logging.set_level(&loaded.config.log.level);
     cx.process.origins.store(Arc::new(loaded.origins));
     cx.config.store(Arc::new(loaded.config));
@@ -101,7 +105,7 @@ fn section<'a>(table: &'a dyn Table, origins: &'a Origins) -> impl Iterator<Item
             environment: key.env_name(table.name()),
             kind: (key.kind)().name.to_owned(),
             doc: key.doc.iter().map(|line| line.trim()).collect::<Vec<_>>().join(" "),
-            value: to_json(table.get(key.name)),
+            value: shown(&path, to_json(table.get(key.name))),
             default: to_json(default),
             restart: AT_START.contains(&path.as_str()),
             key: path,
@@ -109,7 +113,23 @@ fn section<'a>(table: &'a dyn Table, origins: &'a Origins) -> impl Iterator<Item
     })
 }
 
-fn to_json(value: Option<toml::Value>) -> serde_json::Value {
+/// An address without what may be a secret in it: user information and query, and the path of a webhook.
+fn shown(path: &str, value: Value) -> Value {
+    let Value::String(text) = &value else { return value };
+    let Some(mut url) = path.ends_with("_url").then(|| reqwest::Url::parse(text).ok()).flatten() else { return value };
+    let secret_path = path == "notify.webhook_url" && url.path() != "/";
+    if url.username().is_empty() && url.password().is_none() && url.query().is_none() && !secret_path {
+        return value;
+    }
+    let _ = (url.set_username(""), url.set_password(None)); // fails only for addresses without a host
+    url.set_query(None);
+    if secret_path {
+        url.set_path("/...");
+    }
+    Value::String(url.into())
+}
+
+fn to_json(value: Option<toml::Value>) -> Value {
     value.and_then(|value| serde_json::to_value(value).ok()).unwrap_or_default()
 }
 
@@ -128,7 +148,7 @@ pub fn text(settings: &Settings, with_origin: bool) -> String {
     let mut text = String::new();
     for setting in &settings.settings {
         let line = match &setting.value {
-            serde_json::Value::Null => format!("# {} is unset", setting.key),
+            Value::Null => format!("# {} is unset", setting.key),
             value => format!("{} = {value}", setting.key),
         };
         if with_origin {

@@ -1,6 +1,7 @@
 //! Outgoing HTTP to one host: its key, its guard, its proxy and the bounds of what it may answer.
 
 pub(super) mod address;
+mod post;
 mod proxy;
 mod tls;
 
@@ -15,6 +16,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use tokio::sync::OnceCell;
 
 use address::{Guard, Refused, Seen};
+pub use post::post_json;
 pub(super) use proxy::Proxies;
 
 /// What holds for all hosts.
