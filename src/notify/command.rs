@@ -60,7 +60,9 @@ pub(super) async fn run(argv: &[String], input: &[u8], limit: Duration) -> Resul
     let ended = tokio::time::timeout(limit, wait(async { tokio::join!(child.wait(), feed).0 }, stderr)).await;
     drop(group);
     match ended {
-        Err(_) => Err(Failure { reason: format!("{program} did not end within {} s", limit.as_secs()), temporary: true }),
+        Err(_) => {
+            Err(Failure { reason: format!("{program} did not end within {} s", limit.as_secs()), temporary: true })
+        }
         Ok((Err(err), _)) => Err(permanent(format!("waiting for {program}: {err}"))),
         Ok((Ok(status), _)) if status.success() => Ok(()),
         Ok((Ok(status), said)) => {

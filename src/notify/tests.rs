@@ -56,7 +56,8 @@ impl Place {
 /// A program that appends its standard input to `received`, and its environment to `environment`.
 fn recorder(dir: &Path, more: &str) -> Vec<String> {
     let script = dir.join("hook.sh");
-    let text = format!("#!/bin/sh\ncd '{}'\nenv > environment\ncat >> received\necho >> received\n{more}\n", dir.display());
+    let text =
+        format!("#!/bin/sh\ncd '{}'\nenv > environment\ncat >> received\necho >> received\n{more}\n", dir.display());
     std::fs::write(&script, text).unwrap();
     std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
     vec![script.to_str().unwrap().to_owned()]
@@ -66,10 +67,14 @@ fn recorder(dir: &Path, more: &str) -> Vec<String> {
 async fn a_program_is_told_what_needs_a_person_and_nothing_else() {
     let place = Place::new(|dir, config| config.notify.command = recorder(dir, "")).await;
     place.status(json!({ "status": "running" })).await;
-    place.status(json!({ "status": "needs_review", "reason": "which one?", "needs":
-        { "what": "answer", "text": "which one?", "command": "assistantctl job answer 7 TEXT" } })).await;
-    place.status(json!({ "status": "needs_review", "reason": "day's budget", "needs":
-        { "what": "budget", "text": "", "command": "" } })).await;
+    place
+        .status(json!({ "status": "needs_review", "reason": "which one?", "needs":
+        { "what": "answer", "text": "which one?", "command": "assistantctl job answer 7 TEXT" } }))
+        .await;
+    place
+        .status(json!({ "status": "needs_review", "reason": "day's budget", "needs":
+        { "what": "budget", "text": "", "command": "" } }))
+        .await;
     place.status(json!({ "status": "completed" })).await;
     place.status(json!({ "status": "failed", "reason": "gave up" })).await;
     catch_up(&place.cx, &[]).await.unwrap();
@@ -211,7 +216,9 @@ async fn server(statuses: &'static [u16]) -> (String, tokio::task::JoinHandle<Ve
                 let count = stream.read(&mut buffer).await.unwrap();
                 text.push_str(std::str::from_utf8(&buffer[..count]).unwrap());
                 let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
-                let length = head.lines().find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length: ")?.parse().ok());
+                let length = head
+                    .lines()
+                    .find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length: ")?.parse().ok());
                 if Some(body.len()) == length {
                     break serde_json::from_str(body).unwrap();
                 }

@@ -72,7 +72,8 @@ async fn a_bad_configuration_is_refused_and_the_old_one_stays() {
 
 #[tokio::test]
 async fn the_list_shows_no_secret() {
-    let environment = [("OPENROUTER_API_KEY", "sk-canary"), ("AGENT_LLM_BASE_URL", "http://user:canary@localhost:1/v1")];
+    let environment =
+        [("OPENROUTER_API_KEY", "sk-canary"), ("AGENT_LLM_BASE_URL", "http://user:canary@localhost:1/v1")];
     let place = Place::new(
         "[notify]\nwebhook_url = \"https://hooks.example/T0/canary?token=canary\"\n",
         environment.into_iter().collect(),
