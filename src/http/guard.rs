@@ -168,15 +168,12 @@ async fn perform(
         }
         // What changes something runs to its end even if the caller hangs up half-way: a write that is on its way
         // commits anyway, and what follows it (waking who waits for it) must not be lost.
-        let task = match idempotency::key(&incoming)? {
-            Some(key) => {
-                let work = idempotency::once(Arc::clone(gate), Arc::clone(route), key, incoming);
-                gate.cx.tasks.spawn(caught(work).instrument(span(route, caller)))
-            }
-            None => {
-                let work = (route.handler)(gate.cx.clone(), incoming);
-                gate.cx.tasks.spawn(caught(work).instrument(span(route, caller)))
-            }
+        let task = if let Some(key) = idempotency::key(&incoming)? {
+            let work = idempotency::once(Arc::clone(gate), Arc::clone(route), key, incoming);
+            gate.cx.tasks.spawn(caught(work).instrument(span(route, caller)))
+        } else {
+            let work = (route.handler)(gate.cx.clone(), incoming);
+            gate.cx.tasks.spawn(caught(work).instrument(span(route, caller)))
         };
         task.await.map_err(Error::internal)?
     };

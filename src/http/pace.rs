@@ -87,7 +87,7 @@ mod tests {
             Ok::<_, std::io::Error>(Frame::data(Bytes::from_static(b"12345678")))
         });
         let body = Limited::new(StreamBody::new(Box::pin(frames)), 20);
-        axum::body::Body::new(Paced::new(body, Duration::from_secs(60)))
+        axum::body::Body::new(Paced::new(body, Duration::from_mins(1)))
     }
 
     #[tokio::test(start_paused = true)]

@@ -6,7 +6,7 @@ use arc_swap::ArcSwap;
 use axum::{
     Router,
     body::Body,
-    http::{HeaderMap, HeaderName, Request, Response, header},
+    http::{HeaderMap, HeaderName, Request, Response, header, uri::Authority},
 };
 use hyper::body::Incoming;
 use tower::Service as _;
@@ -68,7 +68,7 @@ impl Server {
     /// Answers one request.
     pub(super) async fn answer(&self, peer: Peer, request: Request<Incoming>) -> Response<Body> {
         let id = self.ids.next();
-        let mut response = match check_head(request.headers(), request.uri().authority().map(|name| name.as_str())) {
+        let mut response = match check_head(request.headers(), request.uri().authority().map(Authority::as_str)) {
             Ok(()) => {
                 let mut request = request.map(Body::new);
                 request.extensions_mut().insert(Caller { peer, id });

@@ -73,24 +73,23 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Stall<S> {
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::AsyncWriteExt as _;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     use super::*;
 
     #[tokio::test(start_paused = true)]
     async fn a_peer_that_does_not_read_is_cut_off_and_a_slow_one_is_not() {
         let (mut peer, ours) = tokio::io::duplex(4);
-        let mut ours = Stall::new(ours, Duration::from_secs(60));
-        let reading = tokio::task::spawn(async move {
+        let mut ours = Stall::new(ours, Duration::from_mins(1));
+        let reading = async {
             let mut buf = [0; 4];
             for _ in 0..4 {
                 sleep(Duration::from_secs(50)).await;
-                tokio::io::AsyncReadExt::read_exact(&mut peer, &mut buf).await.unwrap();
+                peer.read_exact(&mut buf).await.unwrap();
             }
-            peer
-        });
-        ours.write_all(&[0; 16]).await.unwrap();
-        let _peer = reading.await.unwrap();
+        };
+        let (written, ()) = tokio::join!(ours.write_all(&[0; 16]), reading);
+        written.unwrap();
         let stalled = ours.write_all(&[0; 16]).await.unwrap_err();
         assert_eq!(stalled.kind(), io::ErrorKind::TimedOut);
     }

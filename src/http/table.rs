@@ -1,6 +1,6 @@
 //! The router, made from the route table. A table with a fault does not start.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, future::ready, sync::Arc};
 
 use assistant_api::ErrorKind;
 use axum::{
@@ -31,9 +31,9 @@ pub fn routes(subsystems: &[Subsystem]) -> Vec<Route> {
 ///
 /// # Errors
 /// `internal` when a route is declared twice, or without a path, a summary or a method that is known here.
-pub(super) fn router(gate: &Arc<Gate>, routes: Vec<Route>) -> Result<Router> {
+pub(super) fn router(gate: &Arc<Gate>, table: Vec<Route>) -> Result<Router> {
     let mut paths: BTreeMap<&'static str, (MethodRouter, Vec<Method>)> = BTreeMap::new();
-    for route in routes {
+    for route in table {
         let fault = |what: &str| Error::internal(format!("route {} {}: {what}", route.method, route.path));
         if !route.path.starts_with('/') || route.summary.is_empty() {
             return Err(fault("a route needs a path and a summary"));
@@ -48,16 +48,18 @@ pub(super) fn router(gate: &Arc<Gate>, routes: Vec<Route>) -> Result<Router> {
         let handler = move |request: Request<Body>| guard::pass(Arc::clone(&gate), Arc::clone(&route), request);
         *methods = std::mem::take(methods).merge(on(filter, handler));
     }
-    let router = paths.into_iter().fold(Router::new(), |router, (path, (methods, _))| router.route(path, methods));
-    let (here, there) = (Arc::clone(gate), Arc::clone(gate));
-    Ok(router
-        .fallback(move |request| unmatched(here, request, ErrorKind::NotFound))
-        .method_not_allowed_fallback(move |request| unmatched(there, request, ErrorKind::MethodNotAllowed)))
+    let known = paths.into_iter().fold(Router::new(), |known, (path, (methods, _))| known.route(path, methods));
+    let (no_path, no_method) = (Arc::clone(gate), Arc::clone(gate));
+    Ok(known
+        .fallback(move |request| ready(unmatched(&no_path, &request, ErrorKind::NotFound)))
+        .method_not_allowed_fallback(move |request| {
+            ready(unmatched(&no_method, &request, ErrorKind::MethodNotAllowed))
+        }))
 }
 
-async fn unmatched(gate: Arc<Gate>, request: Request<Body>, kind: ErrorKind) -> Response<Body> {
+fn unmatched(gate: &Gate, request: &Request<Body>, kind: ErrorKind) -> Response<Body> {
     match request.extensions().get::<Caller>() {
-        Some(caller) => guard::unmatched(&gate, *caller, kind),
+        Some(caller) => guard::unmatched(gate, *caller, kind),
         None => problem::respond(&Error::internal("a request without a caller"), "-", "path"),
     }
 }
