@@ -14,6 +14,7 @@ pub struct Subsystem {
 pub const ALL: &[Subsystem] = &[
     crate::jobs::SUBSYSTEM,
     crate::ledger::SUBSYSTEM,
+    crate::llm::SUBSYSTEM,
     crate::notify::SUBSYSTEM,
     crate::retention::SUBSYSTEM,
     crate::settings::SUBSYSTEM,

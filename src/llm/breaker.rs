@@ -63,6 +63,11 @@ impl Breaker {
         (!left.is_zero()).then(|| (left, state.last.clone()))
     }
 
+    /// It is known to answer again.
+    pub(super) fn reset(&self) {
+        *self.state() = State::default();
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -71,7 +76,7 @@ impl Breaker {
 impl Pass<'_> {
     /// It answered.
     pub(super) fn succeeded(self) {
-        *self.breaker.state() = State::default();
+        self.breaker.reset();
     }
 
     /// It did not. Only what may pass by itself counts: a refused key says nothing of the server's health.

@@ -18,9 +18,10 @@ use std::{
     time::Duration,
 };
 
+use assistant_api::status::ModelTest;
 use tokio::time::Instant;
 
-use super::{Answer, BoxFuture, Delta, Llm, LlmError, ModelInfo, OnDelta, Request, Role, model::Model};
+use super::{Answer, BoxFuture, Delta, Llm, LlmError, ModelInfo, OnDelta, Request, Role, model::Model, probe};
 
 /// All models, by what they are asked for.
 pub(super) struct Chain {
@@ -177,9 +178,7 @@ impl Llm for Chain {
     }
 
     fn models(&self) -> Vec<ModelInfo> {
-        // One that was only guessed at counts once it has been found.
-        let there = |model: &&Arc<Model>| !model.name.is_a_guess() || model.name.known().is_some();
-        self.distinct().filter(there).map(|model| model.info()).collect()
+        self.distinct().filter(|model| model.is_there()).map(|model| model.info()).collect()
     }
 
     fn prepare(&self) -> BoxFuture<'_, ()> {
@@ -187,6 +186,13 @@ impl Llm for Chain {
             for model in self.distinct().filter(|model| model.problem.is_none() && model.host.is_local()) {
                 let _ = tokio::time::timeout(Duration::from_secs(1), model.name.get(&model.host)).await;
             }
+        })
+    }
+
+    fn test(&self) -> BoxFuture<'_, Vec<ModelTest>> {
+        Box::pin(async {
+            self.prepare().await;
+            probe::all(self.distinct().filter(|model| model.is_there())).await
         })
     }
 }

@@ -1,6 +1,7 @@
 //! Model providers: one request shape, one answer shape, typed errors; two wire protocols and a rehearsal.
 
 mod anthropic;
+mod api;
 mod breaker;
 mod chain;
 pub mod config;
@@ -10,6 +11,7 @@ mod model;
 mod net;
 mod openai;
 pub mod price;
+mod probe;
 pub mod rehearsal;
 mod select;
 mod sse;
@@ -20,8 +22,14 @@ pub use select::{NOT_CONFIGURED, build, build_in};
 
 use std::{future::Future, pin::Pin, time::Duration};
 
+use assistant_api::status::{Model, ModelPrice, ModelTest};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+use crate::subsystems::Subsystem;
+
+/// The routes of models.
+pub const SUBSYSTEM: Subsystem = Subsystem { name: "llm", routes: api::routes, tools: &[], loops: &[] };
 
 /// Which of the configured models is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -232,6 +240,16 @@ pub trait Llm: Send + Sync {
     fn prepare(&self) -> BoxFuture<'_, ()> {
         Box::pin(std::future::ready(()))
     }
+
+    /// Makes one real call to each model. Costs what a small call costs.
+    fn test(&self) -> BoxFuture<'_, Vec<ModelTest>> {
+        Box::pin(async {
+            let Some(info) = self.models().into_iter().next() else { return Vec::new() };
+            let begun = std::time::Instant::now();
+            let answer = self.ask(&probe::request(), None).await;
+            vec![probe::report(info, answer, begun.elapsed())]
+        })
+    }
 }
 
 /// One configured model.
@@ -251,6 +269,36 @@ pub struct ModelInfo {
     pub price: Option<price::Price>,
     /// Why it cannot be asked at the moment.
     pub problem: Option<String>,
+}
+
+impl From<ModelInfo> for Model {
+    fn from(info: ModelInfo) -> Self {
+        Self {
+            role: info.role,
+            provider: info.provider,
+            model: info.model,
+            base_url: info.base_url,
+            host: info.host,
+            local: info.local,
+            price: info.price.map(ModelPrice::from),
+            problem: info.problem,
+        }
+    }
+}
+
+impl From<price::Price> for ModelPrice {
+    fn from(price: price::Price) -> Self {
+        Self { input: price.input, output: price.output }
+    }
+}
+
+/// The hosts that see the prompts, each once.
+pub fn prompt_hosts(models: &[Model]) -> Vec<String> {
+    let mut hosts: Vec<String> =
+        models.iter().map(|model| model.host.clone()).filter(|host| !host.is_empty()).collect();
+    hosts.sort_unstable();
+    hosts.dedup();
+    hosts
 }
 
 #[cfg(test)]

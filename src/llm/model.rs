@@ -172,6 +172,11 @@ impl Model {
         self.name.known().unwrap_or_else(|| format!("the first model of {}", self.host.name()))
     }
 
+    /// One that was only guessed at counts once it has been found.
+    pub(super) fn is_there(&self) -> bool {
+        !self.name.is_a_guess() || self.name.known().is_some()
+    }
+
     pub(super) fn info(&self) -> ModelInfo {
         let model = self.name.known();
         let open = self.breaker.closed_for().map(|(left, last)| {

@@ -8,9 +8,7 @@ mod tests;
 
 use std::os::unix::fs::MetadataExt as _;
 
-use assistant_api::status::{
-    Costs, Database, Disk, Model, ModelPrice, Part, Spend, Stats, Status, StatusCount, Tool, Workers,
-};
+use assistant_api::status::{Costs, Database, Disk, Model, Part, Spend, Stats, Status, StatusCount, Tool, Workers};
 use nix::sys::statvfs::statvfs;
 
 pub use self::config::config_status;
@@ -18,7 +16,7 @@ use crate::{
     agent::tools::ToolDef,
     cx::Cx,
     error::{Error, Result},
-    llm::ModelInfo,
+    llm::prompt_hosts,
     store::{migrations, types::micros},
     subsystems::Subsystem,
 };
@@ -46,11 +44,9 @@ pub async fn status(cx: &Cx) -> Result<Status> {
     let now = cx.clock.now();
     let seen = cx.store.read(move |conn| store::overview(conn, now)).await?;
     let config = cx.config.load();
-    let models: Vec<Model> = cx.llm.load().models().into_iter().map(model).collect();
-    let mut prompt_hosts: Vec<String> = models.iter().map(|model| model.host.clone()).collect();
-    prompt_hosts.retain(|host| !host.is_empty());
-    prompt_hosts.sort_unstable();
-    prompt_hosts.dedup();
+    let llm = cx.llm.load_full();
+    llm.prepare().await;
+    let models: Vec<Model> = llm.models().into_iter().map(Model::from).collect();
     Ok(Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         pid: std::process::id(),
@@ -61,8 +57,8 @@ pub async fn status(cx: &Cx) -> Result<Status> {
         waiting_total: seen.jobs.get("needs_review").copied().unwrap_or(0),
         jobs: seen.jobs,
         waiting: seen.waiting,
+        prompt_hosts: prompt_hosts(&models),
         models,
-        prompt_hosts,
         workspace: part(cx.root().err().map(|err| err.message().to_owned())),
         database: database(cx),
         disk: disk(cx)?,
@@ -126,19 +122,6 @@ fn tool(def: &ToolDef) -> Tool {
         access: def.access.as_str().to_owned(),
         group: def.group.to_owned(),
         parameters: spec.parameters,
-    }
-}
-
-fn model(info: ModelInfo) -> Model {
-    Model {
-        base_url: without_secrets(&info.base_url),
-        role: info.role,
-        provider: info.provider,
-        model: info.model,
-        host: info.host,
-        local: info.local,
-        price: info.price.map(|price| ModelPrice { input: price.input, output: price.output }),
-        problem: info.problem,
     }
 }
 

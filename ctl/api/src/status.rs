@@ -122,6 +122,14 @@ pub struct ModelPrice {
     pub output: f64,
 }
 
+/// `GET /api/models`
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Models {
+    pub models: Vec<Model>,
+    /// The hosts that see the prompts.
+    pub prompt_hosts: Vec<String>,
+}
+
 /// `POST /api/models/test`: one real call to each configured model.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ModelTests {

@@ -14,10 +14,11 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
+use assistant_api::status::ModelTest;
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    Answer, BoxFuture, Delta, Llm, LlmError, Message, ModelInfo, OnDelta, Request, Role, Stop, ToolCall, price,
+    Answer, BoxFuture, Delta, Llm, LlmError, Message, ModelInfo, OnDelta, Request, Role, Stop, ToolCall, price, probe,
 };
 use scenes::{Scene, Step};
 
@@ -194,6 +195,16 @@ impl Llm for Rehearsal {
             price: Some(price::Price::FREE),
             problem: None,
         }]
+    }
+
+    fn test(&self) -> BoxFuture<'_, Vec<ModelTest>> {
+        let answer = Ok(Answer { cost_nanos: Some(0), ..Answer::default() });
+        let problem = Some("a rehearsal: recorded answers, no model was asked".to_owned());
+        let tests = self.models().into_iter().map(|info| {
+            let test = probe::report(info, answer.clone(), std::time::Duration::ZERO);
+            ModelTest { tools: None, problem: problem.clone(), ..test }
+        });
+        Box::pin(std::future::ready(tests.collect()))
     }
 }
 

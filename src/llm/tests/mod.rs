@@ -3,6 +3,7 @@
 mod answers;
 mod chains;
 mod network;
+mod probes;
 mod refusals;
 pub(super) mod server;
 
