@@ -21,14 +21,17 @@ pub async fn hint(cx: &Cx, task: &str) -> Option<String> {
         }
     }
     let (first, rest) = missing.split_first()?;
-    let (names, exist) = match rest.len() {
-        0 => (first.clone(), "exists"),
-        _ => (format!("{} and {}", missing[..missing.len() - 1].join(", "), missing[missing.len() - 1]), "exist"),
-    };
+    let (exist, them) = if rest.is_empty() { ("exists", "it") } else { ("exist", "them") };
+    let names = rest.split_last().map_or_else(
+        || first.clone(),
+        |(last, between)| {
+            let list: Vec<&str> = std::iter::once(first).chain(between).map(String::as_str).collect();
+            format!("{} and {last}", list.join(", "))
+        },
+    );
     let attach: Vec<String> = missing.iter().map(|path| format!("--attach {}", quoted(path))).collect();
     Some(format!(
-        "hint: {names} {exist} here but not in the workspace, so the job cannot read it; to send it along:\n  \
-         assistantctl submit {} ...",
+        "hint: {names} {exist} here but not in the workspace;\n      to send {them} along: assistantctl submit {} ...",
         attach.join(" ")
     ))
 }

@@ -6,6 +6,7 @@
 
 mod commands;
 mod exit;
+mod interrupt;
 mod local;
 mod output;
 mod progress;
@@ -23,6 +24,7 @@ use commands::{
     completion, config, doctor, effects, events, files, job, jobs, models, query, status, submit, switch, tools,
 };
 use exit::{Code, Failure};
+use interrupt::Interrupts;
 use output::{Format, Output};
 
 /// Gives work to the assistant daemon, watches it and fetches its results.
@@ -47,13 +49,13 @@ struct Global {
     #[arg(short, long, global = true, value_name = "FORMAT", default_value = "table", hide_possible_values = true)]
     output: Format,
     /// Short for --output json
-    #[arg(long, global = true)]
+    #[arg(long, global = true, hide_short_help = true)]
     json: bool,
     /// Leave out the heads of tables
-    #[arg(long, global = true)]
+    #[arg(long, global = true, hide_short_help = true)]
     no_headers: bool,
     /// Say what is asked of the daemon, with request ids
-    #[arg(long, global = true)]
+    #[arg(long, global = true, hide_short_help = true)]
     debug: bool,
 }
 
@@ -82,6 +84,7 @@ pub struct Cx {
     pub client: Client,
     pub out: Output,
     pub socket: PathBuf,
+    pub interrupts: Interrupts,
 }
 
 impl Cx {
@@ -95,7 +98,7 @@ impl Cx {
                 progress::say(&format!("debug: {method} {path} -> {}, request id {id}", answer.status()));
             });
         }
-        Self { client, out: Output::detect(format, !global.no_headers), socket }
+        Self { client, out: Output::detect(format, !global.no_headers), socket, interrupts: Interrupts::default() }
     }
 }
 
@@ -108,7 +111,12 @@ fn main() -> ExitCode {
     let cx = Cx::new(cli.global);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let result = match runtime {
-        Ok(runtime) => runtime.block_on(run(cli.command, &cx)),
+        Ok(runtime) => runtime.block_on(async {
+            tokio::select! {
+                result = run(cli.command, &cx) => result,
+                code = cx.interrupts.unexpected() => Ok(code),
+            }
+        }),
         Err(err) => Err(Failure::new(Code::Failed, format!("starting: {err}"))),
     };
     match result {
@@ -151,6 +159,10 @@ fn usage(err: &clap::Error) -> Code {
         return Code::Ok;
     }
     let arguments: Vec<String> = std::env::args().collect();
+    if is_group_alone(err) {
+        progress::page(&help_of(&arguments));
+        return Code::Usage;
+    }
     let json = arguments.iter().any(|argument| matches!(argument.as_str(), "--json" | "-ojson" | "--output=json"))
         || arguments.windows(2).any(|pair| matches!(pair[0].as_str(), "-o" | "--output") && pair[1] == "json");
     let rendered = err.render().to_string();
@@ -158,14 +170,29 @@ fn usage(err: &clap::Error) -> Code {
     let message = parts.next().unwrap_or_default().trim().trim_start_matches("error: ");
     let rest = parts.next().unwrap_or_default();
     let tip = rest.lines().find_map(|line| line.trim().strip_prefix("tip: "));
-    if err.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-        _ = err.print();
-        return Code::Usage;
-    }
     let more = "for more, see assistantctl --help, or --help after a command";
     let failure = Failure::usage(message).hint(tip.map_or_else(|| more.to_owned(), str::to_owned));
     Output::detect(if json { Format::Json } else { Format::Table }, true).failure(&failure, false);
     Code::Usage
+}
+
+/// Whether a group of commands was called without one of them. That an option is set by the environment hides this from
+/// clap's own handling.
+fn is_group_alone(err: &clap::Error) -> bool {
+    use clap::error::ErrorKind::{DisplayHelpOnMissingArgumentOrSubcommand, MissingSubcommand};
+    matches!(err.kind(), DisplayHelpOnMissingArgumentOrSubcommand | MissingSubcommand)
+}
+
+/// The help of the innermost command that the arguments name.
+fn help_of(arguments: &[String]) -> String {
+    use clap::CommandFactory as _;
+    let mut root = Cli::command();
+    root.build();
+    let mut command = &root;
+    for argument in arguments.iter().skip(1) {
+        command = command.find_subcommand(argument).unwrap_or(command);
+    }
+    command.clone().render_help().to_string()
 }
 
 fn root_help() -> String {

@@ -64,6 +64,12 @@ pub fn say(line: &str) {
     eprintln!("{}", text::one_line(line));
 }
 
+/// Prints a page of help that nobody asked for.
+#[expect(clippy::print_stderr, reason = "this is the command line")]
+pub fn page(text: &str) {
+    eprint!("{text}");
+}
+
 /// Prints a question and stays on its line.
 #[expect(clippy::print_stderr, reason = "this is the command line")]
 pub fn ask(question: &str) {

@@ -49,13 +49,14 @@ impl Steps {
                 self.calls.push_back((name, argument(input)));
                 Vec::new()
             }
-            "tool_result" => {
+            // A call that failed is an error with the name of its tool.
+            "tool_result" | "error" if !name.is_empty() => {
                 let call = self.calls.iter().position(|(called, _)| *called == name);
                 let argument = match call.and_then(|index| self.calls.remove(index)) {
                     Some((_, argument)) if !argument.is_empty() => argument,
                     _ => argument(input),
                 };
-                let (result, style) = result(output);
+                let (result, style) = result(output, row.event_type == "error");
                 let time = row.duration_ms.map(|ms| format!(" ({})", text::millis(ms))).unwrap_or_default();
                 vec![line(row, out, style, &name, &join(&argument, &format!("{result}{time}")))]
             }
@@ -66,14 +67,16 @@ impl Steps {
             }
             "status_change" => {
                 let word = |name: &str| input.get(name).or_else(|| output.get(name)).map(short).unwrap_or_default();
-                let change = join(&join(&word("from"), &word("to")), "");
-                let reason = word("reason");
-                let text = if reason.is_empty() { change } else { format!("{change}: {reason}") };
-                vec![line(row, out, Style::Dim, "status", &text)]
+                let change = join(&word("from"), &word("to"));
+                vec![line(row, out, Style::Dim, "status", &reasoned(change, &word("reason")))]
             }
             "error" => vec![line(row, out, Style::Bad, "error", &either(output, input))],
             "supervisor_note" => vec![line(row, out, Style::Attention, "note", &either(input, output))],
-            "policy" => vec![line(row, out, Style::Attention, "policy", &join(&name, &either(output, input)))],
+            "policy" => {
+                let verdict = text::one_line(row.tool_action.as_deref().unwrap_or_default());
+                let decided = join(&name, &verdict);
+                vec![line(row, out, Style::Attention, "policy", &reasoned(decided, &either(output, input)))]
+            }
             other => vec![line(row, out, Style::Plain, &text::one_line(other), &either(output, input))],
         }
     }
@@ -108,25 +111,25 @@ fn join(left: &str, right: &str) -> String {
     }
 }
 
+fn reasoned(what: String, why: &str) -> String {
+    if why.is_empty() { what } else { format!("{what}: {why}") }
+}
+
 /// What a model call came to: time, tokens, what it wants to do.
 fn answer(row: &LogRow, output: &Value) -> String {
     let mut parts = Vec::new();
     parts.extend(row.duration_ms.map(text::millis));
-    let tokens = row.tokens_used.as_ref().and_then(|tokens| {
-        tokens.as_i64().or_else(|| ["total_tokens", "total"].iter().find_map(|name| tokens.get(name)?.as_i64()))
-    });
+    let tokens = row.tokens_used.as_ref().and_then(|tokens| tokens.get("total_tokens")?.as_i64());
     parts.extend(tokens.map(|tokens| format!("{} tokens", text::grouped(tokens))));
-    let calls: Vec<String> = ["tool_calls", "calls"]
-        .iter()
-        .find_map(|name| output.get(name)?.as_array())
-        .into_iter()
-        .flatten()
-        .map(|call| short(call.get("name").or_else(|| call.pointer("/function/name")).unwrap_or(call)))
-        .collect();
+    let calls = output.get("tool_calls").and_then(Value::as_array).into_iter().flatten();
+    let calls: Vec<String> = calls.map(|call| short(call.get("name").unwrap_or(call))).collect();
     if !calls.is_empty() {
         parts.push(format!("calls {}", calls.join(", ")));
     }
-    let said = ["text", "content", "response", "message"].iter().find_map(|name| output.get(name)?.as_str());
+    if output.get("rehearsed").is_some_and(|rehearsed| *rehearsed == Value::Bool(true)) {
+        parts.push("rehearsed".to_owned());
+    }
+    let said = output.get("text").and_then(Value::as_str);
     parts.extend(
         said.map(text::one_line)
             .filter(|said| !said.is_empty())
@@ -149,38 +152,38 @@ fn argument(arguments: &Value) -> String {
 }
 
 /// What came of a call, and how it looks.
-fn result(output: &Value) -> (String, Style) {
-    let error = output.get("error").filter(|error| !error.is_null() && **error != Value::Bool(false));
-    if let Some(error) = error {
-        let text = error.get("message").unwrap_or(error);
-        return (format!("error: {}", short(text)), Style::Bad);
-    }
-    let inner = ["result", "output", "content"].iter().find_map(|name| output.get(name)).unwrap_or(output);
-    let parsed = inner.as_str().and_then(|text| serde_json::from_str::<Value>(text).ok());
-    let inner = parsed.as_ref().unwrap_or(inner);
-    if let Some(error) = inner.get("error").filter(|error| !error.is_null()) {
+fn result(output: &Value, failed: bool) -> (String, Style) {
+    let error = output.get("error").filter(|error| !matches!(error, Value::Null | Value::Bool(false)));
+    if failed || error.is_some() {
+        let error = error.unwrap_or(output);
         return (format!("error: {}", short(error.get("message").unwrap_or(error))), Style::Bad);
     }
-    let count = |name: &str, list: &[Value]| match list.len() {
-        1 => format!("1 {}", name.trim_end_matches('s').replace("entrie", "entry")),
-        many => format!("{} {name}", text::grouped(i64::try_from(many).unwrap_or(i64::MAX))),
-    };
-    let text = match inner {
+    let text = match output {
         Value::Object(object) => {
             let size =
-                ["size_bytes", "bytes_written", "bytes_read"].iter().find_map(|name| object.get(*name)?.as_u64());
+                ["bytes_read", "bytes_written", "size_bytes"].iter().find_map(|name| object.get(*name)?.as_u64());
             let list = object.iter().find_map(|(name, value)| Some((name, value.as_array()?)));
             match (size, list) {
                 (Some(size), _) => text::bytes(size),
-                (None, Some((name, list))) => count(name, list),
-                _ => short(inner),
+                (None, Some((name, list))) => count(name, list.len()),
+                _ => short(output),
             }
         }
-        Value::Array(list) => count("items", list),
+        Value::Array(list) => count("items", list.len()),
         Value::Null => "done".to_owned(),
-        _ => short(inner),
+        _ => short(output),
     };
     (text, Style::Good)
+}
+
+fn count(name: &str, count: usize) -> String {
+    let name = text::one_line(name);
+    match (count, name.strip_suffix("ies"), name.strip_suffix("es").filter(|stem| stem.ends_with("ch"))) {
+        (1, Some(stem), _) => format!("1 {stem}y"),
+        (1, None, Some(stem)) => format!("1 {stem}"),
+        (1, ..) => format!("1 {}", name.strip_suffix('s').unwrap_or(&name)),
+        _ => format!("{count} {name}"),
+    }
 }
 
 /// The text in a value that has one, else the value.
@@ -200,4 +203,77 @@ fn short(value: &Value) -> String {
         other => text::one_line(&other.to_string()),
     };
     text::shorten(&text, SHORT)
+}
+
+#[cfg(test)]
+mod tests {
+    use assistant_api::JobId;
+    use serde_json::json;
+
+    use super::*;
+    use crate::output::Format;
+
+    fn row(sequence: i64, event_type: &str, tool_name: Option<&str>, input: Value, output: Value) -> LogRow {
+        LogRow {
+            id: sequence,
+            job_id: JobId(7),
+            sequence,
+            event_type: event_type.to_owned(),
+            tool_name: tool_name.map(str::to_owned),
+            tool_action: None,
+            input_data: Some(input).filter(|input| !input.is_null()),
+            output_data: Some(output).filter(|output| !output.is_null()),
+            tokens_used: None,
+            duration_ms: Some(12),
+            created_at: "2026-11-22T12:00:00Z".parse().unwrap(),
+        }
+    }
+
+    #[test]
+    fn each_step_is_one_line() {
+        let out = Output::detect(Format::Table, true);
+        let mut response =
+            row(3, "llm_response", None, Value::Null, json!({"text": "I look.\n", "tool_calls": ["file_list"]}));
+        response.tokens_used = Some(json!({"total_tokens": 1234}));
+        let mut policy = row(10, "policy", Some("file_delete"), Value::Null, json!({"reason": "outside of jobs/7"}));
+        policy.tool_action = Some("ask".to_owned());
+        let rows = [
+            row(1, "status_change", None, json!({"from": "queued", "to": "running"}), Value::Null),
+            row(2, "llm_request", None, json!({"messages": 2, "tools": []}), Value::Null),
+            response,
+            row(4, "tool_call", Some("file_list"), json!({"arguments": {"path": "reports"}, "rule": "x"}), Value::Null),
+            row(5, "tool_call", Some("file_read"), json!({"arguments": {"path": "a.csv"}}), Value::Null),
+            row(6, "tool_result", Some("file_list"), Value::Null, json!({"root": "reports", "entries": [{}, {}]})),
+            row(7, "error", Some("file_read"), Value::Null, json!({"error": "a.csv not found"})),
+            row(
+                8,
+                "tool_call",
+                Some("file_move"),
+                json!({"arguments": {"source_path": "a", "destination_path": "b"}}),
+                Value::Null,
+            ),
+            row(9, "error", None, Value::Null, json!({"error": "overloaded", "temporary": true})),
+            policy,
+            row(11, "supervisor_note", None, json!({"instruction": "use \u{1b}[31meuros"}), Value::Null),
+            row(12, "llm_request", None, Value::Null, Value::Null),
+        ];
+        let mut steps = Steps::default();
+        let lines: Vec<String> = rows.iter().flat_map(|row| steps.lines(row, &out)).collect();
+        insta::assert_snapshot!(lines.join("\n"), @r#"
+        2026-11-22T12:00:00Z  status        queued -> running
+        2026-11-22T12:00:00Z  model         12 ms, 1,234 tokens, calls file_list, "I look."
+        2026-11-22T12:00:00Z  file_list     reports -> 2 entries (12 ms)
+        2026-11-22T12:00:00Z  file_read     a.csv -> error: a.csv not found (12 ms)
+        2026-11-22T12:00:00Z  error         overloaded
+        2026-11-22T12:00:00Z  policy        file_delete -> ask: outside of jobs/7
+        2026-11-22T12:00:00Z  note          use euros
+        2026-11-22T12:00:00Z  file_move     a to b -> no result
+        "#);
+    }
+
+    #[test]
+    fn counts_are_in_the_right_number() {
+        assert_eq!([count("entries", 1), count("matches", 1), count("items", 1)], ["1 entry", "1 match", "1 item"]);
+        assert_eq!(count("entries", 2), "2 entries");
+    }
 }

@@ -113,7 +113,7 @@ pub fn grouped(count: i64) -> String {
 
 /// US dollars with as many decimals as a small sum needs.
 pub fn dollars(amount: f64) -> String {
-    if amount == 0.0 || amount >= 0.995 { format!("${amount:.2}") } else { format!("${amount:.4}") }
+    if amount == 0.0 || amount >= 0.0995 { format!("${amount:.2}") } else { format!("${amount:.4}") }
 }
 
 /// Seconds as their two largest units: `2 d 3 h`.
@@ -214,7 +214,10 @@ mod tests {
     fn figures_are_readable() {
         assert_eq!([bytes(0), bytes(1023), bytes(1536), bytes(1 << 20)], ["0 B", "1023 B", "1.5 KiB", "1.0 MiB"]);
         assert_eq!([grouped(7), grouped(1000), grouped(-1_234_567)], ["7", "1,000", "-1,234,567"]);
-        assert_eq!([dollars(0.0), dollars(0.0123), dollars(12.345)], ["$0.00", "$0.0123", "$12.35"]);
+        assert_eq!(
+            [dollars(0.0), dollars(0.0123), dollars(0.5), dollars(12.345)],
+            ["$0.00", "$0.0123", "$0.50", "$12.35"]
+        );
         assert_eq!([seconds(0), seconds(59), seconds(3600), seconds(90_061)], ["0 s", "59 s", "1 h", "1 d 1 h"]);
         assert_eq!([millis(9), millis(1250), millis(61_000)], ["9 ms", "1.2 s", "1 min 1 s"]);
         let at: Timestamp = "2026-11-22T12:00:00Z".parse().unwrap();

@@ -1,9 +1,13 @@
 //! Waiting for a job: its events say when to look, its log is shown as it grows.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::PathBuf,
+    pin::pin,
+    time::{Duration, Instant},
+};
 
 use assistant_api::{
-    JobId,
+    ErrorKind, JobId,
     jobs::{JobDetail, JobStatus, LogRow, Poll},
 };
 use serde_json::json;
@@ -21,6 +25,10 @@ use crate::{
 const PAGE: usize = 200;
 /// A job's state is looked at this often although no event came.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
+/// And this often while the daemon is away.
+const LOOK_SOON: Duration = Duration::from_millis(200);
+/// How long a daemon that is away is waited for.
+const PATIENCE: Duration = Duration::from_secs(30);
 /// Where a job does not go on by itself.
 pub const RESTS: &[JobStatus] =
     &[JobStatus::Completed, JobStatus::Failed, JobStatus::Cancelled, JobStatus::NeedsReview];
@@ -38,7 +46,7 @@ pub struct Goal<'a> {
 /// How the waiting ended.
 pub enum Ended {
     Reached(Box<Poll>),
-    TimedOut(Box<Poll>),
+    TimedOut,
     /// By Ctrl-C; the job goes on.
     Detached,
 }
@@ -56,30 +64,39 @@ pub async fn watch(cx: &Cx, id: JobId, goal: &Goal<'_>) -> Result<Ended> {
             None => std::future::pending().await,
         }
     };
-    let mut deadline = std::pin::pin!(deadline);
-    let mut interrupt = std::pin::pin!(tokio::signal::ctrl_c());
+    let mut deadline = pin!(deadline);
+    let mut interrupt = cx.interrupts.expect()?;
+    let mut away: Option<Instant> = None;
     loop {
-        let poll = rows(cx, id, &mut after, |row| show(cx, goal, &mut steps, &mut progress, row)).await?;
-        let status = poll.job.status;
-        if goal.until.contains(&status) || !status.is_open() {
+        let looked = rows(cx, id, &mut after, |row| show(cx, goal, &mut steps, &mut progress, row)).await;
+        let (poll, doing) = match looked {
+            Ok(poll) => {
+                away = None;
+                let doing = doing(&steps, poll.job.status);
+                (Some(poll), doing)
+            }
+            // A daemon that restarts takes the job up again.
+            Err(failure) if away.is_none_or(|since| since.elapsed() < PATIENCE) && may_come_back(&failure) => {
+                away.get_or_insert_with(Instant::now);
+                (None, "the daemon is away".to_owned())
+            }
+            Err(failure) => return Err(failure),
+        };
+        let here = poll.is_some();
+        if let Some(poll) = poll.filter(|poll| goal.until.contains(&poll.job.status) || !poll.job.status.is_open()) {
             return Ok(Ended::Reached(Box::new(poll)));
         }
-        let doing = steps.doing().unwrap_or_else(|| match status {
-            JobStatus::Running => "the model works".to_owned(),
-            other => format!("the job is {}", other.as_str().replace('_', " ")),
-        });
-        let look_again = tokio::time::sleep(LOOK_AGAIN);
-        let mut look_again = std::pin::pin!(look_again);
+        let mut look_again = pin!(tokio::time::sleep(if here { LOOK_AGAIN } else { LOOK_SOON }));
         loop {
             progress.draw(&doing);
             tokio::select! {
                 biased;
-                _ = &mut interrupt => return Ok(Ended::Detached),
-                () = &mut deadline => return Ok(Ended::TimedOut(Box::new(poll))),
-                event = events.next() => {
-                    // Rows that are on the screen already, and changes of other kinds, need no look.
-                    let seen = event?.data.get("sequence").and_then(serde_json::Value::as_i64).is_some_and(|at| at <= after);
-                    if !seen {
+                () = interrupt.pressed() => return Ok(Ended::Detached),
+                () = &mut deadline => return Ok(Ended::TimedOut),
+                event = events.next(), if here => {
+                    // Rows that are on the screen already need no look.
+                    let row = event?.data.get("sequence").and_then(serde_json::Value::as_i64);
+                    if row.is_none_or(|row| row > after) {
                         break;
                     }
                 }
@@ -88,6 +105,18 @@ pub async fn watch(cx: &Cx, id: JobId, goal: &Goal<'_>) -> Result<Ended> {
             }
         }
     }
+}
+
+/// Whether a failure may be that of a daemon that restarts.
+fn may_come_back(failure: &Failure) -> bool {
+    failure.code == Code::Unreachable || failure.kind == ErrorKind::Unavailable.as_str()
+}
+
+fn doing(steps: &Steps, status: JobStatus) -> String {
+    steps.doing().unwrap_or_else(|| match status {
+        JobStatus::Running => "the model works".to_owned(),
+        other => format!("the job is {}", other.as_str().replace('_', " ")),
+    })
 }
 
 /// Fetches every row after `after` and hands it on; returns the newest state.
@@ -130,7 +159,7 @@ pub fn detached(cx: &Cx, id: JobId) -> Result {
 }
 
 /// Shows how a job ended, its answer and what it wrote, and fetches that.
-pub async fn conclude(cx: &Cx, id: JobId, get: Option<&PathBuf>) -> Result {
+pub async fn conclude(cx: &Cx, id: JobId, get: Option<&PathBuf>, after_steps: bool) -> Result {
     let detail: JobDetail = cx.client.get(&format!("/api/jobs/{id}")).await?;
     let job = &detail.job;
     let answer = job.metadata.get("final_response").and_then(serde_json::Value::as_str).unwrap_or_default();
@@ -151,7 +180,8 @@ pub async fn conclude(cx: &Cx, id: JobId, get: Option<&PathBuf>) -> Result {
         return Ok(fetched.map_or(Code::Ok, |fetched| fetched.code()).or(Code::of_job(job.status)));
     }
     if job.status == JobStatus::Completed && !answer.is_empty() {
-        cx.out.text(answer)?;
+        let gap = if after_steps { "\n" } else { "" };
+        cx.out.text(&format!("{gap}{answer}"))?;
     }
     if !detail.written_paths.is_empty() {
         cx.out.line(format!("\n{}", cx.out.style(Style::Bold, "Files written in the workspace:")))?;

@@ -114,7 +114,7 @@ pub async fn run(args: Args, cx: &Cx) -> Result {
     let goal = Goal { until: watch::RESTS, timeout: None, steps: args.follow, after: 0 };
     match watch::watch(cx, job.id, &goal).await? {
         Ended::Detached => watch::detached(cx, job.id),
-        Ended::Reached(_) | Ended::TimedOut(_) => watch::conclude(cx, job.id, args.get.as_ref()).await,
+        Ended::Reached(_) | Ended::TimedOut => watch::conclude(cx, job.id, args.get.as_ref(), args.follow).await,
     }
 }
 
@@ -220,19 +220,17 @@ fn key() -> Result<String> {
 /// Sends the attachments of a held job and lets it go. If that fails, or Ctrl-C ends it (`None`), the job is cancelled,
 /// so that nothing half-sent is worked on.
 async fn attach(cx: &Cx, id: JobId, attachments: &[(PathBuf, String)]) -> Result<Option<String>> {
+    let mut interrupt = cx.interrupts.expect()?;
     let sent = tokio::select! {
         sent = send(cx, id, attachments) => sent.map(Some),
-        _ = tokio::signal::ctrl_c() => Ok(None),
+        () = interrupt.pressed() => Ok(None),
     };
+    drop(interrupt);
     if let Ok(Some(status)) = sent {
         return Ok(Some(status));
     }
-    let cancel = cx.client.request("POST", format!("/api/jobs/{id}/cancel")).fetch::<StatusReply>();
-    let cancelled = tokio::select! {
-        cancelled = cancel => cancelled.is_ok(),
-        _ = tokio::signal::ctrl_c() => false,
-    };
-    if cancelled {
+    let cancel = cx.client.request("POST", format!("/api/jobs/{id}/cancel"));
+    if cancel.fetch::<StatusReply>().await.is_ok() {
         cx.out.note(&format!("job {id} was cancelled, because its attachments were not sent"));
     } else {
         cx.out.note(&format!("job {id} is held without its attachments: assistantctl job cancel {id}"));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use assistant_api::status::StopReply;
+use assistant_api::jobs::StatusReply;
 use serde_json::Value;
 
 use crate::{
@@ -48,16 +48,16 @@ pub struct Reload {
 }
 
 pub async fn stop(_: Stop, cx: &Cx) -> Result {
-    let reply: StopReply = cx.client.request("POST", "/api/stop").fetch().await?;
+    let reply: StatusReply = cx.client.request("POST", "/api/stop").fetch().await?;
     told(cx, &reply, "all work is stopped until: assistantctl resume")
 }
 
 pub async fn resume(_: Resume, cx: &Cx) -> Result {
-    let reply: StopReply = cx.client.request("POST", "/api/resume").fetch().await?;
+    let reply: StatusReply = cx.client.request("POST", "/api/resume").fetch().await?;
     told(cx, &reply, "work goes on")
 }
 
-fn told(cx: &Cx, reply: &StopReply, sentence: &str) -> Result {
+fn told(cx: &Cx, reply: &StatusReply, sentence: &str) -> Result {
     if cx.out.json {
         cx.out.json(reply)?;
     } else {

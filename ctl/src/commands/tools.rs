@@ -51,6 +51,7 @@ async fn one(cx: &Cx, name: &str) -> Result {
     let tool = &reply.tool;
     cx.out.fields([("name", tool.name.clone()), ("access", tool.access.clone()), ("group", tool.group.clone())])?;
     cx.out.text(&format!("\n{}\n", tool.description))?;
+    cx.out.line("")?;
     let required: Vec<&str> =
         tool.parameters["required"].as_array().into_iter().flatten().filter_map(|name| name.as_str()).collect();
     let mut table = Table::new(&["ARGUMENT", "TYPE", "REQUIRED", "DESCRIPTION"]);

@@ -1,4 +1,9 @@
-use assistant_api::jobs::{JobDetail, LogRow, Needs};
+use std::collections::VecDeque;
+
+use assistant_api::{
+    JobId,
+    jobs::{JobDetail, LogRow, Needs},
+};
 use serde_json::{Value, json};
 
 use super::Which;
@@ -112,39 +117,56 @@ fn section(cx: &Cx, title: &str, body: &str) -> Result<()> {
 pub async fn logs(args: Logs, cx: &Cx) -> Result {
     let id = args.which.id;
     let mut after = 0;
-    let mut steps = Steps::default();
-    let mut kept: Vec<LogRow> = Vec::new();
-    let most = args.lines.unwrap_or(usize::MAX);
-    let mut print = |row: &LogRow| {
-        if cx.out.json {
-            return cx.out.json_line(&json!({ "log": row }));
+    if let Some(most) = args.lines {
+        after = newest(cx, id, most, args.follow).await?;
+    }
+    if !args.follow {
+        if args.lines.is_none() {
+            let mut steps = Steps::default();
+            watch::rows(cx, id, &mut after, |row| print(cx, &mut steps, row)).await?;
         }
-        steps.lines(row, &cx.out).into_iter().try_for_each(|line| cx.out.line(line))
-    };
-    let poll = if args.lines.is_none() {
-        watch::rows(cx, id, &mut after, &mut print).await?
-    } else {
-        let keep = |row: &LogRow| {
-            kept.push(row.clone());
-            if kept.len() > most.saturating_mul(2).max(400) {
-                kept.drain(..kept.len() - most);
-            }
-            Ok(())
-        };
-        watch::rows(cx, id, &mut after, keep).await?
-    };
-    kept[kept.len().saturating_sub(most)..].iter().try_for_each(&mut print)?;
-    if !args.follow || watch::RESTS.contains(&poll.job.status) {
         return Ok(Code::Ok);
     }
     let goal = Goal { until: watch::RESTS, timeout: None, steps: true, after };
     match watch::watch(cx, id, &goal).await? {
         Ended::Detached => watch::detached(cx, id),
-        Ended::TimedOut(poll) | Ended::Reached(poll) => {
+        Ended::TimedOut => Ok(Code::Timeout),
+        Ended::Reached(poll) => {
             if cx.out.terminal {
                 cx.out.note(&format!("job {id} is {}: assistantctl job show {id}", poll.job.status));
             }
             Ok(Code::Ok)
         }
     }
+}
+
+/// Prints the newest rows and returns the sequence of the last.
+async fn newest(cx: &Cx, id: JobId, most: usize, follow: bool) -> Result<i64> {
+    let mut after = 0;
+    let mut kept: VecDeque<LogRow> = VecDeque::new();
+    watch::rows(cx, id, &mut after, |row| {
+        kept.push_back(row.clone());
+        if kept.len() > most {
+            kept.pop_front();
+        }
+        Ok(())
+    })
+    .await?;
+    let mut steps = Steps::default();
+    kept.iter().try_for_each(|row| print(cx, &mut steps, row))?;
+    // The result of a call may be still to come; then the following shows it.
+    if !follow
+        && !cx.out.json
+        && let Some(last) = kept.back()
+    {
+        steps.unanswered(last, &cx.out).into_iter().try_for_each(|line| cx.out.line(line))?;
+    }
+    Ok(after)
+}
+
+fn print(cx: &Cx, steps: &mut Steps, row: &LogRow) -> Result<()> {
+    if cx.out.json {
+        return cx.out.json_line(&json!({ "log": row }));
+    }
+    steps.lines(row, &cx.out).into_iter().try_for_each(|line| cx.out.line(line))
 }

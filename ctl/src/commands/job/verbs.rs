@@ -186,6 +186,8 @@ async fn change(cx: &Cx, id: JobId, verb: &str, body: &impl Serialize) -> Result
     }
     let state = text::one_line(&reply.status);
     cx.out.line(match state.as_str() {
+        "approved" => format!("the call is allowed once; job {id} goes on"),
+        "denied" => format!("the call is refused; job {id} goes on without it"),
         "created" => format!("job {id} will see it at its next step"),
         "requeued" => format!("job {id} is queued and will see it"),
         _ => format!("job {id} is {state}"),

@@ -38,8 +38,8 @@ pub async fn run(args: Args, cx: &Cx) -> Result {
     let goal = Goal { until, timeout: args.timeout, steps: false, after: i64::MAX };
     let (poll, timed_out) = match watch::watch(cx, id, &goal).await? {
         Ended::Detached => return watch::detached(cx, id),
-        Ended::Reached(poll) => (poll, false),
-        Ended::TimedOut(poll) => (poll, true),
+        Ended::Reached(poll) => (*poll, false),
+        Ended::TimedOut => (watch::rows(cx, id, &mut i64::MAX.clone(), |_| Ok(())).await?, true),
     };
     let job = &poll.job;
     let wanted = args.states.contains(&job.status);

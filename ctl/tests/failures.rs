@@ -1,0 +1,224 @@
+//! What goes wrong, how it is said, and the code that it ends with.
+
+use std::{fs, io::Read as _, process::Stdio};
+
+use serde_json::Value;
+
+use crate::{
+    answers,
+    fake::{Daemon, Ran, problem, program},
+};
+
+#[test]
+fn every_kind_of_error_ends_with_its_code() {
+    for (status, kind, code) in [
+        (400, "invalid", 2),
+        (422, "validation", 2),
+        (401, "unauthorized", 4),
+        (403, "forbidden", 4),
+        (404, "not_found", 3),
+        (405, "method_not_allowed", 2),
+        (409, "conflict", 6),
+        (412, "precondition_failed", 6),
+        (413, "too_large", 1),
+        (415, "unsupported_media", 2),
+        (429, "rate_limited", 75),
+        (504, "timeout", 7),
+        (507, "storage_full", 75),
+        (503, "unavailable", 75),
+        (500, "internal", 1),
+    ] {
+        let daemon = Daemon::with(move |_, _, _| Some(problem(status, kind, "it is \u{1b}[31mso")));
+        let ran = daemon.run(&["jobs"]);
+        assert_eq!((ran.code, ran.out.as_str()), (Some(code), ""), "{kind}");
+        assert_eq!(ran.err, format!("error[{kind}]: it is so\n"));
+        let json = daemon.run(&["jobs", "-o", "json"]);
+        assert_eq!((json.code, json.err.as_str()), (Some(code), ""), "{kind}");
+        let json = json.json();
+        assert_eq!((&json["schema"], &json["error"]["kind"]), (&Value::from("v1"), &Value::from(kind)));
+        assert_eq!(
+            (&json["error"]["exit_code"], &json["error"]["request_id"]),
+            (&Value::from(code), &Value::from("r4"))
+        );
+    }
+}
+
+#[test]
+fn hint_field_and_request_id_are_shown() {
+    let daemon = Daemon::with(|_, _, _| {
+        let (status, mut body) = problem(422, "validation", "must be at most 1000");
+        body["field"] = "priority".into();
+        body["hint"] = "choose a smaller one".into();
+        Some((status, body))
+    });
+    let ran = daemon.run(&["submit", "x", "--debug"]);
+    insta::assert_snapshot!(ran.err, @r"
+    debug: POST /api/jobs -> 422 Unprocessable Entity, request id r4
+    error[validation]: must be at most 1000 (field priority)
+    hint: choose a smaller one
+    request id: r4
+    ");
+}
+
+#[test]
+fn a_missing_daemon_is_told_with_the_way_to_start_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("none.sock");
+    let run = |more: &[&str]| Ran::of(program(dir.path()).arg("--socket").arg(&socket).args(more).output().unwrap());
+    let missing = run(&["status"]);
+    assert_eq!(missing.code, Some(5));
+    assert!(missing.err.starts_with("error[unreachable]: there is no socket at "), "{missing:?}");
+    assert!(missing.err.contains("\nhint: start it with: "), "{missing:?}");
+    drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
+    let dead = run(&["jobs", "-o", "json"]);
+    assert_eq!((dead.code, dead.json()["error"]["kind"].as_str()), (Some(5), Some("unreachable")));
+}
+
+#[test]
+fn wrong_usage_is_told_with_what_may_be_meant() {
+    let daemon = Daemon::new();
+    for (arguments, part) in [
+        (&["jbos"][..], "'jobs'"),
+        (&["jobs", "--stauts", "x"], "'--status'"),
+        (&["jobs", "--status", "done"], "unknown status \"done\"; one of queued, running"),
+        (&["job", "show", "seven"], "invalid value 'seven'"),
+        (&["submit"], "<TEXT>"),
+        (&["submit", "x", "--at", "y", "--in", "z"], "cannot be used with"),
+        (&["stop"], "--all"),
+        (&["job", "wait", "7", "--timeout", "soon"], "90s, 10m or 1h 30m"),
+        (&["submit", " "], "the task is empty"),
+        (&["query", "GET", "api/jobs"], "it starts with /"),
+        (&["query", "POST", "/api/jobs", "--data", "{"], "--data is not JSON"),
+    ] {
+        let ran = daemon.run(arguments);
+        assert_eq!((ran.code, ran.out.as_str()), (Some(2), ""), "{arguments:?} {ran:?}");
+        assert!(ran.err.starts_with("error[usage]: ") && ran.err.contains(part), "{arguments:?} {ran:?}");
+        let json = daemon.run(&[arguments, &["--output", "json"]].concat());
+        assert_eq!((json.code, json.json()["error"]["exit_code"].as_i64()), (Some(2), Some(2)), "{arguments:?}");
+    }
+    assert!(daemon.seen().is_empty());
+    let bare = daemon.run(&[]);
+    assert_eq!(bare.code, Some(2));
+    assert!(bare.err.contains("Usage: assistantctl [OPTIONS] <COMMAND>"), "{bare:?}");
+    let group = daemon.run(&["job"]);
+    assert!(group.code == Some(2) && group.err.contains("Usage: assistantctl job [OPTIONS]"), "{group:?}");
+}
+
+#[test]
+fn a_job_that_is_waited_for_ends_with_its_own_code() {
+    for (status, code, said) in [
+        ("completed", 0, ""),
+        ("failed", 1, "error[failed]: job 7 failed: the model was not reachable"),
+        ("cancelled", 10, "error[cancelled]: job 7 was cancelled"),
+        (
+            "needs_review",
+            9,
+            "error[needs_review]: job 7 needs an approval: file_delete {\"path\":\"reports\"}\nhint: assistantctl job approve 7",
+        ),
+    ] {
+        let daemon = Daemon::with(move |method, path, _| match (method, path.split('?').next()?) {
+            ("GET", "/api/jobs/7/poll") => Some((200, answers::poll(status, Value::Array(Vec::new())))),
+            ("GET", "/api/jobs/7") => Some((200, answers::detail(status))),
+            _ => None,
+        });
+        for command in [&["job", "wait", "7"][..], &["submit", "x", "--wait"]] {
+            let ran = daemon.run(command);
+            assert_eq!(ran.code, Some(code), "{command:?} {status} {ran:?}");
+            assert!(ran.err.contains(said), "{command:?} {ran:?}");
+            let json = daemon.run(&[command, &["--json"]].concat());
+            assert_eq!((json.code, json.json()["job"]["status"].as_str()), (Some(code), Some(status)));
+        }
+        assert_eq!(daemon.run(&["job", "wait", "7", "--for", status]).code, Some(0), "{status}");
+    }
+}
+
+#[test]
+fn a_wait_ends_in_time() {
+    let daemon = Daemon::with(|_, path, _| {
+        path.starts_with("/api/jobs/7/poll").then(|| (200, answers::poll("running", Value::Array(Vec::new()))))
+    });
+    let ran = daemon.run(&["job", "wait", "7", "--timeout", "1"]);
+    assert_eq!(ran.code, Some(7));
+    assert!(ran.err.starts_with("error[timeout]: job 7 is still running\nhint: "), "{ran:?}");
+    assert_eq!(daemon.run(&["job", "wait", "7", "--timeout", "1", "--for", "running"]).code, Some(0));
+}
+
+#[test]
+fn without_a_terminal_nothing_is_erased_unasked() {
+    let daemon = Daemon::new();
+    let ran = daemon.run(&["job", "erase", "7"]);
+    assert_eq!(ran.code, Some(2));
+    assert!(ran.err.contains("hint: pass --yes"), "{ran:?}");
+    assert!(daemon.seen().is_empty());
+    assert_eq!(daemon.run(&["files", "rm", ".assistant/trash/1/old.md"]).code, Some(2));
+    assert!(daemon.seen().is_empty());
+}
+
+#[test]
+fn an_approval_is_for_the_call_that_was_shown() {
+    let daemon = Daemon::with(|method, path, _| {
+        (method == "GET" && path == "/api/jobs/7").then(|| (200, answers::detail("needs_review")))
+    });
+    let ran = daemon.run(&["job", "approve", "7"]);
+    assert_eq!(ran.code, Some(0));
+    assert!(ran.err.contains("file_delete {\"path\":\"reports\"}"), "{ran:?}");
+    assert_eq!(daemon.asked("POST", "/api/jobs/7/approve")[0].json()["approval_id"], 3);
+
+    let ran = Daemon::new().run(&["job", "approve", "7"]);
+    assert_eq!(ran.code, Some(6));
+    assert!(ran.err.contains("job 7 asks for no approval"), "{ran:?}");
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_failure() {
+    let daemon = Daemon::new();
+    let mut child =
+        daemon.command(&["job", "show", "7"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let mut err = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut err).unwrap();
+    assert_eq!((child.wait().unwrap().code(), err.as_str()), (Some(0), ""));
+    let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let ran = Ran::of(
+        daemon.command(&["jobs"]).stdout(full).stderr(Stdio::piped()).spawn().unwrap().wait_with_output().unwrap(),
+    );
+    assert_eq!(ran.code, Some(1));
+    assert!(ran.err.starts_with("error[failed]: writing the output: no space left"), "{ran:?}");
+}
+
+#[test]
+fn a_doctor_tells_what_is_wrong() {
+    let daemon = Daemon::with(|_, path, _| {
+        let mut status = answers::status();
+        status["disk"]["low"] = true.into();
+        status["stopped"] = serde_json::json!({ "at": answers::AT, "by": "uid:0" });
+        status["models"] = Value::Array(Vec::new());
+        (path == "/api/status").then_some((200, status))
+    });
+    let ran = daemon.run(&["doctor", "--json"]);
+    assert_eq!(ran.code, Some(75));
+    let json = ran.json();
+    assert_eq!(json["level"], "fail");
+    let level = |check: &str| {
+        let found = json["findings"].as_array().unwrap().iter().find(|finding| finding["check"] == check);
+        found.map(|finding| finding["level"].as_str().unwrap().to_owned())
+    };
+    for (check, expected) in [
+        ("socket", "ok"),
+        ("daemon", "ok"),
+        ("rights", "ok"),
+        ("version", "ok"),
+        ("database", "ok"),
+        ("workspace", "ok"),
+        ("disk", "fail"),
+        ("models", "fail"),
+        ("work", "warn"),
+        ("jobs", "warn"),
+    ] {
+        assert_eq!(level(check).as_deref(), Some(expected), "{check} {json}");
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let ran = Ran::of(program(dir.path()).args(["doctor", "--socket", "/nowhere/api.sock"]).output().unwrap());
+    assert_eq!(ran.code, Some(5));
+    assert!(ran.out.contains("fail  socket"), "{ran:?}");
+}

@@ -1,0 +1,12 @@
+//! The program as a whole, against a daemon that gives prepared answers.
+
+#![expect(unreachable_pub, reason = "in a program `pub` says what a module offers to the others")]
+#![expect(clippy::needless_pass_by_value, reason = "prepared answers are made on the spot")]
+
+mod answers;
+mod failures;
+mod fake;
+mod follow;
+mod outputs;
+mod terminal;
+mod transfers;
