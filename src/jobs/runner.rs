@@ -37,7 +37,7 @@ pub type RunFn = for<'a> fn(&'a Cx, &'a Claimed, &'a CancellationToken) -> BoxFu
 /// Runs in a row that a job may take the daemon down with before it goes to review.
 const MAX_ORPHANED: i64 = 10;
 /// What a cancelled run gets to end by itself before it is dropped.
-const CANCEL_GRACE: Duration = Duration::from_secs(2);
+const CANCEL_GRACE: Duration = Duration::from_secs(1);
 /// What a run gets on top of `limits.max_run_seconds`, whose end is the agent's to handle.
 const RUN_MARGIN: Duration = Duration::from_mins(1);
 const FIRST_PAUSE: Duration = Duration::from_millis(500);

@@ -90,4 +90,5 @@ async fn a_job_is_claimed_written_to_and_completed() {
 }
 
 mod plans;
+mod property;
 mod transitions;
