@@ -28,7 +28,9 @@ const MAX_RESTARTS: i64 = 20;
 /// Numbers choose among what there is: the n-th job, the n-th lease ever given.
 #[derive(Clone, Debug)]
 enum Op {
-    Create { priority: i64 },
+    Create {
+        priority: i64,
+    },
     /// A job in the thread of another one, as mail makes it.
     Reply(usize),
     Claim(usize),
@@ -49,7 +51,9 @@ enum Op {
     Answer(usize),
     Stop,
     Resume,
-    Crash { reboot: bool },
+    Crash {
+        reboot: bool,
+    },
     /// Both clocks move.
     Pass(u64),
     /// The wall clock is set.
@@ -212,7 +216,9 @@ impl World<'_> {
     fn append(&mut self, n: usize) {
         let now = self.wall;
         let note = NewStep { kind: StepKind::Note, body: 1.into(), text: None, origin: Origin::Host };
-        if let Some((index, _)) = self.write(n, |conn, lease| steps::append(conn, now, lease, std::slice::from_ref(&note))) {
+        if let Some((index, _)) =
+            self.write(n, |conn, lease| steps::append(conn, now, lease, std::slice::from_ref(&note)))
+        {
             self.jobs[index].stepped = true;
             self.steps += 1;
         }
@@ -253,7 +259,9 @@ impl World<'_> {
         job.orphaned = 0;
         let unread = job.unread > 0 || job.new_context;
         match outcome {
-            Outcome::Completed { .. } | Outcome::Failed { .. } if unread && job.attempts - MAX_ATTEMPTS < MAX_RESTARTS => {
+            Outcome::Completed { .. } | Outcome::Failed { .. }
+                if unread && job.attempts - MAX_ATTEMPTS < MAX_RESTARTS =>
+            {
                 job.status = Queued;
                 job.run_at = wall;
                 job.epoch += 1;
@@ -267,7 +275,8 @@ impl World<'_> {
             }
             Outcome::Waiting { .. } => job.status = Waiting,
             Outcome::Retry { after, .. } if job.attempts < MAX_ATTEMPTS => {
-                let pause = after.map_or_else(|| SignedDuration::from_secs(1 << (job.attempts - 1)), |_| SignedDuration::ZERO);
+                let pause =
+                    after.map_or_else(|| SignedDuration::from_secs(1 << (job.attempts - 1)), |_| SignedDuration::ZERO);
                 job.status = Queued;
                 job.run_at = wall + pause;
             }
@@ -295,7 +304,12 @@ impl World<'_> {
     }
 
     /// A verb of a person: it works exactly when the model says that it is allowed.
-    fn verb(&mut self, n: usize, allowed: impl Fn(&Self, usize) -> bool, f: impl Fn(&Connection, JobId) -> Result<()>) -> Option<usize> {
+    fn verb(
+        &mut self,
+        n: usize,
+        allowed: impl Fn(&Self, usize) -> bool,
+        f: impl Fn(&Connection, JobId) -> Result<()>,
+    ) -> Option<usize> {
         let index = self.pick(n)?;
         self.conn.execute_batch("SAVEPOINT verb").unwrap();
         let result = f(self.conn, self.jobs[index].id);
@@ -404,7 +418,8 @@ impl World<'_> {
             }
             Op::Answer(n) => {
                 let asks = |world: &Self, i: usize| world.jobs[i].status == NeedsReview && world.jobs[i].asks;
-                if let Some(i) = self.verb(n, asks, |conn, id| change::answer(conn, now, id, "a", "me", Origin::Owner)) {
+                if let Some(i) = self.verb(n, asks, |conn, id| change::answer(conn, now, id, "a", "me", Origin::Owner))
+                {
                     self.told += 1;
                     self.jobs[i].unread += 1;
                     self.to_queue(i);
@@ -443,7 +458,8 @@ impl World<'_> {
             assert_eq!(is, (job.status, job.attempts, job.new_context, wanted_run_at), "{job:?}");
             assert_eq!(row.completed_at.is_some(), !job.status.is_open());
         }
-        let number = |sql: &str| self.conn.prepare_cached(sql).unwrap().query_row([], |row| row.get::<_, i64>(0)).unwrap();
+        let number =
+            |sql: &str| self.conn.prepare_cached(sql).unwrap().query_row([], |row| row.get::<_, i64>(0)).unwrap();
         assert_eq!(number("SELECT count(*) FROM steps"), self.steps, "no step is lost");
         assert_eq!(number("SELECT count(*) FROM supervisor_instructions"), self.told, "no instruction is lost");
         let consumed = number("SELECT count(*) FROM supervisor_instructions WHERE consumed_at IS NOT NULL");
@@ -479,7 +495,10 @@ impl World<'_> {
                 "SELECT count(*) FROM jobs WHERE step_seq <> coalesce((SELECT max(seq) FROM steps \
                  WHERE job_id = jobs.id), 0) OR step_seq <> (SELECT count(*) FROM steps WHERE job_id = jobs.id)",
             ),
-            ("a need of a job that needs nothing", "SELECT count(*) FROM jobs WHERE needs IS NOT NULL AND status <> 'needs_review'"),
+            (
+                "a need of a job that needs nothing",
+                "SELECT count(*) FROM jobs WHERE needs IS NOT NULL AND status <> 'needs_review'",
+            ),
         ] {
             assert_eq!(number(sql), 0, "{what}");
         }
