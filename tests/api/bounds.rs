@@ -13,7 +13,7 @@ fn millis(count: u64) -> Seconds {
 
 #[tokio::test]
 async fn a_body_that_is_too_large_is_refused_unread() {
-    let served = Served::with(|config| config.api.max_upload_bytes = Bytes(1000)).await;
+    let served = Served::with(|config| config.api.max_upload_bytes = Bytes(1000));
     for (method, path, length) in
         [("POST", "/test/work", (1 << 20) + 1), ("PUT", "/test/upload", 1001), ("GET", "/api", 1)]
     {
@@ -30,7 +30,7 @@ async fn a_body_that_is_too_large_is_refused_unread() {
         "PUT /test/upload HTTP/1.1\r\nhost: assistantd\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n",
     );
     for _ in 0..11 {
-        chunked.push_str(&format!("64\r\n{}\r\n", "x".repeat(100)));
+        chunked.extend(["64\r\n", &"x".repeat(100), "\r\n"]);
     }
     let reply = served.send(&chunked).await;
     assert_eq!((reply.status, reply.kind().as_str()), (413, "too_large"), "{reply:?}");
@@ -40,14 +40,14 @@ async fn a_body_that_is_too_large_is_refused_unread() {
 
 #[tokio::test]
 async fn without_a_limit_uploads_have_none() {
-    let served = Served::with(|config| config.api.max_upload_bytes = Bytes(0)).await;
+    let served = Served::with(|config| config.api.max_upload_bytes = Bytes(0));
     let reply = served.call("PUT", "/test/upload", "", &"x".repeat(3 << 20)).await;
     assert_eq!((reply.status, reply.body.as_str()), (200, "3145728"));
 }
 
 #[tokio::test]
 async fn a_request_ends_at_its_time_limit() {
-    let served = Served::with(|config| config.api.request_timeout = millis(50)).await;
+    let served = Served::with(|config| config.api.request_timeout = millis(50));
     let reply = served.get("/test/slow").await;
     assert_eq!((reply.status, reply.kind().as_str()), (504, "timeout"));
     let reply = served.call("POST", "/test/work", "", r#"{"pause_ms":300}"#).await;
@@ -59,7 +59,7 @@ async fn a_request_ends_at_its_time_limit() {
 
 #[tokio::test]
 async fn a_head_that_does_not_come_closes_the_connection() {
-    let served = Served::with(|config| config.api.header_timeout = millis(100)).await;
+    let served = Served::with(|config| config.api.header_timeout = millis(100));
     let mut slow = served.connect().await;
     slow.write_all(b"GET /api HTTP/1.1\r\nhost: assis").await.unwrap();
     let begun = Instant::now();
@@ -71,14 +71,14 @@ async fn a_head_that_does_not_come_closes_the_connection() {
 
 #[tokio::test]
 async fn an_upload_that_stands_still_ends() {
-    let served = Served::with(|config| config.api.stream_idle_timeout = millis(100)).await;
+    let served = Served::with(|config| config.api.stream_idle_timeout = millis(100));
     let reply = served.send("PUT /test/upload HTTP/1.1\r\nhost: assistantd\r\ncontent-length: 9\r\n\r\n{").await;
     assert_eq!((reply.status, reply.kind().as_str()), (504, "timeout"), "{reply:?}");
 }
 
 #[tokio::test]
 async fn a_connection_above_the_cap_hears_why() {
-    let served = Served::with(|config| config.api.max_connections = 2).await;
+    let served = Served::with(|config| config.api.max_connections = 2);
     let mut held = Vec::new();
     for _ in 0..2 {
         let mut stream = served.connect().await;
@@ -102,7 +102,7 @@ async fn a_connection_above_the_cap_hears_why() {
 
 #[tokio::test]
 async fn requests_share_a_connection() {
-    let served = Served::start().await;
+    let served = Served::start();
     let mut stream = served.connect().await;
     let one = "GET /test/ids/7 HTTP/1.1\r\nhost: assistantd\r\n\r\n";
     stream.write_all(format!("{one}{one}{}", request("GET", "/test/ids/8", "", "")).as_bytes()).await.unwrap();

@@ -39,12 +39,11 @@ impl Client {
     async fn next(&mut self) -> Option<(Option<i64>, String, Value)> {
         let (mut id, mut kind) = (None, String::new());
         loop {
-            let line =
-                tokio::time::timeout(Duration::from_secs(10), self.0.next_line()).await.expect("an event").ok()??;
+            let line = tokio::time::timeout(Duration::from_secs(10), self.0.next_line()).await.unwrap().ok()??;
             if let Some(text) = line.strip_prefix("id: ") {
                 id = text.parse().ok();
             } else if let Some(text) = line.strip_prefix("event: ") {
-                kind = text.to_owned();
+                text.clone_into(&mut kind);
             } else if let Some(text) = line.strip_prefix("data: ") {
                 return Some((id, kind, serde_json::from_str(text).unwrap()));
             }
@@ -54,7 +53,7 @@ impl Client {
 
 #[tokio::test]
 async fn a_stream_starts_with_what_comes_next_or_after_a_given_id() {
-    let served = Served::start().await;
+    let served = Served::start();
     for job in [1, 2, 1] {
         emit(&served.cx, job).await;
     }
@@ -80,7 +79,7 @@ async fn a_stream_starts_with_what_comes_next_or_after_a_given_id() {
 
 #[tokio::test]
 async fn a_client_hears_of_events_that_are_no_longer_kept() {
-    let served = Served::start().await;
+    let served = Served::start();
     for _ in 0..5 {
         emit(&served.cx, 1).await;
     }
@@ -102,11 +101,11 @@ async fn a_client_hears_of_events_that_are_no_longer_kept() {
 async fn no_id_is_lost_or_seen_twice_over_reconnects_under_concurrent_writers() {
     const WRITERS: i64 = 8;
     const EACH: i64 = 150;
-    let served = Arc::new(Served::start().await);
+    let served = Arc::new(Served::start());
     let writing = Arc::new(AtomicBool::new(true));
     let reader = {
         let (served, writing) = (Arc::clone(&served), Arc::clone(&writing));
-        tokio::task::spawn(async move {
+        served.cx.tasks.clone().spawn(async move {
             let (mut seen, mut connections) = (Vec::new(), 0);
             while seen.len() < usize::try_from(WRITERS * EACH).unwrap() {
                 let last = seen.last().copied().unwrap_or(0);
@@ -128,7 +127,7 @@ async fn no_id_is_lost_or_seen_twice_over_reconnects_under_concurrent_writers() 
     };
     let writers = (0..WRITERS).map(|job| {
         let cx = served.cx.clone();
-        tokio::task::spawn(async move {
+        cx.tasks.clone().spawn(async move {
             for _ in 0..EACH {
                 emit(&cx, job).await;
             }
@@ -146,9 +145,8 @@ async fn no_id_is_lost_or_seen_twice_over_reconnects_under_concurrent_writers() 
 #[tokio::test]
 async fn a_client_that_does_not_read_is_cut_off() {
     let served = Served::with(|config| {
-        config.api.stream_idle_timeout = assistantd::config::value::Seconds(Duration::from_millis(200))
-    })
-    .await;
+        config.api.stream_idle_timeout = assistantd::config::value::Seconds(Duration::from_millis(200));
+    });
     let mut stream = served.connect().await;
     stream.write_all(request("GET", "/api/events?last_event_id=0", "", "").as_bytes()).await.unwrap();
     let now = served.cx.clock.now();

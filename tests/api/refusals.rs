@@ -4,7 +4,7 @@ use super::served::Served;
 
 #[tokio::test]
 async fn a_request_of_a_browser_is_refused_before_its_body_is_read() {
-    let served = Served::start().await;
+    let served = Served::start();
     for header in [
         "origin: https://evil.example",
         "Origin: null",
@@ -27,7 +27,7 @@ async fn a_request_of_a_browser_is_refused_before_its_body_is_read() {
 
 #[tokio::test]
 async fn the_host_has_to_be_this_daemon() {
-    let served = Served::start().await;
+    let served = Served::start();
     for (line, status) in [
         ("Host: assistantd", 200),
         ("host: LOCALHOST", 200),
@@ -51,7 +51,7 @@ async fn the_host_has_to_be_this_daemon() {
 
 #[tokio::test]
 async fn unknown_paths_and_methods_are_problems_too() {
-    let served = Served::start().await;
+    let served = Served::start();
     let reply = served.get("/api/nothing").await;
     assert_eq!((reply.status, reply.kind().as_str()), (404, "not_found"));
     let reply = served.call("PATCH", "/test/ids/1", "", "").await;
@@ -64,7 +64,7 @@ async fn unknown_paths_and_methods_are_problems_too() {
 
 #[tokio::test]
 async fn an_error_has_the_shape_of_the_reference_and_the_fields_of_a_problem() {
-    let served = Served::start().await;
+    let served = Served::start();
     let reply = served.get("/test/ids/abc-SECRET").await;
     let problem = reply.json();
     assert_eq!(reply.status, 422);
@@ -87,7 +87,7 @@ async fn an_error_has_the_shape_of_the_reference_and_the_fields_of_a_problem() {
 
 #[tokio::test]
 async fn a_panic_is_an_internal_error_and_the_daemon_goes_on() {
-    let served = Served::start().await;
+    let served = Served::start();
     for _ in 0..3 {
         let reply = served.get("/test/panic").await;
         assert_eq!((reply.status, reply.kind().as_str()), (500, "internal"));

@@ -8,7 +8,7 @@ const KEY: &str = "idempotency-key: one\r\n";
 
 #[tokio::test]
 async fn a_repetition_gets_the_first_answer() {
-    let served = Served::start().await;
+    let served = Served::start();
     let first = served.call("POST", "/test/work", KEY, r#"{"pause_ms":0}"#).await;
     assert_eq!((first.status, first.header("idempotency-replayed")), (200, None), "{first:?}");
     let again = served.call("POST", "/test/work", KEY, r#"{"pause_ms":0}"#).await;
@@ -31,7 +31,7 @@ async fn a_repetition_gets_the_first_answer() {
 
 #[tokio::test]
 async fn a_repetition_of_what_still_runs_is_told_so() {
-    let served = Served::start().await;
+    let served = Served::start();
     let slow = served.call("POST", "/test/work", KEY, r#"{"pause_ms":400}"#);
     let early = async {
         while served.work_done().await == 0 {
@@ -47,7 +47,7 @@ async fn a_repetition_of_what_still_runs_is_told_so() {
 
 #[tokio::test]
 async fn a_caller_who_hangs_up_still_has_the_work_done_once_and_its_answer_kept() {
-    let served = Served::start().await;
+    let served = Served::start();
     let request = super::served::request("POST", "/test/work", KEY, r#"{"pause_ms":200}"#);
     let mut stream = served.connect().await;
     tokio::io::AsyncWriteExt::write_all(&mut stream, request.as_bytes()).await.unwrap();
@@ -68,10 +68,10 @@ async fn a_caller_who_hangs_up_still_has_the_work_done_once_and_its_answer_kept(
 
 #[tokio::test]
 async fn a_refusal_frees_the_key_and_an_unknown_outcome_does_not() {
-    let served = Served::start().await;
+    let served = Served::start();
     let refused = served.call("POST", "/test/work", KEY, r#"{"fail":"conflict"}"#).await;
     assert_eq!((refused.status, refused.json()["title"].as_str()), (409, Some("not now")));
-    let other = served.call("POST", "/test/work", KEY, r#"{}"#).await;
+    let other = served.call("POST", "/test/work", KEY, "{}").await;
     assert_eq!(other.status, 200, "nothing was done under this key before: {other:?}");
 
     // As after a crash: the work was begun, and there is no answer.
@@ -85,7 +85,7 @@ async fn a_refusal_frees_the_key_and_an_unknown_outcome_does_not() {
 
 #[tokio::test]
 async fn a_key_has_a_form() {
-    let served = Served::start().await;
+    let served = Served::start();
     for key in ["", "two words", &"x".repeat(256)] {
         let reply = served.call("POST", "/test/work", &format!("idempotency-key: {key}\r\n"), "{}").await;
         assert_eq!(reply.status, 422, "{key:?}: {reply:?}");

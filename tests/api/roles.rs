@@ -90,8 +90,7 @@ async fn every_route_lets_in_the_roles_it_declares_and_nobody_else() {
         config.api.viewer_group = Some(viewer.name.clone());
         config.api.operator_group = operator.name.clone();
         config.api.admin_group = admin.name.clone();
-    })
-    .await;
+    });
     std::fs::set_permissions(served.dir.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
     std::fs::set_permissions(&served.socket, std::fs::Permissions::from_mode(0o666)).unwrap();
     let mut table: Vec<(String, Option<Role>)> = http::routes(served.cx.subsystems)
@@ -137,7 +136,7 @@ async fn a_stranger_hears_how_to_get_in_and_an_operator_what_is_missing() {
         println!("skipped: only root can ask as somebody else");
         return;
     }
-    let served = Served::start().await;
+    let served = Served::start();
     std::fs::set_permissions(served.dir.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
     let lines = ["GET /api".to_owned(), "GET /nothing/here".to_owned(), "GET /health".to_owned()];
     // The mode of the socket keeps others out before anything is asked.
@@ -154,7 +153,7 @@ async fn a_stranger_hears_how_to_get_in_and_an_operator_what_is_missing() {
 
 #[tokio::test]
 async fn the_table_is_declared_whole() {
-    let served = Served::start().await;
+    let served = Served::start();
     let mut seen = std::collections::BTreeSet::new();
     for route in http::routes(served.cx.subsystems) {
         let name = format!("{} {}", route.method, route.path);

@@ -62,11 +62,11 @@ impl Reply {
 }
 
 impl Served {
-    pub(crate) async fn start() -> Self {
-        Self::with(|_| {}).await
+    pub(crate) fn start() -> Self {
+        Self::with(|_| {})
     }
 
-    pub(crate) async fn with(set: impl FnOnce(&mut Config)) -> Self {
+    pub(crate) fn with(set: impl FnOnce(&mut Config)) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let mut config = Config::default();
         set(&mut config);
@@ -124,7 +124,7 @@ pub(crate) fn request(method: &str, path: &str, headers: &str, body: &str) -> St
 
 pub(crate) async fn read_reply(stream: &mut UnixStream) -> Reply {
     let mut bytes = Vec::new();
-    let _ = tokio::time::timeout(Duration::from_secs(10), stream.read_to_end(&mut bytes)).await.expect("an answer");
+    let _ = tokio::time::timeout(Duration::from_secs(10), stream.read_to_end(&mut bytes)).await.unwrap();
     let text = String::from_utf8_lossy(&bytes).into_owned();
     let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
     let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);

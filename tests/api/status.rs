@@ -16,7 +16,7 @@ async fn fetch(served: &Served, path: &str) -> Value {
 
 #[tokio::test]
 async fn the_api_tells_its_version_the_callers_role_and_the_limits() {
-    let served = Served::start().await;
+    let served = Served::start();
     let info = fetch(&served, "/api").await;
     assert_eq!((info["version"].as_str(), &info["role"]), (Some(env!("CARGO_PKG_VERSION")), &json!("admin")));
     assert_eq!(info["limits"]["max_upload_bytes"], 524_288_000);
@@ -25,7 +25,7 @@ async fn the_api_tells_its_version_the_callers_role_and_the_limits() {
 
 #[tokio::test]
 async fn a_database_in_trouble_is_told_and_over_when_it_is_over() {
-    let served = Served::start().await;
+    let served = Served::start();
     // As a full disk: the file may not grow.
     let limit = |pages: i64| {
         served.cx.store.write(move |tx| {
@@ -48,7 +48,7 @@ async fn a_database_in_trouble_is_told_and_over_when_it_is_over() {
 
 #[tokio::test]
 async fn the_status_counts_jobs_and_says_what_waits_for_whom() {
-    let served = Served::start().await;
+    let served = Served::start();
     for subject in ["one", "two"] {
         let new = NewJob { subject: subject.into(), body: "do".into(), ..NewJob::default() };
         jobs::create(&served.cx, new, "test").await.unwrap();
@@ -77,16 +77,16 @@ async fn the_status_counts_jobs_and_says_what_waits_for_whom() {
     assert!(status["disk"]["total_bytes"].as_u64() > status["disk"]["free_bytes"].as_u64(), "{status}");
     assert_eq!(status["pid"], std::process::id());
 
-    let stats = fetch(&served, "/api/stats").await;
-    assert_eq!(stats["jobs"], json!([{ "status": "queued", "count": 1 }, { "status": "needs_review", "count": 1 }]));
-    assert_eq!((&stats["email_count"], &stats["costs"]["job_count"]), (&json!(2), &json!(2)));
+    let counts = fetch(&served, "/api/stats").await;
+    assert_eq!(counts["jobs"], json!([{ "status": "queued", "count": 1 }, { "status": "needs_review", "count": 1 }]));
+    assert_eq!((&counts["email_count"], &counts["costs"]["job_count"]), (&json!(2), &json!(2)));
     served.cx.store.write(|tx| Ok(tx.execute("DELETE FROM emails WHERE id = 2", [])?)).await.unwrap();
     assert_eq!(fetch(&served, "/api/stats").await["email_count"], 1);
 }
 
 #[tokio::test]
 async fn stop_and_resume_go_through_the_api() {
-    let served = Served::start().await;
+    let served = Served::start();
     assert_eq!(served.call("POST", "/api/stop", "", "").await.json()["status"], "stopped");
     assert!(fetch(&served, "/api/status").await["stopped"].is_object());
     assert_eq!(served.call("POST", "/api/resume", "", "").await.status, 200);
@@ -95,7 +95,7 @@ async fn stop_and_resume_go_through_the_api() {
 
 #[tokio::test]
 async fn tools_are_listed_and_shown() {
-    let served = Served::start().await;
+    let served = Served::start();
     let tools = fetch(&served, "/api/tools").await;
     let tools = tools["tools"].as_array().unwrap();
     for tool in tools {
@@ -136,8 +136,7 @@ async fn stats_and_configuration_status_have_the_shapes_that_clients_know() {
     let served = Served::with(|config| {
         config.llm.base_url = Some("http://user:canary@127.0.0.1:9/v1".into());
         config.admin.email = Some("ann@example.com".into());
-    })
-    .await;
+    });
     for (path, shape) in shapes.as_object().unwrap() {
         let found = fetch(&served, path).await;
         check_shape(path, shape, &found);
