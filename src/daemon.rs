@@ -17,10 +17,10 @@ use crate::{
     http::{self, Listener},
     llm::{self, Llm},
     logging::Logging,
-    loops, settings,
+    loops, settings, status,
     store::{StateLock, Store},
     subsystems,
-    systemd::Notifier,
+    systemd::{self, Notifier},
     workspace,
 };
 
@@ -66,7 +66,7 @@ impl Options {
 pub async fn run(mut options: Options, mut listeners: Vec<Listener>, stop: impl Future<Output = ()>) -> Result<()> {
     let (reloads, ready) = (options.reloads.take(), options.ready.take());
     let paths = options.sources.paths.clone();
-    let systemd = options.systemd.clone();
+    let notifier = options.systemd.clone();
     for warning in &options.loaded.warnings {
         tracing::warn!("{warning}");
     }
@@ -74,8 +74,8 @@ pub async fn run(mut options: Options, mut listeners: Vec<Listener>, stop: impl 
     make_dir(&paths.state_dir, 0o700)?;
     let _lock = StateLock::take(&paths.state_dir)?;
 
-    systemd.status("opening the database");
-    systemd.extend_timeout(MIGRATION_TIME);
+    notifier.status("opening the database");
+    notifier.extend_timeout(MIGRATION_TIME);
     let store = Store::open(&paths.state_dir.join("assistant.db"))?;
 
     if listeners.is_empty() {
@@ -87,7 +87,7 @@ pub async fn run(mut options: Options, mut listeners: Vec<Listener>, stop: impl 
     workspace::attach(&cx).await;
     let outcome = serve(&cx, listeners, reloads, ready, stop).await;
 
-    systemd.stopping();
+    notifier.stopping();
     drain(&cx).await;
     cx.store.close().await;
     if outcome.is_ok() {
@@ -141,7 +141,8 @@ async fn serve(
 
     tokio::select! {
         () = stop => Ok(()),
-        () = crate::systemd::watchdog(cx) => Ok(()),
+        () = systemd::watchdog(cx) => Ok(()),
+        () = status::keep_shown(cx) => Ok(()),
         () = reload_on_request(cx, reloads) => Ok(()),
     }
 }
@@ -167,7 +168,7 @@ async fn drain(cx: &Cx) {
         ended = tokio::time::timeout(bound, cx.tasks.wait()) => if ended.is_err() {
             tracing::warn!(tasks = cx.tasks.len(), "some tasks did not end in time and are left behind");
         },
-        () = crate::systemd::watchdog(cx) => {}
+        () = systemd::watchdog(cx) => {}
     }
 }
 

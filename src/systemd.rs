@@ -55,6 +55,11 @@ impl Notifier {
         Self(manager)
     }
 
+    /// Whether there is a service manager to speak to.
+    pub fn is_there(&self) -> bool {
+        self.0.is_some()
+    }
+
     /// How often the watchdog wants a sign of life: half of what it tolerates. `None` when there is no watchdog.
     pub fn watchdog_interval(&self) -> Option<Duration> {
         self.0.as_ref()?.watchdog.map(|limit| limit / 2)

@@ -4,5 +4,6 @@
 
 mod api;
 mod cli;
+mod daemon;
 #[expect(dead_code, reason = "tests that need it come with the agent")]
 mod support;

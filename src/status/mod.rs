@@ -2,6 +2,7 @@
 
 mod api;
 mod config;
+mod line;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -11,7 +12,10 @@ use std::os::unix::fs::MetadataExt as _;
 use assistant_api::status::{Costs, Database, Disk, Model, Part, Spend, Stats, Status, StatusCount, Tool, Workers};
 use nix::sys::statvfs::statvfs;
 
-pub use self::config::config_status;
+pub use self::{
+    config::config_status,
+    line::{keep_shown, line},
+};
 use crate::{
     agent::tools::ToolDef,
     cx::Cx,
