@@ -24,8 +24,7 @@ impl Managed {
         let path = place.config_file().with_file_name("manager");
         let socket = UnixDatagram::bind(&path).unwrap();
         socket.set_read_timeout(Some(Duration::from_millis(10))).unwrap();
-        let child: Child =
-            place.command().env("NOTIFY_SOCKET", &path).envs(variables.iter().copied()).spawn().unwrap();
+        let child: Child = place.command().env("NOTIFY_SOCKET", &path).envs(variables.iter().copied()).spawn().unwrap();
         Self { place, process: Process::of(child), socket, heard: Vec::new() }
     }
 

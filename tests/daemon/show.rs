@@ -8,7 +8,11 @@ use crate::support::process::Place;
 
 fn show(place: &Place, arguments: &[&str]) -> Output {
     let mut command = place.command();
-    command.arg("--show-config").args(arguments).env("OPENROUTER_API_KEY", "sk-canary").env("AGENT_TIMEZONE", "Europe/Berlin");
+    command
+        .arg("--show-config")
+        .args(arguments)
+        .env("OPENROUTER_API_KEY", "sk-canary")
+        .env("AGENT_TIMEZONE", "Europe/Berlin");
     command.stdout(Stdio::piped()).stderr(Stdio::piped()).output().unwrap()
 }
 
