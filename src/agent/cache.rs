@@ -170,3 +170,39 @@ pub async fn purge(cx: &Cx) -> Result<u64> {
     .await
     .map_err(Error::internal)?
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cached() -> Cached {
+        Cached { path: ".assistant/cache/tool-results/job-7/a.json".into(), sha256: "ab".into(), bytes: 9 }
+    }
+
+    #[test]
+    fn what_is_kept_is_shown_whole_once_and_as_a_reference_later() {
+        let whole = "ä".repeat(5000);
+        assert_eq!(shown(&whole, Some(&cached()), 6000), whole);
+        let cut: Value = serde_json::from_str(&shown(&whole, Some(&cached()), 4000)).unwrap();
+        assert_eq!((&cut["omitted_chars"], &cut["cached_output_path"]), (&json!(1000), &json!(cached().path)));
+        let later: Value = serde_json::from_str(&stored(&whole, Some(&cached()), 6000)).unwrap();
+        assert_eq!(later["preview"].as_str().unwrap().chars().count(), PREVIEW);
+        assert_eq!(later["cached_output_path"], json!(cached().path));
+        assert_eq!(stored("short", None, 10), "short");
+        let lost: Value = serde_json::from_str(&stored(&whole, None, 100)).unwrap();
+        assert!(lost["hint"].as_str().unwrap().contains("not kept"));
+    }
+
+    #[test]
+    fn reading_a_kept_result_is_recognised() {
+        let folder = ".assistant/cache/tool-results";
+        for (path, is) in [
+            (".assistant/cache/tool-results/job-7/a.json", true),
+            ("./.assistant/cache/tool-results/job-7/a.json", true),
+            ("/srv/workspace/.assistant/cache/tool-results/job-7/a.json", true),
+            ("reports/a.json", false),
+        ] {
+            assert_eq!(names_kept(&json!({ "path": path, "n": 1 }), folder).is_some(), is, "{path}");
+        }
+    }
+}

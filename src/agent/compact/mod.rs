@@ -133,16 +133,29 @@ fn squeeze(history: &History, units: &[Unit<'_>], cut: usize, fixed: usize, max:
             return Plan::Ready(messages);
         }
         if cap <= 1_000 {
-            for cut in cut + 1..units.len() {
-                let messages = build(history, units, cut, Some(cap), max);
-                if fits(&messages) {
-                    return Plan::Ready(messages);
-                }
+            let cut = fewest(cut + 1, units.len(), |cut| fits(&build(history, units, cut, Some(cap), max)));
+            let messages = build(history, units, cut.min(units.len().saturating_sub(1)), Some(cap), max);
+            if fits(&messages) {
+                return Plan::Ready(messages);
             }
         }
     }
     let least = build(history, units, units.len().saturating_sub(1), Some(CAPS[CAPS.len() - 1]), max);
     Plan::TooLarge { chars: fixed + chars(&least) }
+}
+
+/// The first number of `from..to` that fits, if all after it do; `to` when none does.
+fn fewest(from: usize, to: usize, fits: impl Fn(usize) -> bool) -> usize {
+    let (mut low, mut high) = (from.min(to), to);
+    while low < high {
+        let middle = low.midpoint(high);
+        if fits(middle) {
+            high = middle;
+        } else {
+            low = middle + 1;
+        }
+    }
+    low
 }
 
 /// The messages when the units before `cut` are digested and every text is at most `cap` characters.

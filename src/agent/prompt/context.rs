@@ -50,8 +50,7 @@ pub(crate) struct Context<'a> {
 
 /// The first step: the system prompt and the job's context.
 pub(crate) fn first(context: &Context<'_>, system: String, fence: &Fence) -> NewStep {
-    let origin = context.items.iter().map(|item| item.origin).chain(context.told.iter().map(|told| told.1)).max();
-    let mut origin = origin.unwrap_or(Origin::Owner);
+    let mut origin = least(context.items.iter().map(|item| item.origin).chain(context.told.iter().map(|told| told.1)));
     if context.again {
         origin = origin.least(context.earlier_origin);
     }
@@ -69,10 +68,14 @@ pub(crate) fn replaced(system: String) -> NewStep {
 }
 
 fn user(context: &Context<'_>, fence: &Fence) -> String {
+    // Nothing that others wrote stands outside of a fence, not even a title or an address.
     let job = context.job;
-    let mut text = format!("Job {}: {}\n", job.id, fence.clean(&segment::line(&job.task_summary, 240)));
-    let _ = writeln!(text, "{}\n", clock(context.now, context.zone));
-    text.push_str(&requirement(context.items, fence));
+    let mut text = format!("Job {}. {}\n", job.id, clock(context.now, context.zone));
+    if context.items.last().is_none_or(|item| item.subject != job.task_summary) {
+        let origin = least(context.items.iter().map(|item| item.origin)).least(context.earlier_origin);
+        let _ = writeln!(text, "{}", fence.wrap("title", origin, &segment::line(&job.task_summary, 240)));
+    }
+    text.push_str(requirement(context.items));
     text.push_str("\n\n");
     let last = context.items.len().saturating_sub(1);
     for (at, item) in context.items.iter().enumerate() {
@@ -80,13 +83,8 @@ fn user(context: &Context<'_>, fence: &Fence) -> String {
         let most = if at == last { context.max_body_chars } else { SHORT_ITEM };
         let _ = writeln!(text, "{label}\n{}\n", item_text(item, at == last, most, fence));
     }
-    let attached: Vec<_> = context.items.iter().flat_map(|item| &item.attachments).filter_map(attachment).collect();
-    if !attached.is_empty() {
-        text.push_str("Attached, in the workspace:\n");
-        for line in attached {
-            let _ = writeln!(text, "- {}", fence.clean(&line));
-        }
-        text.push('\n');
+    if let Some(attached) = attached(context.items, fence) {
+        let _ = writeln!(text, "{attached}\n");
     }
     if !context.told.is_empty() {
         text.push_str("You were told before:\n");
@@ -104,16 +102,28 @@ fn user(context: &Context<'_>, fence: &Fence) -> String {
 }
 
 /// Who waits for the result.
-fn requirement(items: &[Item], fence: &Fence) -> String {
+fn requirement(items: &[Item]) -> &'static str {
     let from = items.last().map_or("", |item| item.from.as_str());
     if from.is_empty() || from.to_ascii_lowercase().ends_with("@local") {
-        "The `response` of task_complete is the final answer; nothing else has to be sent to anybody.".into()
+        "The `response` of task_complete is the final answer; nothing else has to be sent to anybody."
     } else {
-        format!(
-            "{} asked for this; the `response` of task_complete is what they get.",
-            fence.clean(&segment::line(from, 200))
-        )
+        "The `response` of task_complete is what the sender of the task gets."
     }
+}
+
+fn least(origins: impl Iterator<Item = Origin>) -> Origin {
+    origins.fold(Origin::Owner, Origin::least)
+}
+
+/// The attachments of items, one per line.
+fn attached(items: &[Item], fence: &Fence) -> Option<String> {
+    let lines: Vec<_> =
+        items.iter().flat_map(|item| &item.attachments).filter_map(attachment).map(|line| format!("- {line}")).collect();
+    if lines.is_empty() {
+        return None;
+    }
+    let origin = least(items.iter().filter(|item| !item.attachments.is_empty()).map(|item| item.origin));
+    Some(format!("Attached, in the workspace:\n{}", fence.wrap("attachments", origin, &lines.join("\n"))))
 }
 
 fn item_text(item: &Item, whole: bool, most: usize, fence: &Fence) -> String {
@@ -233,15 +243,15 @@ pub(crate) fn instruction_notes(instructions: &[Instruction], at_end: bool, fenc
 /// What is new in the thread; `at_end`: it came in while the run was about to end.
 pub(crate) fn news_note(items: &[Item], at_end: bool, fence: &Fence) -> Option<NewStep> {
     let newest = items.iter().map(|item| item.id).max()?;
-    let origin = items.iter().fold(Origin::Owner, |origin, item| origin.least(item.origin));
+    let origin = least(items.iter().map(|item| item.origin));
     let mut text = String::from("New in the thread of this job:");
     for item in items {
         text.push_str("\n\n");
         text.push_str(&item_text(item, false, SHORT_ITEM, fence));
     }
-    let attached: Vec<_> = items.iter().flat_map(|item| &item.attachments).filter_map(attachment).collect();
-    if !attached.is_empty() {
-        let _ = write!(text, "\n\nAttached, in the workspace: {}", fence.clean(&attached.join(", ")));
+    if let Some(attached) = attached(items, fence) {
+        text.push_str("\n\n");
+        text.push_str(&attached);
     }
     if at_end {
         text.push_str("\n\n");

@@ -3,7 +3,7 @@
 mod conversation;
 mod limits;
 mod resume;
-mod tools;
+pub(in crate::agent) mod tools;
 
 use std::{
     path::PathBuf,

@@ -15,7 +15,7 @@ use crate::{
     policy::{Access, Origin},
 };
 
-pub(super) const TOOLS: &[ToolDef] = &[
+pub(in crate::agent) const TOOLS: &[ToolDef] = &[
     ToolDef::of::<Echo>(),
     ToolDef::of::<Slow>(),
     ToolDef::of::<Big>(),
