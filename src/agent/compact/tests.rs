@@ -14,7 +14,10 @@ use crate::{
 #[derive(Clone, Debug)]
 enum Happened {
     /// Characters of the text, and of each call its arguments, its result, and whether that was kept.
-    Answer { text: usize, calls: Vec<(usize, usize, bool)> },
+    Answer {
+        text: usize,
+        calls: Vec<(usize, usize, bool)>,
+    },
     Note(usize),
 }
 
@@ -103,7 +106,11 @@ fn valid(messages: &[Message]) {
                 assert!(open.is_empty() && (!text.is_empty() || !calls.is_empty()));
                 for call in calls {
                     assert!(ids.insert(call.id.clone()));
-                    assert!(serde_json::from_str::<serde_json::Map<_, _>>(&call.arguments).is_ok(), "{}", call.arguments);
+                    assert!(
+                        serde_json::from_str::<serde_json::Map<_, _>>(&call.arguments).is_ok(),
+                        "{}",
+                        call.arguments
+                    );
                     open.push_back(call.id.clone());
                 }
             }

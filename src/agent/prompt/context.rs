@@ -117,8 +117,12 @@ fn least(origins: impl Iterator<Item = Origin>) -> Origin {
 
 /// The attachments of items, one per line.
 fn attached(items: &[Item], fence: &Fence) -> Option<String> {
-    let lines: Vec<_> =
-        items.iter().flat_map(|item| &item.attachments).filter_map(attachment).map(|line| format!("- {line}")).collect();
+    let lines: Vec<_> = items
+        .iter()
+        .flat_map(|item| &item.attachments)
+        .filter_map(attachment)
+        .map(|line| format!("- {line}"))
+        .collect();
     if lines.is_empty() {
         return None;
     }

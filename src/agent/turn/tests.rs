@@ -44,7 +44,10 @@ enum Do {
     /// Time passes.
     Wait(u64),
 }
-use Do::{Begin, Calls, CutOff, Deadline as Late, Fails, OverCap as Poor, Ran as Gave, Reserved, Says, Stop as Halt, Stored, Wait};
+use Do::{
+    Begin, Calls, CutOff, Deadline as Late, Fails, OverCap as Poor, Ran as Gave, Reserved, Says, Stop as Halt, Stored,
+    Wait,
+};
 
 fn machine(change: impl FnOnce(&mut Config)) -> Turn {
     let mut config = Config::default();
@@ -219,7 +222,12 @@ fn every_path_through_the_machine() {
         ),
         (
             "calls that need nothing to run are answered at once",
-            vec![Begin, Reserved, Calls(&[("get_tool_specs", r#"{"tools": ["test_echo"]}"#), ("nope", "{}"), ECHO]), Stored(&[])],
+            vec![
+                Begin,
+                Reserved,
+                Calls(&[("get_tool_specs", r#"{"tools": ["test_echo"]}"#), ("nope", "{}"), ECHO]),
+                Stored(&[]),
+            ],
             vec![FIRST, "ask Main 1", "store answer result result!, settle 500", "run 2:2 test_echo"],
         ),
         (
@@ -403,7 +411,8 @@ fn an_approval_is_for_one_call_with_these_arguments() {
 #[test]
 fn rules_of_the_configuration_deny_and_say_why() {
     let mut turn = machine(|config| {
-        let rules: toml::Value = toml::from_str(r#"rules = [{ tool = "test_p*", decision = "deny", reason = "not today" }]"#).unwrap();
+        let rules: toml::Value =
+            toml::from_str(r#"rules = [{ tool = "test_p*", decision = "deny", reason = "not today" }]"#).unwrap();
         config.policy.rules = crate::config::value::Setting::from_toml(&rules["rules"]).unwrap();
     });
     let lines = trace(&mut turn, vec![Begin, Reserved, Calls(&[PUT, ECHO]), Stored(&[])]);
