@@ -99,7 +99,7 @@ pub async fn run(mut options: Options, mut listeners: Vec<Listener>, stop: impl 
 pub(crate) fn build(options: Options, store: Store) -> Cx {
     let Options { sources, loaded: Loaded { config, origins, .. }, secrets, clock, systemd, logging, llm, .. } =
         options;
-    let llm = llm.unwrap_or_else(|| llm::build_in(&config, &secrets, &sources.environment));
+    let llm = llm.unwrap_or_else(|| llm::build(&config, &secrets, &sources.environment));
     let state_dir = sources.paths.state_dir.clone();
     let process = Process { sources, origins: ArcSwap::from_pointee(origins), systemd, logging, ..Process::default() };
     Cx::new(Inner {

@@ -106,6 +106,8 @@ impl Drop for Pass<'_> {
 mod tests {
     use super::*;
 
+    const COOLDOWN: Duration = Duration::from_mins(1);
+
     fn failure(retry_after: Option<u64>) -> LlmError {
         LlmError::Unavailable {
             model: "m".into(),
@@ -120,18 +122,18 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn it_opens_lets_one_through_and_closes() {
-        let breaker = Breaker::new(2, Duration::from_secs(60));
+        let breaker = Breaker::new(2, COOLDOWN);
         fail(&breaker);
         assert!(breaker.closed_for().is_none());
         fail(&breaker);
-        assert_eq!(breaker.enter().unwrap_err(), Duration::from_secs(60));
-        assert_eq!(breaker.closed_for(), Some((Duration::from_secs(60), Some(failure(None)))));
-        tokio::time::advance(Duration::from_secs(60)).await;
+        assert_eq!(breaker.enter().unwrap_err(), COOLDOWN);
+        assert_eq!(breaker.closed_for(), Some((COOLDOWN, Some(failure(None)))));
+        tokio::time::advance(COOLDOWN).await;
         let probe = breaker.enter().unwrap();
         assert!(breaker.enter().is_err(), "one at a time");
         probe.failed(&failure(None));
         assert!(breaker.enter().is_err(), "open again");
-        tokio::time::advance(Duration::from_secs(60)).await;
+        tokio::time::advance(COOLDOWN).await;
         breaker.enter().unwrap().succeeded();
         fail(&breaker);
         assert!(breaker.enter().is_ok(), "the count began anew");
@@ -139,16 +141,16 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_cancelled_probe_makes_way_for_the_next() {
-        let breaker = Breaker::new(1, Duration::from_secs(60));
+        let breaker = Breaker::new(1, COOLDOWN);
         fail(&breaker);
-        tokio::time::advance(Duration::from_secs(60)).await;
+        tokio::time::advance(COOLDOWN).await;
         drop(breaker.enter().unwrap());
         assert!(breaker.enter().is_ok());
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_a_provider_asks_for_is_kept_to() {
-        let breaker = Breaker::new(9, Duration::from_secs(60));
+        let breaker = Breaker::new(9, COOLDOWN);
         breaker.enter().unwrap().failed(&failure(Some(30)));
         assert_eq!(breaker.enter().unwrap_err(), Duration::from_secs(30));
         tokio::time::advance(Duration::from_secs(30)).await;
@@ -157,7 +159,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_refused_request_is_no_failure_of_the_server() {
-        let breaker = Breaker::new(1, Duration::from_secs(60));
+        let breaker = Breaker::new(1, COOLDOWN);
         breaker.enter().unwrap().failed(&LlmError::Rejected { model: "m".into(), reason: "x".into() });
         assert!(breaker.enter().is_ok());
     }

@@ -79,7 +79,7 @@ impl Chain {
         let watcher = on_delta.as_ref().map(Watcher::new);
         tokio::time::timeout_at(deadline, self.rounds(models, request, watcher.as_ref(), deadline))
             .await
-            .unwrap_or_else(|_| Err(LlmError::Deadline { seconds: timeout.as_secs() }))
+            .unwrap_or(Err(LlmError::Deadline { seconds: timeout.as_secs() }))
     }
 
     async fn rounds(

@@ -16,7 +16,7 @@ use crate::clock::Clock;
 const REASON_CHARS: usize = 200;
 
 /// Longest pause that a provider can ask for.
-const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(24 * 3600);
+const LONGEST_RETRY_AFTER: Duration = Duration::from_hours(24);
 
 /// How providers say that a prompt is too long.
 const TOO_LONG: &[&str] = &[

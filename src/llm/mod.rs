@@ -18,7 +18,7 @@ mod sse;
 mod wire;
 
 pub use net::post_json;
-pub use select::{NOT_CONFIGURED, build, build_in};
+pub use select::{NOT_CONFIGURED, build};
 
 use std::{future::Future, pin::Pin, time::Duration};
 
@@ -247,7 +247,7 @@ pub trait Llm: Send + Sync {
             let Some(info) = self.models().into_iter().next() else { return Vec::new() };
             let begun = std::time::Instant::now();
             let answer = self.ask(&probe::request(), None).await;
-            vec![probe::report(info, answer, begun.elapsed())]
+            vec![probe::report(info, &answer, begun.elapsed())]
         })
     }
 }

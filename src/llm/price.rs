@@ -166,17 +166,13 @@ impl Setting for Prices {
     fn from_toml(value: &toml::Value) -> Result<Self, String> {
         let prices = BTreeMap::<String, Price>::deserialize(value.clone()).map_err(|err| err.message().to_owned())?;
         let valid = |price: f64| price.is_finite() && price >= 0.0;
-        match prices
-            .iter()
-            .find(|(_, price)| !(valid(price.input) && valid(price.output) && price.cached_input.is_none_or(valid)))
-        {
-            Some((model, _)) => Err(format!("the price of {model:?} is not a positive number")),
-            None => {
-                let mut all = Self::default();
-                all.0.extend(prices);
-                Ok(all)
-            }
+        let valid = |price: &Price| valid(price.input) && valid(price.output) && price.cached_input.is_none_or(valid);
+        if let Some((model, _)) = prices.iter().find(|(_, price)| !valid(price)) {
+            return Err(format!("the price of {model:?} is not a positive number"));
         }
+        let mut all = Self::default();
+        all.0.extend(prices);
+        Ok(all)
     }
     fn from_env(_: &str) -> Result<Self, String> {
         Err("prices can only be set in a TOML file".into())

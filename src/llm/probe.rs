@@ -11,7 +11,7 @@ use serde_json::json;
 use super::{Answer, LlmError, Message, ModelInfo, Request, ToolSpec, model::Model};
 
 /// How long one model has; a local one may have to be loaded first.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// Tokens that the answer may have: some models think before they call.
 const MAX_TOKENS: u32 = 512;
@@ -49,12 +49,12 @@ async fn one(model: &Model) -> ModelTest {
     if answer.is_ok() {
         model.breaker.reset();
     }
-    report(model.info(), answer, begun.elapsed())
+    report(model.info(), &answer, begun.elapsed())
 }
 
 /// What came of it.
-pub(super) fn report(info: ModelInfo, answer: Result<Answer, LlmError>, took: Duration) -> ModelTest {
-    let (tools, problem) = match &answer {
+pub(super) fn report(info: ModelInfo, answer: &Result<Answer, LlmError>, took: Duration) -> ModelTest {
+    let (tools, problem) = match answer {
         Ok(answer) => {
             let called = answer.calls.iter().any(|call| call.name == "report_word");
             let odd = (!called).then(|| "it answered without calling the tool that it was asked to call".to_owned());

@@ -82,15 +82,10 @@ impl Provider {
     }
 }
 
-/// Makes the models that the configuration names, with the proxies of this process's environment.
+/// Makes the models that the configuration names; `environment` names the proxies.
 ///
 /// Never fails and asks nobody: what is wrong with the configuration is said by [`Llm::models`] and by every answer.
-pub fn build(config: &Config, secrets: &Secrets) -> Arc<dyn Llm> {
-    build_in(config, secrets, &Environment::capture())
-}
-
-/// Like [`build`], with the proxies of this environment.
-pub fn build_in(config: &Config, secrets: &Secrets, environment: &Environment) -> Arc<dyn Llm> {
+pub fn build(config: &Config, secrets: &Secrets, environment: &Environment) -> Arc<dyn Llm> {
     let unusable = |problem| -> Arc<dyn Llm> { Arc::new(Unusable { problem }) };
     if config.llm.provider.as_deref() == Some(rehearsal::MODEL) {
         return rehearsal(config).map_or_else(unusable, |rehearsal| Arc::new(rehearsal));
@@ -121,7 +116,7 @@ struct Maker<'a> {
     secrets: &'a Secrets,
     settings: Arc<Settings>,
     /// Whose API is at `llm.base_url`.
-    own: Option<(Provider, &'a str)>,
+    own: Option<(Provider, Url)>,
     apis: Vec<Api>,
 }
 
@@ -143,37 +138,41 @@ impl<'a> Maker<'a> {
         let llm = &self.config.llm;
         let with_key = |provider: &Provider| provider.key().is_some_and(|key| self.secrets.get(key).is_some());
         let by_key = [Provider::OpenRouter, Provider::OpenAi, Provider::Anthropic].into_iter().find(with_key);
-        let (provider, guess) = match (&llm.provider, &llm.base_url) {
-            (Some(name), _) => {
+        let at = llm.base_url.as_deref().map(base).transpose().map_err(|fault| format!("llm.base_url {fault}"))?;
+        let owner = at.as_ref().and_then(owner);
+        let (provider, guess) = match &llm.provider {
+            Some(name) => {
                 let known = Provider::named(name).ok_or_else(|| {
                     format!("llm.provider is {name:?}: set it to openai, openrouter, anthropic, ollama or rehearsal")
                 })?;
                 (known, false)
             }
-            (None, Some(_)) => (Provider::OpenAi, false),
-            (None, None) => by_key.map_or((Provider::Ollama, true), |provider| (provider, false)),
+            None if at.is_some() => (Provider::OpenAi, false),
+            None => by_key.map_or((Provider::Ollama, true), |provider| (provider, false)),
         };
-        self.own = llm.base_url.as_deref().map(|url| (provider, url));
-        let (main_default, fallback_default) = provider.models();
-        let main = match &llm.model {
-            Some(model) => self.named("main", provider, model)?,
-            None => {
-                let name = match main_default.filter(|_| llm.base_url.is_none()) {
-                    Some(name) => Name::Given(name.to_owned()),
-                    None if guess => Name::found(Kind::PerhapsOllama),
-                    None if provider == Provider::Ollama => Name::found(Kind::Ollama),
-                    None => Name::found(Kind::Listed),
-                };
-                self.model("main", provider, name)?
-            }
+        // OpenRouter's own address speaks OpenAI's protocol, and more.
+        let provider = if (provider, owner) == (Provider::OpenAi, Some(Provider::OpenRouter)) {
+            Provider::OpenRouter
+        } else {
+            provider
+        };
+        let defaults = if at.is_none() || owner == Some(provider) { provider.models() } else { (None, None) };
+        self.own = at.map(|at| (provider, at));
+        let main = if let Some(model) = &llm.model {
+            self.named("main", provider, model)?
+        } else {
+            let name = match defaults.0 {
+                Some(name) => Name::Given(name.to_owned()),
+                None if guess => Name::found(Kind::PerhapsOllama),
+                None if provider == Provider::Ollama => Name::found(Kind::Ollama),
+                None => Name::found(Kind::Listed),
+            };
+            self.model("main", provider, name)?
         };
         let main = Arc::new(main);
-        let fallback = match (&llm.fallback_model, &llm.model, &llm.base_url) {
+        let fallback = match (&llm.fallback_model, &llm.model, defaults.1) {
             (Some(model), ..) => Some(self.named("fallback", provider, model)?),
-            (None, None, None) => {
-                let given = fallback_default.map(|model| Name::Given(model.to_owned()));
-                given.map(|name| self.model("fallback", provider, name)).transpose()?
-            }
+            (None, None, Some(name)) => Some(self.model("fallback", provider, Name::Given(name.to_owned()))?),
             _ => None,
         };
         let small = llm.small_model.as_ref().or(self.config.limits.summarization_model.as_ref());
@@ -201,16 +200,10 @@ impl<'a> Maker<'a> {
         let llm = &self.config.llm;
         let Api { host, problem, .. } = self.host(provider)?;
         let (host, problem) = (Arc::clone(host), problem.clone());
-        let well_known = |provider: Provider| host.base().host_str() == host_of(provider.base_url()).as_deref();
-        let provider = if provider == Provider::OpenAi && well_known(Provider::OpenRouter) {
-            Provider::OpenRouter
-        } else {
-            provider
-        };
         let protocol = match provider {
             Provider::Anthropic => Protocol::Anthropic,
             Provider::OpenRouter => Protocol::OpenAi(Dialect::OpenRouter),
-            _ if well_known(Provider::OpenAi) => Protocol::OpenAi(Dialect::OpenAi),
+            _ if owner(host.base()) == Some(Provider::OpenAi) => Protocol::OpenAi(Dialect::OpenAi),
             _ => Protocol::OpenAi(Dialect::Plain),
         };
         Ok(Model {
@@ -233,11 +226,12 @@ impl<'a> Maker<'a> {
         if let Some(at) = self.apis.iter().position(|api| api.provider == provider) {
             return Ok(&self.apis[at]);
         }
-        let own = self.own.filter(|(owner, _)| *owner == provider).map(|(_, url)| url);
-        let base = base(own.unwrap_or(provider.base_url())).map_err(|fault| format!("llm.base_url {fault}"))?;
+        let own = self.own.as_ref().filter(|(owner, _)| *owner == provider).map(|(_, url)| url.clone());
+        let is_own = own.is_some();
+        let base = own.map_or_else(|| base(provider.base_url()), Ok)?;
         // A key goes to the host that it belongs to, and to no other.
         let needed = owner(&base).and_then(Provider::key);
-        let given = own.and_then(|_| self.secrets.get(SecretName::Llm));
+        let given = if is_own { self.secrets.get(SecretName::Llm) } else { None };
         let key = match given.or_else(|| self.secrets.get(needed?)) {
             None => Key::None,
             Some(secret) if provider == Provider::Anthropic => Key::Header(secret),

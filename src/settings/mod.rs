@@ -61,7 +61,7 @@ async fn replace(cx: &Cx) -> Result<Reloaded> {
     let restart = changed.iter().filter(|key| AT_START.contains(&key.as_str())).cloned().collect();
     let done = Reloaded { changed, restart, warnings: loaded.warnings };
 
-    cx.llm.store(Arc::new(llm::build_in(&loaded.config, &secrets, &cx.process.sources.environment)));
+    cx.llm.store(Arc::new(llm::build(&loaded.config, &secrets, &cx.process.sources.environment)));
     cx.process.logging.set_level(&loaded.config.log.level);
     cx.process.origins.store(Arc::new(loaded.origins));
     cx.config.store(Arc::new(loaded.config));

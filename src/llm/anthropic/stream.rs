@@ -98,6 +98,7 @@ struct MessageDelta {
 
 /// Counts so far: a later one replaces an earlier one.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[expect(clippy::struct_field_names, reason = "the names of the protocol")]
 struct UsageBody {
     input_tokens: Option<u64>,
     output_tokens: Option<u64>,

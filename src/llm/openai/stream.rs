@@ -134,15 +134,11 @@ impl Stream {
         let id = part.id.unwrap_or_default();
         let (name, arguments) = part.function.map_or((None, None), |function| (function.name, function.arguments));
         let name = name.unwrap_or_default();
-        let at = self.slot(part.index, &id, !name.is_empty());
-        let slot = match at {
-            Some(at) => &mut self.calls[at],
-            None => {
-                self.calls.push(Slot { index: part.index, ..Slot::default() });
-                let last = self.calls.len() - 1;
-                &mut self.calls[last]
-            }
-        };
+        let at = self.slot(part.index, &id, !name.is_empty()).unwrap_or_else(|| {
+            self.calls.push(Slot { index: part.index, ..Slot::default() });
+            self.calls.len() - 1
+        });
+        let slot = &mut self.calls[at];
         if slot.id.is_empty() {
             slot.id = id;
         }

@@ -37,7 +37,7 @@ pub struct Rehearsal {
     /// Characters that a prompt may have, tools not counted.
     max_chars: u64,
     /// How often a scripted failure has been played, by conversation and step.
-    failures: Mutex<HashMap<(String, usize), u32>>,
+    failures: Mutex<HashMap<([u8; 32], usize), u32>>,
     record: Option<Mutex<Vec<Request>>>,
 }
 
@@ -107,7 +107,7 @@ impl Rehearsal {
         {
             return Err(failure.error());
         }
-        let answer = play(step, index, request).map_err(|fault| rejected(format!("{}: {fault}", place())))?;
+        let answer = perform(step, index, request).map_err(|fault| rejected(format!("{}: {fault}", place())))?;
         if let Some(on_delta) = on_delta {
             answer.text.split_inclusive(' ').for_each(|word| on_delta(Delta::Text(word.to_owned())));
             answer.calls.iter().for_each(|call| on_delta(Delta::Call(call.name.clone())));
@@ -120,7 +120,7 @@ impl Rehearsal {
         let Some(first) = request.messages.first().and_then(|message| serde_json::to_vec(message).ok()) else {
             return false;
         };
-        let conversation: String = Sha256::digest(first).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        let conversation: [u8; 32] = Sha256::digest(first).into();
         let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
         let count = failures.entry((conversation, step)).or_default();
         *count = count.saturating_add(1);
@@ -129,7 +129,7 @@ impl Rehearsal {
 }
 
 /// Fills the step's templates and gives its calls their ids.
-fn play(step: &Step, index: usize, request: &Request) -> Result<Answer, String> {
+fn perform(step: &Step, index: usize, request: &Request) -> Result<Answer, String> {
     let vars = template::Vars::new(request);
     let mut calls = Vec::new();
     for call in &step.calls {
@@ -147,13 +147,13 @@ fn play(step: &Step, index: usize, request: &Request) -> Result<Answer, String> 
             calls.push(ToolCall { id, name: call.name.clone(), arguments });
         }
     }
-    let stop = step.stop.unwrap_or(if calls.is_empty() { Stop::End } else { Stop::Calls });
+    let by_calls = if calls.is_empty() { Stop::End } else { Stop::Calls };
     Ok(Answer {
         text: vars.fill(&step.text, None)?,
         calls,
         usage: step.usage,
         model: MODEL.to_owned(),
-        stop,
+        stop: step.stop.unwrap_or(by_calls),
         rehearsed: true,
         cost_nanos: Some(price::known_cost(Some(price::Price::FREE), step.usage.as_ref()).unwrap_or(0)),
     })
@@ -201,7 +201,7 @@ impl Llm for Rehearsal {
         let answer = Ok(Answer { cost_nanos: Some(0), ..Answer::default() });
         let problem = Some("a rehearsal: recorded answers, no model was asked".to_owned());
         let tests = self.models().into_iter().map(|info| {
-            let test = probe::report(info, answer.clone(), std::time::Duration::ZERO);
+            let test = probe::report(info, &answer, std::time::Duration::ZERO);
             ModelTest { tools: None, problem: problem.clone(), ..test }
         });
         Box::pin(std::future::ready(tests.collect()))

@@ -77,14 +77,15 @@ fn what_is_configured_goes_before_keys() {
         ]
     );
     let routed = config(|config| config.llm.base_url = Some("https://openrouter.ai/api/v1".into()));
-    assert_eq!(shown(&routed, &[OpenRouter]), ["main openrouter  openrouter.ai"]);
+    assert_eq!(shown(&routed, &[OpenRouter]), shown(&Config::default(), &[OpenRouter]));
 }
 
 #[test]
 fn each_host_gets_its_own_key_and_no_other() {
     let secrets: Secrets =
         SecretName::ALL.iter().map(|name| (*name, format!("key-of-{}", name.credential()))).collect();
-    let all = SecretName::ALL.iter().map(|name| format!("key-of-{} ", name.credential())).collect::<String>();
+    let all: Vec<String> = SecretName::ALL.iter().map(|name| format!("key-of-{}", name.credential())).collect();
+    let all = all.join(" ");
     let held = |base_url: Option<&str>, model: &str| {
         let config = config(|config| {
             config.llm.base_url = base_url.map(str::to_owned);
@@ -128,23 +129,31 @@ fn a_base_url_is_checked_and_shown_without_secrets() {
         [("ftp://x/", "http://"), ("nonsense", "not a URL"), ("https://joe:secret@host/v1", "ASSISTANT_LLM_API_KEY")]
     {
         let config = config(|config| config.llm.base_url = Some(url.into()));
-        let models = build(&config, &Secrets::default()).models();
+        let models = build(&config, &Secrets::default(), &Environment::default()).models();
         let problem = models[0].problem.clone().unwrap();
         assert!(problem.starts_with("llm.base_url") && problem.contains(expected), "{problem}");
         assert!(!problem.contains("secret"), "{problem}");
     }
     let config = config(|config| config.llm.base_url = Some("http://127.0.0.1:8080?key=secret#x".into()));
-    assert_eq!(build(&config, &Secrets::default()).models()[0].base_url, "http://127.0.0.1:8080/v1");
+    assert_eq!(
+        build(&config, &Secrets::default(), &Environment::default()).models()[0].base_url,
+        "http://127.0.0.1:8080/v1"
+    );
 }
 
 #[test]
 fn a_rehearsal_never_steps_in_by_itself() {
     let mut config = Config::default();
     config.llm.rehearsal_file = Some("scenes.json".into());
-    assert!(build(&config, &Secrets::default()).models().iter().all(|model| model.provider != "rehearsal"));
+    assert!(
+        build(&config, &Secrets::default(), &Environment::default())
+            .models()
+            .iter()
+            .all(|model| model.provider != "rehearsal")
+    );
     config.llm.rehearsal_file = None;
     config.llm.provider = Some("rehearsal".into());
-    assert_eq!(build(&config, &Secrets::default()).models()[0].provider, "rehearsal");
+    assert_eq!(build(&config, &Secrets::default(), &Environment::default()).models()[0].provider, "rehearsal");
 }
 
 #[tokio::test]
@@ -153,6 +162,6 @@ async fn a_rehearsal_file_that_is_no_good_is_named() {
     config.llm.provider = Some("rehearsal".into());
     config.llm.rehearsal_file = Some("/nonexistent/scenes.json".into());
     let request = Request::new("s", vec![super::super::Message::User { text: "x".into() }]);
-    let error = build(&config, &Secrets::default()).ask(&request, None).await.unwrap_err();
+    let error = build(&config, &Secrets::default(), &Environment::default()).ask(&request, None).await.unwrap_err();
     assert!(error.to_string().contains("llm.rehearsal_file /nonexistent/scenes.json"), "{error}");
 }

@@ -92,7 +92,7 @@ async fn anthropic_text_calls_and_usage() {
     let secrets: Secrets = [(SecretName::Llm, "secret-key")].into_iter().collect();
     let (on_delta, seen) = watch();
     let request = Request { tools: vec![tool("file_read")], ..hello() };
-    let answer = build_in(&config, &secrets, &Environment::default()).ask(&request, Some(on_delta)).await.unwrap();
+    let answer = build(&config, &secrets, &Environment::default()).ask(&request, Some(on_delta)).await.unwrap();
     assert_eq!((answer.text.as_str(), answer.stop, answer.model.as_str()), ("Schön", Stop::Calls, "c-1"));
     assert_eq!(
         answer.calls,

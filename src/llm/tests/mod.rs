@@ -32,7 +32,7 @@ fn config(server: &Server) -> Config {
 }
 
 fn build_from(config: &Config) -> Arc<dyn Llm> {
-    build_in(config, &Secrets::default(), &Environment::default())
+    build(config, &Secrets::default(), &Environment::default())
 }
 
 fn hello() -> Request {

@@ -38,11 +38,11 @@ async fn a_key_goes_over_plain_http_to_local_addresses_only() {
     let mut config = config(&server);
     let secrets: Secrets = [(SecretName::Llm, "k")].into_iter().collect();
     config.llm.base_url = Some(server.at("0.0.0.0", "/v1"));
-    let error = build_in(&config, &secrets, &Environment::default()).ask(&hello(), None).await.unwrap_err();
+    let error = build(&config, &secrets, &Environment::default()).ask(&hello(), None).await.unwrap_err();
     assert!(matches!(&error, LlmError::Forbidden(reason) if reason.contains("https")), "{error}");
     assert_eq!(server.connections(), 0);
     config.llm.base_url = Some(server.at("localhost", "/v1"));
-    build_in(&config, &secrets, &Environment::default()).ask(&hello(), None).await.unwrap();
+    build(&config, &secrets, &Environment::default()).ask(&hello(), None).await.unwrap();
     assert_eq!(server.seen()[0].header("authorization"), Some("Bearer k"));
 }
 
@@ -54,7 +54,7 @@ async fn a_key_is_not_sent_to_another_host() {
     for provider in [None, Some("openai"), Some("openrouter"), Some("anthropic"), Some("ollama")] {
         let mut config = config(&server);
         config.llm.provider = provider.map(str::to_owned);
-        let _ = build_in(&config, &secrets, &Environment::default()).ask(&hello(), None).await;
+        let _ = build(&config, &secrets, &Environment::default()).ask(&hello(), None).await;
     }
     assert_eq!(server.seen().len(), 5);
     for request in server.seen() {
@@ -70,7 +70,7 @@ async fn proxies_of_the_environment_are_used() {
     config.llm.base_url = Some("http://models.example/v1".into());
     for name in ["HTTP_PROXY", "http_proxy", "ALL_PROXY"] {
         let environment = environment(&[(name, proxy.url(""))]);
-        build_in(&config, &Secrets::default(), &environment).ask(&hello(), None).await.unwrap();
+        build(&config, &Secrets::default(), &environment).ask(&hello(), None).await.unwrap();
     }
     assert_eq!(proxy.seen().len(), 3);
     assert_eq!(proxy.seen()[0].line, "POST http://models.example/v1/chat/completions HTTP/1.1");
@@ -78,7 +78,7 @@ async fn proxies_of_the_environment_are_used() {
     let secrets: Secrets = [(SecretName::Llm, "k")].into_iter().collect();
     config.llm.base_url = Some("https://models.example/v1".into());
     proxy.play([Play::json(502, "")]);
-    let error = build_in(&config, &secrets, &environment(&[("HTTPS_PROXY", proxy.url(""))])).ask(&hello(), None).await;
+    let error = build(&config, &secrets, &environment(&[("HTTPS_PROXY", proxy.url(""))])).ask(&hello(), None).await;
     assert!(matches!(error, Err(LlmError::Unavailable { .. })), "{error:?}");
     let tunnel = proxy.seen()[3].clone();
     assert!(tunnel.line.starts_with("CONNECT models.example:443"), "{}", tunnel.line);
@@ -91,16 +91,16 @@ async fn loopback_and_no_proxy_go_directly() {
     let server = Server::start([Play::stream(HELLO)]).await;
     let mut config = config(&server);
     let proxied = environment(&[("HTTP_PROXY", proxy.url("")), ("NO_PROXY", "example.org".into())]);
-    build_in(&config, &Secrets::default(), &proxied).ask(&hello(), None).await.unwrap();
+    build(&config, &Secrets::default(), &proxied).ask(&hello(), None).await.unwrap();
     config.llm.base_url = Some(server.at("0.0.0.0", "/v1"));
     let exempt = environment(&[("HTTP_PROXY", proxy.url("")), ("NO_PROXY", "example.org,0.0.0.0".into())]);
-    build_in(&config, &Secrets::default(), &exempt).ask(&hello(), None).await.unwrap();
+    build(&config, &Secrets::default(), &exempt).ask(&hello(), None).await.unwrap();
     assert_eq!(proxy.connections(), 0);
-    build_in(&config, &Secrets::default(), &proxied).ask(&hello(), None).await.unwrap_err();
+    build(&config, &Secrets::default(), &proxied).ask(&hello(), None).await.unwrap_err();
     assert_eq!(proxy.connections(), 1);
     // What must stay local is not given to a proxy to carry.
     config.llm.local_only = true;
-    build_in(&config, &Secrets::default(), &proxied).ask(&hello(), None).await.unwrap_err();
+    build(&config, &Secrets::default(), &proxied).ask(&hello(), None).await.unwrap_err();
     assert_eq!(proxy.connections(), 1);
 }
 

@@ -43,7 +43,7 @@ async fn a_wrong_key_is_said_without_the_key() {
     let body = format!(r#"{{"error":{{"message":"Incorrect API key provided: {key}"}}}}"#);
     let server = Server::start([Play::json(401, &body)]).await;
     let secrets: Secrets = [(SecretName::Llm, key)].into_iter().collect();
-    let error = build_in(&config(&server), &secrets, &Environment::default()).ask(&hello(), None).await.unwrap_err();
+    let error = build(&config(&server), &secrets, &Environment::default()).ask(&hello(), None).await.unwrap_err();
     assert!(matches!(&error, LlmError::Auth { .. }) && !format!("{error} {error:?}").contains("0123456789"), "{error}");
     assert_eq!(server.seen()[0].header("authorization").unwrap(), format!("Bearer {key}"));
 }

@@ -165,7 +165,7 @@ async fn serve(mut stream: TcpStream, seen: &Mutex<Vec<Seen>>, plays: &Mutex<Vec
         let Some(play) = play else { return Ok(()) };
         let mut head = format!("HTTP/1.1 {} Status\r\ntransfer-encoding: chunked\r\n", play.status);
         for (name, value) in &play.headers {
-            head.push_str(&format!("{name}: {value}\r\n"));
+            head = format!("{head}{name}: {value}\r\n");
         }
         stream.write_all(format!("{head}\r\n").as_bytes()).await?;
         for chunk in play.chunks.iter().filter(|chunk| !chunk.is_empty()) {
