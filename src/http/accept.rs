@@ -19,6 +19,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{UnixListener, UnixStream},
+    sync::Semaphore,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -33,8 +34,8 @@ use crate::error::{Error, Result};
 
 /// Pause after accept(2) failed for want of descriptors or memory.
 const SHORTAGE_PAUSE: Duration = Duration::from_millis(100);
-/// Connections above the cap that are being told so at the same time; more wait in the kernel's backlog.
-const REFUSALS: u32 = 32;
+/// Connections above the cap that are being told so at the same time.
+const REFUSALS: usize = 32;
 /// How long one of them may take to hear it.
 const REFUSAL_TIME: Duration = Duration::from_secs(1);
 
@@ -73,7 +74,7 @@ pub(super) async fn run(server: Arc<Server>, listeners: Vec<Ready>) {
 }
 
 async fn accept(server: Arc<Server>, ready: Ready, connections: TaskTracker, cut: CancellationToken) {
-    let refusing = Arc::new(AtomicU32::new(0));
+    let refusing = Arc::new(Semaphore::new(REFUSALS));
     loop {
         let accepted = tokio::select! {
             biased;
@@ -99,7 +100,12 @@ async fn accept(server: Arc<Server>, ready: Ready, connections: TaskTracker, cut
                 let _place = place;
                 serve(server, stream, cut).await;
             }));
-        } else if let Some(place) = Place::take(&refusing, REFUSALS) {
+        } else {
+            // With all of these in use, the next callers wait in the kernel's backlog for a moment.
+            let place = tokio::select! {
+                () = server.cx.stop.cancelled() => break,
+                place = Arc::clone(&refusing).acquire_owned() => place,
+            };
             let id = server.ids.next();
             server.cx.tasks.spawn(connections.track_future(async move {
                 let _place = place;

@@ -92,6 +92,12 @@ async fn a_connection_above_the_cap_hears_why() {
     assert_eq!(reply.json()["title"], "all 2 connections are in use");
     assert_eq!(reply.header("retry-after"), Some("1"));
 
+    // Many more than can be refused at once: each hears it, if some only after a moment.
+    let many = (0..80).map(|_| served.get("/api"));
+    for reply in futures_util::future::join_all(many).await {
+        assert_eq!(reply.status, 503, "{reply:?}");
+    }
+
     held.pop();
     let deadline = Instant::now() + Duration::from_secs(5);
     while served.get("/api").await.status != 200 {
