@@ -39,16 +39,13 @@ impl Root {
     /// `conflict` when something is there, `too_large` for more than `max` entries, and what the system says; then
     /// nothing is left.
     pub fn copy(&self, from: &Spot, to: &Spot, temporary: &str, max: usize, left_out: LeftOut<'_>) -> Result<()> {
-        match from.existing()?.kind {
-            Kind::Dir => self.copy_tree(from, to, temporary, max, left_out),
-            _ => {
-                let mut staged = self.stage(to, temporary)?;
-                let meta = from.each_block(|block| staged.write(block))?;
-                staged.set_mode(meta.mode | 0o200);
-                staged.commit(to, Put::New)?;
-                Ok(())
-            }
+        if from.existing()?.is_dir() {
+            return self.copy_tree(from, to, temporary, max, left_out);
         }
+        let mut staged = self.stage(to, temporary)?;
+        let meta = from.each_block(|block| staged.write(block))?;
+        staged.set_mode(meta.mode | 0o200);
+        staged.commit(to, Put::New).map(drop)
     }
 
     fn copy_tree(&self, from: &Spot, to: &Spot, temporary: &str, max: usize, left_out: LeftOut<'_>) -> Result<()> {
@@ -123,7 +120,7 @@ impl Tree<'_> {
             let Ok(meta) = entry.metadata() else { continue };
             match Meta::of(&meta).kind {
                 Kind::Dir => {
-                    let source = from.open_dir_nofollow(&name).map_err(fail)?;
+                    let source = from.open_dir_nofollow(&name).map_err(|err| self.swapped(err))?;
                     mkdirat(to, name.as_os_str(), Mode::from_bits_truncate(0o700)).map_err(|err| fail(err.into()))?;
                     let target = to.open_dir_nofollow(&name).map_err(fail)?;
                     let below = below.unwrap_or_else(|| from_path.clone());
@@ -131,7 +128,7 @@ impl Tree<'_> {
                 }
                 Kind::File => self.copy_file(from, &name, to)?,
                 Kind::Symlink => {
-                    let target = from.read_link_contents(&name).map_err(fail)?;
+                    let target = from.read_link_contents(&name).map_err(|err| self.swapped(err))?;
                     if target.is_relative() {
                         to.symlink(&target, &name).map_err(fail)?;
                     }
@@ -144,11 +141,21 @@ impl Tree<'_> {
         sync_dir(to, path)
     }
 
+    /// An entry that is no longer what the directory said a moment ago.
+    fn swapped(&self, err: io::Error) -> Error {
+        match err.raw_os_error() {
+            Some(libc::EINVAL | libc::ELOOP | libc::ENOTDIR | libc::ENOENT | libc::ENXIO) => {
+                Error::conflict("the directory has changed while it was copied").hint("try again")
+            }
+            _ => explain(err, "copying to", self.path),
+        }
+    }
+
     fn copy_file(&self, from: &Dir, name: &OsStr, to: &Dir) -> Result<()> {
         let fail = |err| explain(err, "copying to", self.path);
         let mut options = OpenOptions::new();
         options.read(true).follow(FollowSymlinks::No).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY);
-        let mut source = from.open_with(name, &options).map_err(fail)?;
+        let mut source = from.open_with(name, &options).map_err(|err| self.swapped(err))?;
         let meta = Meta::of(&source.metadata().map_err(fail)?);
         if meta.kind != Kind::File {
             return Ok(());

@@ -125,7 +125,10 @@ impl Root {
 
 /// The target of a link as names; absolute ones lead out.
 fn read_link(dir: &Dir, name: &str, here: &RelPath) -> Result<Vec<String>> {
-    let target = dir.read_link_contents(name).map_err(|err| explain(err, "reading the link", here))?;
+    let target = dir.read_link_contents(name).map_err(|err| match err.raw_os_error() {
+        Some(nix::libc::EINVAL) => Error::conflict(format!("{here} has changed meanwhile")), // no link any more
+        _ => explain(err, "reading the link", here),
+    })?;
     let mut parts = Vec::new();
     for component in target.components() {
         match component {

@@ -20,13 +20,12 @@ pub fn open_root(config: &Filesystem, state_dir: &Path) -> Result<Root, String> 
         .ok()
         .filter(|umask| *umask <= 0o777)
         .ok_or("filesystem.shared_file_umask is not an octal number up to 0777")?;
-    let path = match &config.shared_root {
-        Some(path) => Path::new(path).to_owned(),
-        None => {
-            let path = state_dir.join("workspace");
-            make(&path)?;
-            path
-        }
+    let path = if let Some(path) = &config.shared_root {
+        Path::new(path).to_owned()
+    } else {
+        let path = state_dir.join("workspace");
+        make(&path)?;
+        path
     };
     let shown = config.shared_root.as_deref().unwrap_or("workspace in the state directory");
     let root = Root::open(&path, umask).map_err(|err| {
