@@ -16,7 +16,17 @@ async fn answers_have_the_documented_shapes() {
     let put = api.json("PUT", "file", &json!({"path": "shape/a.md", "content": "# hi\n"})).await;
     assert_eq!((put.status, keys(&put.json()["file"])), (StatusCode::OK, entry.map(String::from).to_vec()));
     let got = api.get("file", &[("path", "shape/a.md")]).await.json();
-    let content = ["path", "relative_path", "content", "offset", "bytes_read", "next_offset", "size_bytes", "truncated", "mtime_ns"];
+    let content = [
+        "path",
+        "relative_path",
+        "content",
+        "offset",
+        "bytes_read",
+        "next_offset",
+        "size_bytes",
+        "truncated",
+        "mtime_ns",
+    ];
     assert_eq!(keys(&got), content);
     assert_eq!((&got["content"], &got["mtime_ns"]), (&json!("# hi\n"), &put.json()["file"]["mtime_ns"]));
     let folder = api.json("POST", "folders", &json!({"path": "shape/f"})).await;
@@ -26,22 +36,32 @@ async fn answers_have_the_documented_shapes() {
     let transfer = json!({"source_path": "shape/b.md", "destination_path": "shape/f/c.md"});
     assert_eq!(api.json("PATCH", "path", &transfer).await.json()["item"]["relative_path"], "shape/f/c.md");
     let tree = api.get("tree", &[("path", "shape"), ("recursive", "true")]).await.json();
-    assert_eq!((keys(&tree), keys(&tree["entries"][0])), (vec!["root".into(), "entries".into(), "truncated".into()], entry.map(String::from).to_vec()));
+    assert_eq!(
+        (keys(&tree), keys(&tree["entries"][0])),
+        (vec!["root".into(), "entries".into(), "truncated".into()], entry.map(String::from).to_vec())
+    );
     let version = api.get("version", &[]).await.json();
     assert_eq!(keys(&version), ["version", "entry_count", "total_size_bytes", "latest_mtime_ns", "truncated"]);
     assert_eq!((&version["entry_count"], &version["total_size_bytes"]), (&json!(4), &json!(10)));
     assert_eq!(api.get("metadata", &[("path", "shape")]).await.json()["item"]["is_dir"], true);
     let found = api.get("search", &[("q", "c.md")]).await.json();
-    assert_eq!((&found["matches"], keys(&found["entries"][0])), (&json!(["shape/f/c.md"]), entry.map(String::from).to_vec()));
+    assert_eq!(
+        (&found["matches"], keys(&found["entries"][0])),
+        (&json!(["shape/f/c.md"]), entry.map(String::from).to_vec())
+    );
     let deleted = api.send("DELETE", &uri("file", &[("path", "shape/a.md")]), &[], "").await.json();
     assert_eq!(keys(&deleted), ["deleted_path", "trash_path"]);
     assert_ne!(api.get("version", &[]).await.json()["version"], version["version"]);
     let trash = api.get("trash", &[]).await.json();
-    assert_eq!((&trash["entries"][0]["original_path"], &trash["entries"][0]["trash_path"]), (&json!("shape/a.md"), &deleted["trash_path"]));
+    assert_eq!(
+        (&trash["entries"][0]["original_path"], &trash["entries"][0]["trash_path"]),
+        (&json!("shape/a.md"), &deleted["trash_path"])
+    );
     let back = api.json("POST", "restore", &json!({"trash_path": deleted["trash_path"]})).await.json();
     assert_eq!(back["item"]["relative_path"], "shape/a.md");
     let gone = api.send("DELETE", &uri("file", &[("path", "shape/f")]), &[], "").await.json();
-    let gone = api.send("DELETE", &uri("file", &[("path", gone["trash_path"].as_str().unwrap())]), &[], "").await.json();
+    let gone =
+        api.send("DELETE", &uri("file", &[("path", gone["trash_path"].as_str().unwrap())]), &[], "").await.json();
     assert_eq!(gone["permanent"], true, "by an admin, from the trash");
 }
 
@@ -71,7 +91,10 @@ async fn refusals_have_the_documented_statuses() {
         assert!(answer.json()["detail"].is_string(), "{route} {path}");
     }
     let outside = api.get("file", &[("path", "../../etc/passwd")]).await;
-    assert_eq!((outside.status.as_u16(), &outside.json()["detail"]), (400, &json!("path must stay under the workspace")));
+    assert_eq!(
+        (outside.status.as_u16(), &outside.json()["detail"]),
+        (400, &json!("path must stay under the workspace"))
+    );
     for (method, route, body, status) in [
         ("PUT", "file", json!({"path": "a.md", "content": "x", "create_only": true}), 409),
         ("PUT", "file", json!({"path": "a.md", "content": "x", "expected_mtime_ns": "1"}), 409),
@@ -229,14 +252,18 @@ async fn downloads_are_attachments_and_directories_are_zip_files() {
     let file = api.get("download", &[("path", "d/Bericht über €.txt")]).await;
     let disposition = "attachment; filename*=UTF-8''Bericht%20%C3%BCber%20%E2%82%AC.txt";
     assert_eq!(file.headers["content-disposition"], disposition);
-    assert_eq!((&file.headers["content-length"], &file.body[..]), (&hyper::header::HeaderValue::from(6), &b"inhalt"[..]));
+    assert_eq!(
+        (&file.headers["content-length"], &file.body[..]),
+        (&hyper::header::HeaderValue::from(6), &b"inhalt"[..])
+    );
     assert_eq!(file.headers["x-content-type-options"], "nosniff");
 
     let packed = api.get("download", &[("path", "d")]).await;
     assert_eq!(packed.headers["content-disposition"], "attachment; filename*=UTF-8''d.zip");
     assert_eq!(packed.headers["content-length"].to_str().unwrap(), packed.body.len().to_string());
     let mut zip = zip::ZipArchive::new(std::io::Cursor::new(packed.body)).unwrap();
-    let mut names: Vec<String> = (0..zip.len()).map(|at| zip.by_index(at).unwrap().name().unwrap().into_owned()).collect();
+    let mut names: Vec<String> =
+        (0..zip.len()).map(|at| zip.by_index(at).unwrap().name().unwrap().into_owned()).collect();
     names.sort();
     assert_eq!(names, ["Bericht über €.txt", "empty/", "sub/", "sub/b"]);
     let mut content = String::new();

@@ -111,7 +111,9 @@ async fn what_another_program_writes_meanwhile_is_not_overwritten() {
     });
     let (mut won, mut lost) = (0, 0);
     for number in 0..200 {
-        match write(&bed.cx, &actor(Role::Admin), "shared".into(), format!("ours {number}\n").into(), Mode::Replace).await {
+        match write(&bed.cx, &actor(Role::Admin), "shared".into(), format!("ours {number}\n").into(), Mode::Replace)
+            .await
+        {
             Ok(_) => won += 1,
             Err(err) => {
                 assert_eq!(err.kind(), ErrorKind::Conflict, "{err}");

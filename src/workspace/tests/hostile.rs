@@ -152,7 +152,11 @@ async fn s24_two_hundred_hostile_paths_lead_nowhere() {
     assert_eq!(snapshot(&bed.outside), before);
     assert_eq!(bed.text(".assistant/docs/GUIDE.md"), "inside");
     assert_eq!(bed.text(".assistant/cache/tool-results/job-8/r.json"), format!("{CANARY} of job 8"));
-    assert_eq!(fs::read_dir(bed.inside.join(".assistant")).unwrap().count(), 2, "nothing was made in the own directory");
+    assert_eq!(
+        fs::read_dir(bed.inside.join(".assistant")).unwrap().count(),
+        2,
+        "nothing was made in the own directory"
+    );
     assert_eq!(bed.count("SELECT count(*) FROM effects WHERE state NOT IN ('confirmed', 'failed')").await, 0);
 }
 
@@ -228,8 +232,16 @@ async fn s24_links_swapped_in_while_verbs_run_lead_nowhere() {
     let racer = racer(&bed, &stop, &swaps);
     let mut api = bed.api().await;
     let targets = [
-        "race/real-file", "race/link-file", "race/real-dir/file", "race/link-dir/file", "race/real-dir/deep/file",
-        "race/link-dir/deep/file", "race/real-dir/new/x", "race/link-dir/new/y", "race/real-dir", "race",
+        "race/real-file",
+        "race/link-file",
+        "race/real-dir/file",
+        "race/link-dir/file",
+        "race/real-dir/deep/file",
+        "race/link-dir/deep/file",
+        "race/real-dir/new/x",
+        "race/link-dir/new/y",
+        "race/real-dir",
+        "race",
     ];
     let began = Instant::now();
     let (mut round, mut fine) = (0_usize, 0_u64);

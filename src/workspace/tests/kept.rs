@@ -77,7 +77,10 @@ async fn every_change_stands_in_the_ledger_with_what_it_replaced() {
     assert_eq!(effects.len(), 7, "what is there already is no change");
     assert!(effects.iter().all(|effect| effect.state == EffectState::Confirmed));
     let [first, second, third, fourth, moved, ..] = &effects[..] else { unreachable!() };
-    assert_eq!((first.job_id, &first.detail["after"], &first.detail["before"]), (Some(JobId(7)), &json!(sha("one")), &json!(null)));
+    assert_eq!(
+        (first.job_id, &first.detail["after"], &first.detail["before"]),
+        (Some(JobId(7)), &json!(sha("one")), &json!(null))
+    );
     assert_eq!((&second.detail["before"]["sha256"], &second.detail["size"]), (&json!(sha("one")), &json!(3)));
     assert_eq!(bed.kept(second).as_deref(), Some("one"));
     assert_eq!((bed.kept(third).as_deref(), &third.detail["after"]), (Some("two"), &json!(sha("two+"))));
@@ -125,13 +128,8 @@ async fn a_crash_is_settled_by_looking() {
     assert_eq!(bed.look(write(None, "y")).await, EffectState::Unknown);
 
     let inode = || std::os::unix::fs::MetadataExt::ino(&fs::metadata(bed.inside.join("d/a")).unwrap()).to_string();
-    let trash = |inode: String| Change::Trash {
-        path: "gone".into(),
-        trash_path: "d/a".into(),
-        is_dir: false,
-        size: 3,
-        inode,
-    };
+    let trash =
+        |inode: String| Change::Trash { path: "gone".into(), trash_path: "d/a".into(), is_dir: false, size: 3, inode };
     assert_eq!(bed.look(trash(inode())).await, EffectState::Confirmed);
     assert_eq!(bed.count("SELECT count(*) FROM trash WHERE original_path = 'gone'").await, 1, "it can be restored");
     assert_eq!(bed.look(trash("1".into())).await, EffectState::Unknown);

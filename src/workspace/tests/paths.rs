@@ -84,8 +84,20 @@ pub(super) fn table(bed: &Bed) -> Vec<String> {
     }
     // Absolute ones.
     for path in [
-        "/", "//", "///etc/passwd", "/etc/passwd", "/etc/shadow", "/proc/self/environ", "/proc/self/root/etc/passwd",
-        "/proc/self/cwd/Cargo.toml", "/proc/1/environ", "/dev/zero", "/dev/stdin", "/dev/tty", "/tmp", "/./etc/passwd",
+        "/",
+        "//",
+        "///etc/passwd",
+        "/etc/passwd",
+        "/etc/shadow",
+        "/proc/self/environ",
+        "/proc/self/root/etc/passwd",
+        "/proc/self/cwd/Cargo.toml",
+        "/proc/1/environ",
+        "/dev/zero",
+        "/dev/stdin",
+        "/dev/tty",
+        "/tmp",
+        "/./etc/passwd",
         "/proc/self/fd/0",
     ] {
         paths.push(path.into());
@@ -93,23 +105,78 @@ pub(super) fn table(bed: &Bed) -> Vec<String> {
     for path in ["file", "dir/file", "new-file", "dir/../file", ""] {
         paths.push(format!("{outside}/{path}"));
     }
-    for rest in ["/..", "/../assistant.db", "/../../outside/file", "x", "-not/file", "/../workspace-not/x", "/d/../../kept/x"] {
+    for rest in
+        ["/..", "/../assistant.db", "/../../outside/file", "x", "-not/file", "/../workspace-not/x", "/d/../../kept/x"]
+    {
         paths.push(format!("{inside}{rest}"));
     }
     // Through what was planted.
     let links = [
-        "abs-file", "abs-dir", "rel-file", "rel-dir", "d/up-file", "d/e/winding", "chain-1", "chain-2", "dir-chain", "loop",
-        "loop-a", "up", "up-up", "root", "etc", "passwd", "environ", "cwd", "proc-root", "fd", "dev-zero", "dev-stdin",
-        "dangling-out", "dangling-abs", "dangling-dir", "database", "kept", "to-own", "d/to-own", "to-cache", "d/sibling",
+        "abs-file",
+        "abs-dir",
+        "rel-file",
+        "rel-dir",
+        "d/up-file",
+        "d/e/winding",
+        "chain-1",
+        "chain-2",
+        "dir-chain",
+        "loop",
+        "loop-a",
+        "up",
+        "up-up",
+        "root",
+        "etc",
+        "passwd",
+        "environ",
+        "cwd",
+        "proc-root",
+        "fd",
+        "dev-zero",
+        "dev-stdin",
+        "dangling-out",
+        "dangling-abs",
+        "dangling-dir",
+        "database",
+        "kept",
+        "to-own",
+        "d/to-own",
+        "to-cache",
+        "d/sibling",
     ];
     paths.extend(links.map(str::to_owned));
     for (dir, rest) in [
-        ("abs-dir", "file"), ("abs-dir", "new-file"), ("abs-dir", "deep/file"), ("abs-dir", "../file"), ("rel-dir", "file"),
-        ("rel-dir", "new-file"), ("rel-dir", "new/dir/file"), ("d/e/winding", "file"), ("dir-chain", "deep/file"),
-        ("up", "outside/file"), ("up", "assistant.db"), ("up-up", "outside/file"), ("root", "etc/passwd"), ("etc", "passwd"),
-        ("etc", "new-file"), ("cwd", "Cargo.toml"), ("proc-root", "etc/passwd"), ("fd", "0"), ("fd", "3"), ("kept", "x"),
-        ("to-own", "docs/GUIDE.md"), ("to-own", "new"), ("d/to-own", "GUIDE.md"), ("to-cache", "r.json"), ("passwd", "x"),
-        ("loop", "x"), ("database", "x"), ("to-trash", "x"), ("dangling-dir", "x"), ("plain", "x"), ("plain", "../../x"),
+        ("abs-dir", "file"),
+        ("abs-dir", "new-file"),
+        ("abs-dir", "deep/file"),
+        ("abs-dir", "../file"),
+        ("rel-dir", "file"),
+        ("rel-dir", "new-file"),
+        ("rel-dir", "new/dir/file"),
+        ("d/e/winding", "file"),
+        ("dir-chain", "deep/file"),
+        ("up", "outside/file"),
+        ("up", "assistant.db"),
+        ("up-up", "outside/file"),
+        ("root", "etc/passwd"),
+        ("etc", "passwd"),
+        ("etc", "new-file"),
+        ("cwd", "Cargo.toml"),
+        ("proc-root", "etc/passwd"),
+        ("fd", "0"),
+        ("fd", "3"),
+        ("kept", "x"),
+        ("to-own", "docs/GUIDE.md"),
+        ("to-own", "new"),
+        ("d/to-own", "GUIDE.md"),
+        ("to-cache", "r.json"),
+        ("passwd", "x"),
+        ("loop", "x"),
+        ("database", "x"),
+        ("to-trash", "x"),
+        ("dangling-dir", "x"),
+        ("plain", "x"),
+        ("plain", "../../x"),
     ] {
         paths.push(format!("{dir}/{rest}"));
     }
@@ -119,28 +186,88 @@ pub(super) fn table(bed: &Bed) -> Vec<String> {
     }
     // Encodings that somebody might undo.
     for path in [
-        "%2e%2e/outside/file", "%2e%2e%2foutside%2ffile", "..%2foutside%2ffile", "%252e%252e%252foutside", "..%5coutside",
-        "..\\outside\\file", "d\\..\\..\\outside", "\u{ff0e}\u{ff0e}/outside/file", "\u{2024}\u{2024}/outside/file",
-        "..\u{2215}outside\u{2215}file", "..\u{ff0f}outside", "\u{202e}..", ".\u{200b}./outside/file", "..\u{0}/outside",
-        "\u{0}", "d/file\u{0}.txt", "file:///etc/passwd", "file://../outside", "~", "~root/.ssh", "~/file", "$HOME/x",
-        "${PWD}/../x", "`id`", "$(id)", "-rf", "--help", "|id", "CON", "nul", "C:\\Windows", "\\\\host\\share", ". .",
-        ".. /outside", "../ outside", " ..", ".. ", "...", "....//outside", "..;/outside", "..\n/outside", "d/\r\nx",
-        "\u{1b}[2J", "\u{7f}", "\t",
+        "%2e%2e/outside/file",
+        "%2e%2e%2foutside%2ffile",
+        "..%2foutside%2ffile",
+        "%252e%252e%252foutside",
+        "..%5coutside",
+        "..\\outside\\file",
+        "d\\..\\..\\outside",
+        "\u{ff0e}\u{ff0e}/outside/file",
+        "\u{2024}\u{2024}/outside/file",
+        "..\u{2215}outside\u{2215}file",
+        "..\u{ff0f}outside",
+        "\u{202e}..",
+        ".\u{200b}./outside/file",
+        "..\u{0}/outside",
+        "\u{0}",
+        "d/file\u{0}.txt",
+        "file:///etc/passwd",
+        "file://../outside",
+        "~",
+        "~root/.ssh",
+        "~/file",
+        "$HOME/x",
+        "${PWD}/../x",
+        "`id`",
+        "$(id)",
+        "-rf",
+        "--help",
+        "|id",
+        "CON",
+        "nul",
+        "C:\\Windows",
+        "\\\\host\\share",
+        ". .",
+        ".. /outside",
+        "../ outside",
+        " ..",
+        ".. ",
+        "...",
+        "....//outside",
+        "..;/outside",
+        "..\n/outside",
+        "d/\r\nx",
+        "\u{1b}[2J",
+        "\u{7f}",
+        "\t",
     ] {
         paths.push(path.into());
     }
     // Empty, bare, and long.
     paths.extend(["", ".", "./", "./.", ".//", " ", "*", "?", "[", "d/", "d//file", "d/./file"].map(str::to_owned));
     paths.extend(["x".repeat(255), "x".repeat(256), "x".repeat(5000), "é".repeat(127) + "x", "é".repeat(128)]);
-    paths.extend(["x/".repeat(128), "x/".repeat(129), "x/".repeat(3000), "../".repeat(1500), "d/../".repeat(900) + "../x"]);
+    paths.extend([
+        "x/".repeat(128),
+        "x/".repeat(129),
+        "x/".repeat(3000),
+        "../".repeat(1500),
+        "d/../".repeat(900) + "../x",
+    ]);
     paths.push("d/".repeat(60) + &"../".repeat(61) + "outside/file");
     // The program's own places, in every spelling.
     for path in [
-        ".assistant", ".assistant/", ".assistant/new", ".assistant/docs/GUIDE.md", "./.assistant/new", ".//.assistant//new",
-        "d/../.assistant/new", ".ASSISTANT/new", ".Assistant/docs/GUIDE.md", ".aSSISTANt", ".assistant/../.assistant/new",
-        ".assistant/./docs/../new", ".assistant/cache/tool-results/job-8/r.json", ".assistant/cache/tool-results",
-        ".assistant/cache/tool-results/job-7/../job-8/r.json", ".assistant/cache/tool-results/job-8", ".trash", ".trash/new",
-        ".trash/../.assistant/new", "d/.~assistant-0", ".~assistant-0",
+        ".assistant",
+        ".assistant/",
+        ".assistant/new",
+        ".assistant/docs/GUIDE.md",
+        "./.assistant/new",
+        ".//.assistant//new",
+        "d/../.assistant/new",
+        ".ASSISTANT/new",
+        ".Assistant/docs/GUIDE.md",
+        ".aSSISTANt",
+        ".assistant/../.assistant/new",
+        ".assistant/./docs/../new",
+        ".assistant/cache/tool-results/job-8/r.json",
+        ".assistant/cache/tool-results",
+        ".assistant/cache/tool-results/job-7/../job-8/r.json",
+        ".assistant/cache/tool-results/job-8",
+        ".trash",
+        ".trash/new",
+        ".trash/../.assistant/new",
+        "d/.~assistant-0",
+        ".~assistant-0",
     ] {
         paths.push(path.into());
     }

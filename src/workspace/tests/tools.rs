@@ -99,12 +99,20 @@ async fn moving_copying_and_deleting_never_replace() {
     assert!(trash_path.starts_with(".trash/") && trash_path.ends_with("-copy"), "{trash_path}");
     assert_eq!(bed.text(&format!("{trash_path}/dir/a2")), "a");
     for path in [".", ".trash", trash_path] {
-        assert_eq!(bed.tool("file_delete", json!({"path": path})).await.unwrap_err().kind(), ErrorKind::Invalid, "{path}");
+        assert_eq!(
+            bed.tool("file_delete", json!({"path": path})).await.unwrap_err().kind(),
+            ErrorKind::Invalid,
+            "{path}"
+        );
     }
     // A job may take its own deletion back.
     bed.tool("file_move", both(trash_path, "copy")).await.unwrap();
     assert_eq!(bed.count("SELECT count(*) FROM trash").await, 0);
-    assert_eq!(bed.count("SELECT count(*) FROM effects WHERE state <> 'confirmed'").await, 0, "refusals leave no effect");
+    assert_eq!(
+        bed.count("SELECT count(*) FROM effects WHERE state <> 'confirmed'").await,
+        0,
+        "refusals leave no effect"
+    );
 }
 
 #[tokio::test]
@@ -140,7 +148,8 @@ async fn s25_the_own_directory_is_read_only_to_tools() {
     let read = bed.tool("file_read", json!({"path": ".assistant/docs/GUIDE.md"})).await.unwrap();
     assert_eq!(read["content"], "guide");
     let refused = ".assistant directory is read-only to agent file tools";
-    let spellings = [".assistant", "./.assistant", ".assistant/", "x/../.assistant", ".ASSISTANT", ".Assistant", "alias"];
+    let spellings =
+        [".assistant", "./.assistant", ".assistant/", "x/../.assistant", ".ASSISTANT", ".Assistant", "alias"];
     for base in spellings {
         let inside = format!("{base}/new");
         let guide = format!("{base}/docs/GUIDE.md");
