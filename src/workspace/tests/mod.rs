@@ -28,7 +28,7 @@ use super::*;
 use crate::{
     agent::tools::Call,
     clock::Clock,
-    config::{Config, Secrets},
+    config::{Config, Environment, Secrets},
     cx::{Cx, Inner, Process, Wake},
     error::Result,
     http::{self, Listener},
@@ -59,7 +59,7 @@ impl Bed {
         let cx = Cx::new(Inner {
             store: Store::open(&state_dir.join("assistant.db")).unwrap(),
             clock: Clock::System,
-            llm: ArcSwap::from_pointee(crate::llm::build(&config, &Secrets::default())),
+            llm: ArcSwap::from_pointee(crate::llm::build(&config, &Secrets::default(), &Environment::default())),
             config: ArcSwap::from_pointee(config),
             root: ArcSwapOption::empty(),
             root_problem: ArcSwapOption::empty(),
