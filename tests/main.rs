@@ -4,6 +4,7 @@
 
 mod api;
 mod cli;
+mod crash;
 mod daemon;
 #[expect(dead_code, reason = "tests that need it come with the agent")]
 mod support;
