@@ -32,7 +32,7 @@ fn script(asked: &Asked, first: &FirstAsked) -> (u64, Reply) {
     let reply = match asked.turn() {
         0 => {
             first.lock().unwrap().push((number, Instant::now()));
-            Reply::call("get_tool_specs", json!({"tool_names": ["file_write", "file_read"]}))
+            Reply::call("get_tool_specs", json!({"tools": ["file_write", "file_read"]}))
         }
         1 => Reply::call("file_write", json!({"path": path, "content": format!("result of job {number}\n")})),
         2 => Reply::call("file_read", json!({"path": path})),

@@ -66,10 +66,9 @@ fn script(asked: &Asked) -> (u64, Reply) {
     let number = asked.number_after("crash job ").unwrap_or(0);
     let turn = asked.turn();
     let reply = match step(turn) {
-        Step::Load => Reply::call(
-            "get_tool_specs",
-            json!({"tool_names": ["file_append", "file_write", "file_move", "file_read"]}),
-        ),
+        Step::Load => {
+            Reply::call("get_tool_specs", json!({"tools": ["file_append", "file_write", "file_move", "file_read"]}))
+        }
         Step::Append => Reply::call("file_append", json!({"path": list(number), "content": line(number, turn)})),
         Step::Write => {
             let (path, _) = file(number, turn);
