@@ -9,6 +9,7 @@ mod job;
 use std::time::{Duration, Instant};
 
 use assistantd::crashpoint::{Point, VARIABLE};
+use futures_util::StreamExt as _;
 
 use self::{evidence::Evidence, job::Scripted};
 use crate::support::process::Place;
@@ -16,20 +17,16 @@ use crate::support::process::Place;
 /// Two kills at each named point: when it is first reached, and in the middle of the job.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_survives_a_kill_at_every_named_point() {
-    let mut silent = Vec::new();
-    for point in Point::ALL {
-        for times in [1, 7] {
-            // These are reached once in the life of a job.
-            let once =
-                matches!(point, Point::Claimed | Point::PromptStored | Point::BeforeOutcome | Point::OutcomeStored);
-            if once && times > 1 {
-                continue;
-            }
-            if !survives(*point, times).await {
-                silent.push(format!("{}:{times}", point.name()));
-            }
-        }
-    }
+    // These are reached once in the life of a job.
+    let once = [Point::Claimed, Point::PromptStored, Point::BeforeOutcome, Point::OutcomeStored];
+    let cases = Point::ALL.iter().flat_map(|point| [(*point, 1), (*point, 7)]);
+    let cases = cases.filter(|(point, times)| *times == 1 || !once.contains(point));
+    let runs = cases.map(|(point, times)| async move { (point, times, survives(point, times).await) });
+    let silent: Vec<String> = futures_util::stream::iter(runs)
+        .buffer_unordered(3)
+        .filter_map(async |(point, times, died)| (!died).then(|| format!("{}:{times}", point.name())))
+        .collect()
+        .await;
     assert!(silent.is_empty(), "the daemon was never killed at {}: is the point still in the code?", silent.join(", "));
 }
 

@@ -161,7 +161,12 @@ impl Turn {
         if let Some(text) = before.resumed.filter(|_| self.history.answered()) {
             self.untold.push((text, Why::Resumed));
         }
-        let Some((step, open)) = self.history.open_calls() else { return self.next_step(now) };
+        let Some((step, open)) = self.history.open_calls() else {
+            return match self.ended_before() {
+                Some(outcome) => self.finish(outcome),
+                None => self.next_step(now),
+            };
+        };
         let mut calls = VecDeque::new();
         for (index, call) in open {
             let known = before.open.get(&format!("{step}:{index}"));

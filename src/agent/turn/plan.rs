@@ -9,6 +9,7 @@ use super::{
 use crate::{
     agent::{
         control::{self, Control},
+        history::Entry,
         parse, segment,
     },
     jobs::{
@@ -174,6 +175,26 @@ impl Turn {
                 result: json!({ "status": "paused", "message": "a person decides; the job goes on with what they grant" }),
             },
         }
+    }
+
+    /// The end that the model gave a former run, and that a crash kept the job from hearing of. A pause is no such end:
+    /// a person has let the job go on since; nor is one that news came after.
+    pub(super) fn ended_before(&self) -> Option<Outcome> {
+        let entries = &self.history.entries;
+        let at = entries.iter().rposition(|placed| matches!(placed.entry, Entry::Answer(_)))?;
+        let (Entry::Answer(answer), results) = (&entries[at].entry, &entries[at + 1..]) else { return None };
+        if results.iter().any(|placed| matches!(placed.entry, Entry::Note(_))) {
+            return None;
+        }
+        results.iter().find_map(|placed| {
+            let Entry::Result(result) = &placed.entry else { return None };
+            let call = answer.calls.get(result.index).filter(|_| result.ok)?;
+            match control::read(&call.name, parse::arguments(&call.arguments, false).ok()?)?.ok()? {
+                Control::Complete(done) => Some(self.completed(&done.summary, &done.response)),
+                Control::Fail(failed) => Some(Outcome::Failed { reason: failed.reason.trim().to_owned() }),
+                Control::Load(_) | Control::Ask(_) | Control::MoreRoom(_) => None,
+            }
+        })
     }
 
     fn completed(&self, summary: &str, response: &str) -> Outcome {
