@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// How long the database may take to open and migrate before the service manager gives up.
-const MIGRATION_TIME: Duration = Duration::from_secs(1800);
+const MIGRATION_TIME: Duration = Duration::from_mins(30);
 /// What is added to the configured graces before tasks that still run are left behind.
 const LAST_GRACE: Duration = Duration::from_secs(2);
 
@@ -154,7 +154,7 @@ async fn reload_on_request(cx: &Cx, reloads: Option<mpsc::Receiver<()>>) {
             let _ = settings::reload(cx).await;
         }
     }
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 /// Nothing new is accepted, open requests and running jobs get their graces, loops end; then everything is bounded.

@@ -39,7 +39,6 @@ const BLOCKING_THREADS: usize = 32;
 /// ones for root (/etc/assistant, /var/lib/assistant, /run/assistant), else the XDG directories of the user.
 #[derive(Parser)]
 #[command(name = "assistantd", version, max_term_width = 80)]
-#[expect(clippy::struct_excessive_bools, reason = "command-line switches")]
 struct Args {
     /// Configuration file; drop-ins are read from conf.d beside it
     #[arg(long, value_name = "FILE")]
@@ -182,5 +181,5 @@ async fn ask_to_reload(mut hangup: Signal, request: mpsc::Sender<()>) {
     while hangup.recv().await.is_some() {
         let _ = request.try_send(());
     }
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }

@@ -1,4 +1,4 @@
-//! The service manager's side: readiness, status, watchdog, inherited sockets (sd_notify(3), sd_listen_fds(3)).
+//! The service manager's side: readiness, status, watchdog, inherited sockets (`sd_notify(3)`, `sd_listen_fds(3)`).
 //!
 //! Without a service manager every call here does nothing.
 

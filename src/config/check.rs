@@ -1,33 +1,62 @@
-//! What a value must be beyond its type. Each check says what it expected.
+//! What a value must be beyond its type. Each check says what it expected; what is unset is not checked.
+
+/// A setting that a check can look into.
+pub(crate) trait Looked {
+    /// What the check sees.
+    type Seen: ?Sized;
+    /// `None` when unset.
+    fn look(&self) -> Option<&Self::Seen>;
+}
+
+impl Looked for String {
+    type Seen = str;
+    fn look(&self) -> Option<&str> {
+        Some(self)
+    }
+}
+
+impl Looked for Option<String> {
+    type Seen = str;
+    fn look(&self) -> Option<&str> {
+        self.as_deref()
+    }
+}
+
+impl Looked for Vec<String> {
+    type Seen = [String];
+    fn look(&self) -> Option<&[String]> {
+        Some(self)
+    }
+}
+
+/// Holds a value against a check.
+pub(crate) fn held<T: Looked>(value: &T, check: fn(&T::Seen) -> Result<(), String>) -> Result<(), String> {
+    value.look().map_or(Ok(()), check)
+}
 
 /// An IANA zone that the time library knows.
-pub(crate) fn zone(name: &String) -> Result<(), String> {
+pub(crate) fn zone(name: &str) -> Result<(), String> {
     jiff::tz::TimeZone::get(name)
         .map(drop)
         .map_err(|_| format!("{name:?} is not a known time zone; expected an IANA name such as \"Europe/Berlin\""))
 }
 
 /// A log level.
-pub(crate) fn level(text: &String) -> Result<(), String> {
+pub(crate) fn level(text: &str) -> Result<(), String> {
     match text.to_ascii_lowercase().as_str() {
         "error" | "warn" | "warning" | "info" | "debug" | "trace" => Ok(()),
         _ => Err(format!("expected error, warn, info, debug or trace, found {text:?}")),
     }
 }
 
-/// A provider of models, or unset.
-pub(crate) fn provider(name: &Option<String>) -> Result<(), String> {
+/// A provider of models.
+pub(crate) fn provider(name: &str) -> Result<(), String> {
     const KNOWN: [&str; 5] = ["openai", "openrouter", "anthropic", "ollama", "rehearsal"];
-    match name {
-        Some(name) if !KNOWN.contains(&name.as_str()) => {
-            Err(format!("expected one of {}, found {name:?}", KNOWN.join(", ")))
-        }
-        _ => Ok(()),
-    }
+    if KNOWN.contains(&name) { Ok(()) } else { Err(format!("expected one of {}, found {name:?}", KNOWN.join(", "))) }
 }
 
 /// An absolute http or https address.
-pub(crate) fn url(text: &String) -> Result<(), String> {
+pub(crate) fn url(text: &str) -> Result<(), String> {
     let wrong = |why: &str| Err(format!("expected an address such as \"https://host/path\": {why}"));
     match reqwest::Url::parse(text) {
         Err(err) => wrong(&err.to_string()),
@@ -37,13 +66,8 @@ pub(crate) fn url(text: &String) -> Result<(), String> {
     }
 }
 
-/// [`url`], or unset.
-pub(crate) fn optional_url(text: &Option<String>) -> Result<(), String> {
-    text.as_ref().map_or(Ok(()), url)
-}
-
 /// An octal file mode mask.
-pub(crate) fn umask(text: &String) -> Result<(), String> {
+pub(crate) fn umask(text: &str) -> Result<(), String> {
     match u32::from_str_radix(text, 8) {
         Ok(mask) if mask <= 0o777 && !text.is_empty() && text.len() <= 5 => Ok(()),
         _ => Err(format!("expected an octal mask from \"0000\" to \"0777\", found {text:?}")),
@@ -51,7 +75,7 @@ pub(crate) fn umask(text: &String) -> Result<(), String> {
 }
 
 /// A list whose first entry, the program, is an absolute path or a bare name.
-pub(crate) fn command(argv: &Vec<String>) -> Result<(), String> {
+pub(crate) fn command(argv: &[String]) -> Result<(), String> {
     match argv.first() {
         Some(program) if program.trim().is_empty() => Err("the program's name is blank".into()),
         Some(program) if program.contains('/') && !program.starts_with('/') => {
@@ -62,16 +86,13 @@ pub(crate) fn command(argv: &Vec<String>) -> Result<(), String> {
     }
 }
 
-/// An absolute path, or unset.
-pub(crate) fn optional_absolute(path: &Option<String>) -> Result<(), String> {
-    match path {
-        Some(path) if !path.starts_with('/') => Err(format!("expected an absolute path, found {path:?}")),
-        _ => Ok(()),
-    }
+/// An absolute path.
+pub(crate) fn absolute(path: &str) -> Result<(), String> {
+    if path.starts_with('/') { Ok(()) } else { Err(format!("expected an absolute path, found {path:?}")) }
 }
 
 /// A path that stays below the workspace.
-pub(crate) fn relative(path: &String) -> Result<(), String> {
+pub(crate) fn relative(path: &str) -> Result<(), String> {
     let down = std::path::Path::new(path)
         .components()
         .all(|part| matches!(part, std::path::Component::Normal(_) | std::path::Component::CurDir));

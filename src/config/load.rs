@@ -277,7 +277,7 @@ impl Source<'_> {
     /// The line, from 1, of a byte offset.
     fn line(&self, offset: usize) -> usize {
         let before = self.text.as_bytes().get(..offset).unwrap_or(self.text.as_bytes());
-        before.iter().filter(|byte| **byte == b'\n').count() + 1
+        before.split(|byte| *byte == b'\n').count()
     }
 
     fn place(&self, offset: Option<usize>) -> Place {

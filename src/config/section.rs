@@ -145,7 +145,7 @@ macro_rules! section {
                     $(stringify!($field) => {
                         let value: $type = $crate::config::value::Setting::from_toml(value)?;
                         $($crate::config::value::within(&value, &$range)?;)?
-                        $($check(&value)?;)?
+                        $($crate::config::check::held(&value, $check)?;)?
                         self.$field = value;
                         Ok(())
                     })*
@@ -158,7 +158,7 @@ macro_rules! section {
                     $(stringify!($field) => {
                         let value: $type = $crate::config::value::Setting::from_env(value)?;
                         $($crate::config::value::within(&value, &$range)?;)?
-                        $($check(&value)?;)?
+                        $($crate::config::check::held(&value, $check)?;)?
                         self.$field = value;
                         Ok(())
                     })*

@@ -171,9 +171,12 @@ macro_rules! durations {
         pub struct $name(pub Duration);
 
         impl $name {
+            /// Seconds of one of this unit.
+            const UNIT: u64 = $seconds;
+
             /// From a count of this unit.
             pub const fn new(count: u64) -> Self {
-                Self(Duration::from_secs(count * $seconds))
+                Self(Duration::from_secs(count * Self::UNIT))
             }
         }
 
@@ -185,7 +188,7 @@ macro_rules! durations {
                 match value {
                     Value::Integer(count) => u64::try_from(*count)
                         .ok()
-                        .and_then(|count| count.checked_mul($seconds))
+                        .and_then(|count| count.checked_mul(Self::UNIT))
                         .map(|seconds| Self(Duration::from_secs(seconds)))
                         .ok_or_else(|| format!("{count} is out of range")),
                     Value::String(text) => super::units::duration(text).map(Self),
@@ -200,8 +203,8 @@ macro_rules! durations {
             }
             fn to_toml(&self) -> Option<Value> {
                 let seconds = self.0.as_secs();
-                if seconds % $seconds == 0 && self.0.subsec_nanos() == 0 {
-                    i64::try_from(seconds / $seconds).ok().map(Value::Integer)
+                if seconds.is_multiple_of(Self::UNIT) && self.0.subsec_nanos() == 0 {
+                    i64::try_from(seconds / Self::UNIT).ok().map(Value::Integer)
                 } else {
                     Some(Value::String(super::units::render_duration(self.0)))
                 }

@@ -20,7 +20,7 @@ section! {
         /// A cheaper model for summaries and the like. Unset: `limits.summarization_model`, else the main model.
         small_model: Option<String> = None;
         /// Root of the API, such as `http://127.0.0.1:11434/v1`. Unset: the provider's own.
-        base_url: Option<String> = None, env "AGENT_LLM_BASE_URL", check crate::config::check::optional_url;
+        base_url: Option<String> = None, env "AGENT_LLM_BASE_URL", check crate::config::check::url;
         /// Sampling temperature, 0 to 2.
         temperature: f64 = 0.2, env "AGENT_LLM_TEMPERATURE", in 0.0..=2.0;
         /// Tokens that one answer may have.
@@ -46,7 +46,7 @@ section! {
         /// Let no model request leave loopback and private addresses; proxies are not used then.
         local_only: bool = false;
         /// A PEM file with further certificate authorities to trust.
-        ca_file: Option<String> = None, check crate::config::check::optional_absolute;
+        ca_file: Option<String> = None, check crate::config::check::absolute;
         /// The file that `rehearsal` plays.
         rehearsal_file: Option<String> = None;
         /// US dollars per million tokens, by model: `"some/model" = { input = 3.0, output = 15.0 }`, with `cached_input` if

@@ -23,11 +23,9 @@ pub(super) async fn post(cx: &Cx, url: &str, body: &[u8]) -> Result<(), Failure>
         Ok(Err(reason)) => return Err(Failure { reason, temporary: true }),
         Ok(Ok(status)) => status,
     };
-    match status {
-        200..=299 => Ok(()),
-        _ => {
-            let temporary = matches!(status, 408 | 425 | 429 | 500..=599);
-            Err(Failure { reason: format!("{} answered {status}", host(url)), temporary })
-        }
+    if (200..300).contains(&status) {
+        return Ok(());
     }
+    let temporary = matches!(status, 408 | 425 | 429 | 500..=599);
+    Err(Failure { reason: format!("{} answered {status}", host(url)), temporary })
 }

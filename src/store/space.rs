@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 /// `unavailable` when the file system does not say.
 pub fn free(path: &Path) -> Result<u64> {
     let stat = statvfs(path).map_err(|err| Error::unavailable(format!("asking for free space: {err}")))?;
-    Ok(u64::from(stat.blocks_available()).saturating_mul(u64::from(stat.fragment_size())))
+    Ok(stat.blocks_available().saturating_mul(stat.fragment_size()))
 }
 
 /// Refuses when fewer than `min` bytes are free at `path`; 0 = never. One system call, so there is nothing to cache.

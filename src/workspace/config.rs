@@ -6,7 +6,7 @@ section! {
     /// The workspace: the one directory whose files the assistant reads and writes.
     pub struct Filesystem = "filesystem" {
         /// Its path. Unset: `workspace` in the state directory.
-        shared_root: Option<String> = None, env "AGENT_FILESYSTEM_SHARED_ROOT", check crate::config::check::optional_absolute;
+        shared_root: Option<String> = None, env "AGENT_FILESYSTEM_SHARED_ROOT", check crate::config::check::absolute;
         /// Refuse to use it unless it is a mount point.
         require_mount: bool = false, env "AGENT_FILESYSTEM_REQUIRE_MOUNT";
         /// Umask of the files that the daemon makes in it, octal.

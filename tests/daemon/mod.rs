@@ -1,6 +1,6 @@
 //! A daemon and what surrounds it: the service manager, its configuration, its database.
 
-mod manager;
+mod notices;
 mod refused;
 mod reload;
 mod show;

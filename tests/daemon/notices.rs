@@ -1,4 +1,4 @@
-//! What the service manager hears (sd_notify(3)).
+//! What the service manager hears (`sd_notify(3)`).
 
 use std::{
     os::unix::net::UnixDatagram,
