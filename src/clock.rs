@@ -118,7 +118,7 @@ impl Clock {
                         // No timer of the kernel to be had: look at the clock now and then.
                         tracing::warn!(error = %errno, "no timer");
                         let left = Duration::try_from(at.duration_since(self.now())).unwrap_or_default();
-                        tokio::time::sleep(left.min(Duration::from_secs(60))).await;
+                        tokio::time::sleep(left.min(Duration::from_mins(1))).await;
                     }
                 }
                 Self::Fixed(fixed) => moved(fixed, |fixed| fixed.wall >= at).await,
@@ -135,7 +135,7 @@ impl Clock {
     }
 }
 
-/// Waits for `at` or for a step of the wall clock, whichever comes first (timerfd_create(2), `TFD_TIMER_CANCEL_ON_SET`).
+/// Waits for `at` or for a step of the wall clock, whichever comes first (`timerfd_create(2)`, `TFD_TIMER_CANCEL_ON_SET`).
 async fn alarm(at: Timestamp) -> Result<(), Errno> {
     let timer = TimerFd::new(TimerClock::CLOCK_REALTIME, TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC)?;
     let at = TimeSpec::new(at.as_second(), at.subsec_nanosecond().into());
@@ -184,7 +184,7 @@ mod tests {
     async fn sleepers_wake_when_the_time_is_there_and_not_before() {
         let clock = Clock::fixed("2026-11-22T00:00:00Z".parse().unwrap());
         let sleep = clock.sleep_until("2026-11-22T00:01:00Z".parse().unwrap());
-        let monotonic = clock.sleep_until_monotonic(Duration::from_secs(1080));
+        let monotonic = clock.sleep_until_monotonic(Duration::from_mins(18));
         tokio::pin!(sleep, monotonic);
         let soon = Duration::from_millis(20);
         clock.advance(Duration::from_secs(30));

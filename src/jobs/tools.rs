@@ -112,7 +112,7 @@ struct JobRead {
 }
 
 #[derive(Serialize)]
-struct Summary {
+struct Known {
     id: JobId,
     thread_id: String,
     task_summary: String,
@@ -133,9 +133,9 @@ impl Tool for JobRead {
     const NAME: &'static str = "job_read";
     const ACCESS: Access = Access::Read;
     const GROUP: &'static str = "Context";
-    type Output = Summary;
+    type Output = Known;
 
-    async fn run(self, cx: &Cx, _call: &Call) -> Result<Summary> {
+    async fn run(self, cx: &Cx, _call: &Call) -> Result<Known> {
         let id = JobId(self.job_id);
         let (job, email) = cx
             .store
@@ -147,7 +147,7 @@ impl Tool for JobRead {
             .await?;
         let response = job.metadata.get("final_response").and_then(|value| value.as_str());
         let (subject, task) = email.map_or((None, None), |email| (Some(email.subject), email.body_text));
-        Ok(Summary {
+        Ok(Known {
             id: job.id,
             thread_id: job.thread_id,
             task_summary: job.task_summary,

@@ -224,14 +224,13 @@ pub(in crate::jobs) fn review(
     conn.prepare_cached("UPDATE jobs SET metadata = ?2, updated_at = ?3 WHERE id = ?1 AND status = 'needs_review'")?
         .execute((id.0, to_json(&metadata)?, micros(now)))?;
     let text = new.instruction.as_deref().map(str::trim).filter(|text| !text.is_empty());
-    match text {
-        Some(text) => tell(conn, now, id, InstructionKind::Override, text, by, origin)?,
-        None => {
-            let input = json!({ "kind": "override", "by": by, "max_iterations_per_task": new.max_iterations_per_task,
-                "max_tokens_per_task": new.max_tokens_per_task });
-            let note = NewLog { event_type: "supervisor_note", input_data: Some(input), ..NewLog::default() };
-            log::append(conn, now, id, &note)?;
-        }
+    if let Some(text) = text {
+        tell(conn, now, id, InstructionKind::Override, text, by, origin)?;
+    } else {
+        let input = json!({ "kind": "override", "by": by, "max_iterations_per_task": new.max_iterations_per_task,
+            "max_tokens_per_task": new.max_tokens_per_task });
+        let note = NewLog { event_type: "supervisor_note", input_data: Some(input), ..NewLog::default() };
+        log::append(conn, now, id, &note)?;
     }
     if new.requeue {
         to_queue(conn, now, &job, "reviewed")?;

@@ -20,7 +20,7 @@ use crate::{
 /// Runs that may follow each other because something new had come in while the one before ended.
 const MAX_RESTARTS: i64 = 20;
 /// The longest pause that a provider is granted.
-const LONGEST_AFTER: Duration = Duration::from_secs(24 * 3600);
+const LONGEST_AFTER: Duration = Duration::from_hours(24);
 
 /// How long a job pauses after an error.
 #[derive(Clone, Copy, Debug)]

@@ -200,7 +200,7 @@ async fn an_erase_leaves_nothing_of_a_job_and_its_children() {
                 let mut rows = statement.query([])?;
                 while let Some(row) = rows.next()? {
                     for column in 0..columns {
-                        dump.push_str(&format!("{:?} ", row.get_ref(column)?.as_str().unwrap_or_default()));
+                        dump.push_str(row.get_ref(column)?.as_str().unwrap_or_default());
                     }
                 }
             }
@@ -224,7 +224,7 @@ async fn s31_reservations_of_many_jobs_never_exceed_a_cap() {
     for number in 0..8 {
         let id = submit(&cx, &format!("spender {number}")).await;
         let cx = cx.clone();
-        runs.push(tokio::task::spawn(async move {
+        runs.push(cx.clone().tasks.spawn(async move {
             let now = cx.clock.now();
             let (mut spent, mut refused) = (0, 0);
             for turn in 0..12 {

@@ -17,7 +17,7 @@ use crate::{
 };
 
 pub(crate) const BACKOFF: Backoff =
-    Backoff { base: Duration::from_secs(2), max: Duration::from_secs(300), jitter: 0.0 };
+    Backoff { base: Duration::from_secs(2), max: Duration::from_mins(5), jitter: 0.0 };
 
 pub(crate) fn creation(subject: &str) -> Creation {
     Creation {

@@ -290,7 +290,7 @@ impl World<'_> {
         }
     }
 
-    fn to_queue(&mut self, index: usize) {
+    fn queue_again(&mut self, index: usize) {
         let wall = self.wall;
         let job = &mut self.jobs[index];
         if !job.status.is_open() {
@@ -395,7 +395,7 @@ impl World<'_> {
                     Completed | Failed | Cancelled => !world.another_is_open(i),
                 };
                 if let Some(i) = self.verb(n, allowed, |conn, id| change::requeue(conn, now, id, "me")) {
-                    self.to_queue(i);
+                    self.queue_again(i);
                 }
             }
             Op::Instruct(n) => {
@@ -407,7 +407,7 @@ impl World<'_> {
                     if self.jobs[i].status.is_open() {
                         self.jobs[i].new_context = true;
                     } else {
-                        self.to_queue(i);
+                        self.queue_again(i);
                     }
                 }
             }
@@ -422,7 +422,7 @@ impl World<'_> {
                 {
                     self.told += 1;
                     self.jobs[i].unread += 1;
-                    self.to_queue(i);
+                    self.queue_again(i);
                 }
             }
             Op::Stop => {

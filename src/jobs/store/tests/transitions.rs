@@ -104,15 +104,12 @@ async fn check(
             let before = row::get(conn, id).unwrap();
             let result = verb(conn, id);
             let after = row::get(conn, id).unwrap();
-            match wanted(start) {
-                Some(status) => {
-                    result.unwrap_or_else(|err| panic!("{start:?}: {err}"));
-                    assert_eq!(after.status, status, "{start:?}");
-                }
-                None => {
-                    assert_eq!(result.unwrap_err().kind(), ErrorKind::Conflict, "{start:?}");
-                    assert_eq!(after.status, before.status, "{start:?}");
-                }
+            if let Some(status) = wanted(start) {
+                result.unwrap_or_else(|err| panic!("{start:?}: {err}"));
+                assert_eq!(after.status, status, "{start:?}");
+            } else {
+                assert_eq!(result.unwrap_err().kind(), ErrorKind::Conflict, "{start:?}");
+                assert_eq!(after.status, before.status, "{start:?}");
             }
             assert_eq!(after.completed_at.is_some(), !after.status.is_open(), "{start:?}");
             assert_eq!(after.locked_at.is_some(), after.status == Running, "{start:?}");
@@ -219,7 +216,7 @@ async fn every_outcome_leads_where_it_should() {
             assert_eq!(apply(conn, now(), &claimed.lease, &outcome, &BACKOFF).unwrap(), wanted, "{outcome:?}");
             let job = row::get(conn, id).unwrap();
             assert_eq!(job.status, wanted.unwrap_or(Running), "{outcome:?}");
-            let attempts = if outcome == Outcome::Released { 0 } else { 1 };
+            let attempts = i64::from(outcome != Outcome::Released);
             assert_eq!(job.attempts, attempts, "{outcome:?}");
         })
         .await;
@@ -417,7 +414,7 @@ async fn claims_go_by_priority_then_age_and_pass_over_what_is_not_due_or_still_e
         assert_eq!(ids(claim(conn, now(), &term(60), &[old], 2).unwrap()), [urgent, young]);
         assert_eq!(ids(claim(conn, now(), &term(60), &[], 4).unwrap()), [old]);
         assert_eq!(ids(claim(conn, late, &term(60), &[], 4).unwrap()), [later]);
-        assert_eq!(claim::next_due(conn, now()).unwrap().lease_until, Some(Duration::from_secs(60)));
+        assert_eq!(claim::next_due(conn, now()).unwrap().lease_until, Some(Duration::from_mins(1)));
     })
     .await;
 }
