@@ -254,7 +254,6 @@ CREATE TABLE events (
     data TEXT NOT NULL,
     created_at INTEGER NOT NULL
 ) STRICT;
-CREATE INDEX events_age ON events (created_at);
 CREATE INDEX events_job ON events (job_id) WHERE job_id IS NOT NULL;
 
 -- What people and programs did by hand.

@@ -14,6 +14,12 @@ use serde::Serialize;
 pub use self::store::{Stored, after, bounds, purge};
 use crate::error::Result;
 
+/// Puts `data` into the newest entry, if the caller's transaction has just written it: same job, same kind, same time.
+/// `false`: it is another one.
+pub fn amend(conn: &Connection, now: Timestamp, kind: &str, job_id: JobId, data: &impl Serialize) -> Result<bool> {
+    store::amend(conn, now, kind, job_id, &serde_json::to_string(data)?)
+}
+
 /// Writes one entry in the caller's transaction. `kind` is one of those that `assistant_api::events::Event` names.
 pub fn emit(
     conn: &Connection,

@@ -47,6 +47,16 @@ pub(super) fn insert(
     Ok(EventId(conn.last_insert_rowid()))
 }
 
+pub(super) fn amend(conn: &Connection, now: Timestamp, kind: &str, job_id: JobId, data: &str) -> Result<bool> {
+    let changed = conn
+        .prepare_cached(
+            "UPDATE events SET data = ?4 WHERE id = (SELECT max(id) FROM events) AND kind = ?2 AND job_id = ?3 \
+             AND created_at = ?1",
+        )?
+        .execute((micros(now), kind, job_id.0, data))?;
+    Ok(changed == 1)
+}
+
 /// At most `limit` entries after `last`, oldest first; of one job, if one is named.
 pub fn after(conn: &Connection, last: EventId, job_id: Option<JobId>, limit: u32) -> Result<Vec<Stored>> {
     let rows = match job_id {
@@ -75,12 +85,13 @@ pub fn bounds(conn: &Connection) -> Result<(EventId, EventId)> {
     Ok((EventId(oldest.unwrap_or(newest + 1)), EventId(newest)))
 }
 
-/// Removes at most `limit` entries older than `before` and returns how many; ids are never used again.
+/// Removes those of the oldest `limit` entries that are older than `before`, and returns how many; ids are never used
+/// again. Entries are in the order of time, so no index over it is needed.
 pub fn purge(conn: &Connection, before: Timestamp, limit: u32) -> Result<usize> {
     let removed = conn
         .prepare_cached(
             "DELETE FROM events WHERE id IN \
-             (SELECT id FROM events WHERE created_at < ?1 ORDER BY created_at LIMIT ?2)",
+             (SELECT id FROM (SELECT id, created_at FROM events ORDER BY id LIMIT ?2) WHERE created_at < ?1)",
         )?
         .execute((micros(before), limit))?;
     Ok(removed)

@@ -24,14 +24,17 @@ pub struct NewLog<'a> {
     pub duration_ms: Option<i64>,
 }
 
-/// Writes a row and emits `job.log`; returns its sequence, which grows by one per row of the job.
+/// Writes a row and emits `job.log`; returns its sequence, which grows by one per row of the job. Rows that are written
+/// together share one event, which names the last of them.
 pub fn append(conn: &Connection, now: Timestamp, job_id: JobId, row: &NewLog<'_>) -> Result<i64> {
     let sequence = insert(conn, now, job_id, row)?;
     let mut data = json!({ "sequence": sequence, "event_type": row.event_type });
     if let Some(tool) = row.tool_name {
         data["tool_name"] = tool.into();
     }
-    events::emit(conn, now, "job.log", Some(job_id), &data)?;
+    if !events::amend(conn, now, "job.log", job_id, &data)? {
+        events::emit(conn, now, "job.log", Some(job_id), &data)?;
+    }
     Ok(sequence)
 }
 

@@ -92,3 +92,23 @@ async fn a_job_is_claimed_written_to_and_completed() {
 mod plans;
 mod property;
 mod transitions;
+
+#[tokio::test]
+async fn rows_that_are_written_together_share_an_event() {
+    with_db(|conn| {
+        let id = insert(conn, now(), &creation("logs")).unwrap().id;
+        let row = |event_type| log::NewLog { event_type, ..log::NewLog::default() };
+        let later = now() + jiff::SignedDuration::from_micros(1);
+        for (at, event_type) in [(now(), "llm_response"), (now(), "tool_call"), (later, "tool_result")] {
+            log::append(conn, at, id, &row(event_type)).unwrap();
+        }
+        let events = crate::events::after(conn, assistant_api::EventId(0), Some(id), 10).unwrap();
+        let data: Vec<_> = events.iter().filter(|event| event.kind == "job.log").map(|event| &*event.data).collect();
+        assert_eq!(data, [
+            r#"{"sequence":2,"event_type":"tool_call"}"#,
+            r#"{"sequence":3,"event_type":"tool_result"}"#
+        ]);
+        assert_eq!(log::before(conn, id, None, 10).unwrap().len(), 3);
+    })
+    .await;
+}
