@@ -16,8 +16,7 @@ use crate::{
     store::Store,
 };
 
-pub(crate) const BACKOFF: Backoff =
-    Backoff { base: Duration::from_secs(2), max: Duration::from_mins(5), jitter: 0.0 };
+pub(crate) const BACKOFF: Backoff = Backoff { base: Duration::from_secs(2), max: Duration::from_mins(5), jitter: 0.0 };
 
 pub(crate) fn creation(subject: &str) -> Creation {
     Creation {
@@ -104,10 +103,10 @@ async fn rows_that_are_written_together_share_an_event() {
         }
         let events = crate::events::after(conn, assistant_api::EventId(0), Some(id), 10).unwrap();
         let data: Vec<_> = events.iter().filter(|event| event.kind == "job.log").map(|event| &*event.data).collect();
-        assert_eq!(data, [
-            r#"{"sequence":2,"event_type":"tool_call"}"#,
-            r#"{"sequence":3,"event_type":"tool_result"}"#
-        ]);
+        assert_eq!(
+            data,
+            [r#"{"sequence":2,"event_type":"tool_call"}"#, r#"{"sequence":3,"event_type":"tool_result"}"#]
+        );
         assert_eq!(log::before(conn, id, None, 10).unwrap().len(), 3);
     })
     .await;
