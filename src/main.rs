@@ -131,7 +131,7 @@ fn check(options: &Options) -> Result<()> {
 }
 
 fn show(options: &Options, args: &Args) -> Result<()> {
-    let settings = settings::list(&options.loaded.config, &options.loaded.origins);
+    let settings = settings::list(&options.loaded.config, &options.loaded.origins, &options.sources);
     let text = match args.output {
         Output::Json => settings::json(&settings)?,
         Output::Text => settings::text(&settings, args.origin),

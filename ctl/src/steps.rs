@@ -10,8 +10,10 @@ use crate::{
     text,
 };
 
-/// Columns of an argument or a result.
+/// Columns of an argument or a result; reasons and errors are whole, as far as the line goes.
 const SHORT: usize = 72;
+/// Columns of a name.
+const NAME: usize = 14;
 /// Arguments that say what a call is about, most telling first.
 const TELLING: [&str; 14] = [
     "path",
@@ -68,7 +70,13 @@ impl Steps {
             "status_change" => {
                 let word = |name: &str| input.get(name).or_else(|| output.get(name)).map(short).unwrap_or_default();
                 let change = join(&word("from"), &word("to"));
-                vec![line(row, out, Style::Dim, "status", &reasoned(change, &word("reason")))]
+                vec![line(
+                    row,
+                    out,
+                    Style::Dim,
+                    "status",
+                    &reasoned(change, &whole(input.get("reason").unwrap_or(&Value::Null))),
+                )]
             }
             "error" => vec![line(row, out, Style::Bad, "error", &either(output, input))],
             "supervisor_note" => vec![line(row, out, Style::Attention, "note", &either(input, output))],
@@ -98,8 +106,8 @@ impl Steps {
 
 fn line(row: &LogRow, out: &Output, style: Style, name: &str, text: &str) -> String {
     let time = if out.terminal { text::clock(row.created_at) } else { text::utc(row.created_at) };
-    let left = out.columns().saturating_sub(text::width(&time) + 2 + text::width(name).max(12) + 2).max(20);
-    let padding = text::pad(name, 12);
+    let left = out.columns().saturating_sub(text::width(&time) + 2 + text::width(name).max(NAME) + 2).max(20);
+    let padding = text::pad(name, NAME);
     let text = text::shorten(text, left);
     format!("{}  {}{padding}  {text}", out.style(Style::Dim, &time), out.style(style, name))
 }
@@ -156,7 +164,7 @@ fn result(output: &Value, failed: bool) -> (String, Style) {
     let error = output.get("error").filter(|error| !matches!(error, Value::Null | Value::Bool(false)));
     if failed || error.is_some() {
         let error = error.unwrap_or(output);
-        return (format!("error: {}", short(error.get("message").unwrap_or(error))), Style::Bad);
+        return (format!("error: {}", whole(error.get("message").unwrap_or(error))), Style::Bad);
     }
     let text = match output {
         Value::Object(object) => {
@@ -166,7 +174,7 @@ fn result(output: &Value, failed: bool) -> (String, Style) {
             match (size, list) {
                 (Some(size), _) => text::bytes(size),
                 (None, Some((name, list))) => count(name, list.len()),
-                _ => short(output),
+                _ => short(["status", "now", "message"].iter().find_map(|name| object.get(*name)).unwrap_or(output)),
             }
         }
         Value::Array(list) => count("items", list.len()),
@@ -192,17 +200,20 @@ fn either(first: &Value, second: &Value) -> String {
     let text = ["message", "error", "reason", "note", "instruction", "text", "decision"]
         .iter()
         .find_map(|name| value.get(name).filter(|text| !text.is_null()));
-    short(text.unwrap_or(value))
+    whole(text.unwrap_or(value))
 }
 
 fn short(value: &Value) -> String {
-    let text = match value {
+    text::shorten(&whole(value), SHORT)
+}
+
+fn whole(value: &Value) -> String {
+    match value {
         Value::String(text) => text::one_line(text),
         Value::Null => String::new(),
-        Value::Array(list) => list.iter().map(short).collect::<Vec<_>>().join(", "),
+        Value::Array(list) => list.iter().map(whole).collect::<Vec<_>>().join(", "),
         other => text::one_line(&other.to_string()),
-    };
-    text::shorten(&text, SHORT)
+    }
 }
 
 #[cfg(test)]
@@ -260,14 +271,14 @@ mod tests {
         let mut steps = Steps::default();
         let lines: Vec<String> = rows.iter().flat_map(|row| steps.lines(row, &out)).collect();
         insta::assert_snapshot!(lines.join("\n"), @r#"
-        2026-11-22T12:00:00Z  status        queued -> running
-        2026-11-22T12:00:00Z  model         12 ms, 1,234 tokens, calls file_list, "I look."
-        2026-11-22T12:00:00Z  file_list     reports -> 2 entries (12 ms)
-        2026-11-22T12:00:00Z  file_read     a.csv -> error: a.csv not found (12 ms)
-        2026-11-22T12:00:00Z  error         overloaded
-        2026-11-22T12:00:00Z  policy        file_delete -> ask: outside of jobs/7
-        2026-11-22T12:00:00Z  note          use euros
-        2026-11-22T12:00:00Z  file_move     a to b -> no result
+        2026-11-22T12:00:00Z  status          queued -> running
+        2026-11-22T12:00:00Z  model           12 ms, 1,234 tokens, calls file_list, "I look."
+        2026-11-22T12:00:00Z  file_list       reports -> 2 entries (12 ms)
+        2026-11-22T12:00:00Z  file_read       a.csv -> error: a.csv not found (12 ms)
+        2026-11-22T12:00:00Z  error           overloaded
+        2026-11-22T12:00:00Z  policy          file_delete -> ask: outside of jobs/7
+        2026-11-22T12:00:00Z  note            use euros
+        2026-11-22T12:00:00Z  file_move       a to b -> no result
         "#);
     }
 

@@ -69,6 +69,51 @@ fn words(line: &str) -> Vec<String> {
     words
 }
 
+/// The parts of the manual that follow from the program.
+fn manual(old: &str) -> String {
+    let mut codes = String::from("| code | meaning |\n|---:|---|\n");
+    for (code, meaning) in Code::ALL {
+        codes += &format!("| {} | {meaning} |\n", *code as u8);
+    }
+    let mut commands = String::from("## Commands\n\nThe global options are those of `assistantctl` itself.\n");
+    for (name, mut command) in tree() {
+        let help = command.render_long_help().to_string();
+        let help = if name == "assistantctl" { help } else { without(&help, "Global options:") };
+        let help: Vec<&str> = help.trim_end().lines().map(str::trim_end).collect();
+        let help = help.join("\n");
+        commands += &format!("\n### {name}\n\n```text\n{help}\n```\n");
+    }
+    let new = between(old, "<!-- exit codes: generated -->\n", &codes);
+    between(&new, "<!-- commands: generated -->\n", &commands)
+}
+
+/// The text with a new part after a mark, up to the mark of its end.
+fn between(text: &str, mark: &str, part: &str) -> String {
+    let (before, rest) = text.split_once(mark).unwrap();
+    let (_, after) = rest.split_once("<!-- end -->").unwrap();
+    format!("{before}{mark}\n{part}\n<!-- end -->{after}")
+}
+
+/// Help without one of its sections.
+fn without(help: &str, heading: &str) -> String {
+    let start = help.find(heading).unwrap();
+    // Options with long help have empty lines between them; the next section begins at the margin.
+    let next = help[start + 1..].find("\nExamples:").unwrap();
+    format!("{}{}", &help[..start], &help[start + 1 + next + 1..])
+}
+
+#[test]
+fn the_manual_is_up_to_date() {
+    let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/assistantctl.md");
+    let old = std::fs::read_to_string(&file).unwrap();
+    let new = manual(&old);
+    if std::env::var_os("BLESS").is_some() {
+        std::fs::write(&file, new).unwrap();
+    } else {
+        assert!(old == new, "docs/assistantctl.md is stale: BLESS=1 cargo test -p assistantctl the_manual");
+    }
+}
+
 #[test]
 fn help_is_as_it_was() {
     let help: Vec<String> =

@@ -51,6 +51,9 @@ pub fn answer(method: &str, path: &str, body: &[u8]) -> Option<(u16, Value)> {
         ("GET", "/api/workspace/metadata") if query == "path=reports%2Fsummary.md" => {
             json!({ "item": entry("reports/summary.md", false) })
         }
+        ("GET", "/api/workspace/metadata") if query.ends_with("old.md") => {
+            json!({ "item": entry(&query.trim_start_matches("path=").replace("%2F", "/"), false) })
+        }
         ("GET", "/api/workspace/tree") => json!({
             "root": "reports", "truncated": false, "entries": [entry("reports/empty", true), entry("reports/summary.md", false)],
         }),
@@ -62,10 +65,10 @@ pub fn answer(method: &str, path: &str, body: &[u8]) -> Option<(u16, Value)> {
             json!({ "file": entry(&path, false) })
         }
         ("DELETE", "/api/workspace/file") => {
-            json!({ "deleted_path": "old.md", "trash_path": ".assistant/trash/1/old.md" })
+            json!({ "deleted_path": "old.md", "trash_path": ".trash/1/old.md" })
         }
         ("GET", "/api/workspace/trash") => json!({ "entries": [{
-            "trash_path": ".assistant/trash/1/old.md", "original_path": "old.md", "is_dir": false, "size_bytes": 12,
+            "trash_path": ".trash/1/old.md", "original_path": "old.md", "is_dir": false, "size_bytes": 12,
             "job_id": 7, "deleted_at": AT,
         }]}),
         ("POST", "/api/workspace/restore") => json!({ "item": entry("old.md", false) }),
@@ -221,7 +224,7 @@ fn settings() -> Value {
             "restart": false,
         })
     };
-    json!({ "settings": [
+    json!({ "file": "/nowhere/assistant.toml", "settings": [
         setting("llm.model", "m".into(), "conf.d/50-local.toml:2"),
         setting("llm.base_url", Value::Null, "default"),
         setting("limits.max_iterations_per_task", 50.into(), "default"),

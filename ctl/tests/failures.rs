@@ -150,8 +150,9 @@ fn without_a_terminal_nothing_is_erased_unasked() {
     assert_eq!(ran.code, Some(2));
     assert!(ran.err.contains("hint: pass --yes"), "{ran:?}");
     assert!(daemon.seen().is_empty());
-    assert_eq!(daemon.run(&["files", "rm", ".assistant/trash/1/old.md"]).code, Some(2));
-    assert!(daemon.seen().is_empty());
+    assert_eq!(daemon.run(&["files", "rm", ".trash/1/old.md"]).code, Some(2));
+    assert!(daemon.asked("DELETE", "/").is_empty());
+    assert_eq!(daemon.run(&["files", "rm", ".trash/1/old.md", "--yes"]).code, Some(0));
 }
 
 #[test]

@@ -41,9 +41,9 @@ fn steps_come_once_each_and_the_answer_last() {
     let ran = growing().run(&["submit", "Sum up", "--follow"]);
     assert_eq!(ran.code, Some(0));
     insta::assert_snapshot!(ran.out, @r#"
-    2026-11-22T12:00:00Z  status        queued -> running
-    2026-11-22T12:00:00Z  model         5 ms, calls file_write, "red and done"
-    2026-11-22T12:00:00Z  file_write    reports/summary.md -> 23 B (5 ms)
+    2026-11-22T12:00:00Z  status          queued -> running
+    2026-11-22T12:00:00Z  model           5 ms, calls file_write, "red and done"
+    2026-11-22T12:00:00Z  file_write      reports/summary.md -> 23 B (5 ms)
 
     The totals are in summary.md.
     red and done

@@ -39,7 +39,7 @@ fn plain(text: &str) -> String {
     let mut parts = text.split('\u{1b}');
     plain.push_str(parts.next().unwrap());
     for part in parts {
-        let end = part.find(['m', 'K']).expect("only colours and erasing are sent");
+        let end = part.find(['m', 'K']).unwrap();
         plain.push_str(&part[end + 1..]);
     }
     plain

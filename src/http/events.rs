@@ -77,6 +77,8 @@ async fn listen(req: Req<(), Query>) -> Result<Raw> {
         }
         Some(last) => last,
     };
+    // Whoever loses the connection before the first event goes on from here.
+    first.put_slice(format!("id: {position}\n\n").as_bytes());
     let listener = Listener { cx, news, position, job: req.query.job, first: Some(first.freeze()), done: false };
     let mut response = Response::new(Body::from_stream(stream::unfold(listener, Listener::next)));
     let headers = response.headers_mut();

@@ -20,7 +20,8 @@ pub(super) fn routes() -> Vec<Route> {
 }
 
 async fn list(req: Req) -> Result<Json<Settings>> {
-    Ok(Json(super::list(&req.cx.config.load(), &req.cx.process.origins.load())))
+    let process = &req.cx.process;
+    Ok(Json(super::list(&req.cx.config.load(), &process.origins.load(), &process.sources)))
 }
 
 async fn reload(req: Req) -> Result<Json<Reloaded>> {

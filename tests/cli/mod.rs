@@ -1,4 +1,5 @@
 //! The real programs: starting, stopping, refusing.
 
+mod ctl;
 mod disk;
 mod process;

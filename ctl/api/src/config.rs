@@ -7,6 +7,9 @@ use serde_json::Value;
 /// `GET /api/config`. Secrets are no part of the configuration and are not here.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Settings {
+    /// The configuration file; drop-ins are in `conf.d` beside it. It need not exist.
+    #[serde(default)]
+    pub file: String,
     /// Every key, by section, in the order of the documentation.
     pub settings: Vec<Setting>,
 }

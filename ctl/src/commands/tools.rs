@@ -31,7 +31,7 @@ async fn all(cx: &Cx) -> Result {
     }
     let mut table = Table::new(&["NAME", "ACCESS", "GROUP", "DESCRIPTION"]);
     for tool in &list.tools {
-        let first = tool.description.split(". ").next().unwrap_or_default();
+        let first = tool.description.split(". ").next().unwrap_or_default().trim_end_matches('.');
         table.row([cell(&tool.name), cell(&tool.access), cell(&tool.group), cell(first)]);
     }
     cx.out.table(&table, "no tools")?;

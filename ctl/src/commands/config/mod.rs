@@ -3,7 +3,7 @@
 pub mod daemon;
 mod set;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use assistant_api::config::{Setting, Settings};
 use serde_json::{Value, json};
@@ -36,10 +36,11 @@ enum Verb {
     Set(set::Set),
 }
 
-/// Check the files of the configuration without a running daemon
+/// Check the files of the configuration
 ///
-/// Says what is wrong, where, and the nearest key that there is. The exit code
-/// is 0 or 78.
+/// Says what is wrong, where, and the nearest key that there is. It needs no
+/// running daemon; if there is one, its files are checked. The exit code is 0
+/// or 78.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   assistantctl config check
@@ -73,14 +74,27 @@ struct Show {
 
 pub async fn run(args: Args, cx: &Cx) -> Result {
     match args.verb {
-        Verb::Check(args) => check(args, cx),
+        Verb::Check(args) => check(args, cx).await,
         Verb::Show(args) => show(args, cx).await,
         Verb::Set(args) => set::run(args, cx).await,
     }
 }
 
-fn check(args: Check, cx: &Cx) -> Result {
-    let checked = daemon::check(args.config.as_deref())?;
+/// The file that the running daemon reads, if it runs and says so. A daemon that hangs must not keep anybody from
+/// mending its configuration.
+pub async fn file_in_use(cx: &Cx) -> Option<PathBuf> {
+    let request = cx.client.request("GET", "/api/config").timeout(Some(Duration::from_secs(2)));
+    let settings: Settings = request.fetch().await.ok()?;
+    Some(PathBuf::from(settings.file)).filter(|file| file.is_absolute())
+}
+
+async fn check(args: Check, cx: &Cx) -> Result {
+    let config = match args.config {
+        Some(config) => Some(config),
+        // One that need not exist does not: then the defaults are what is checked.
+        None => file_in_use(cx).await.filter(|file| file.exists()),
+    };
+    let checked = daemon::check(config.as_deref())?;
     if cx.out.json {
         cx.out.json(&json!({ "ok": checked.ok(), "message": checked.message(), "exit_code": checked.code as u8 }))?;
         return Ok(checked.code);
@@ -115,7 +129,7 @@ async fn show(args: Show, cx: &Cx) -> Result {
             .hint("assistantctl config show lists them all"));
     }
     if cx.out.json {
-        cx.out.json(&json!({ "settings": shown }))?;
+        cx.out.json(&json!({ "file": settings.file, "settings": shown }))?;
         return Ok(Code::Ok);
     }
     let value = |value: &Value| if value.is_null() { "-".to_owned() } else { value.to_string() };

@@ -46,7 +46,10 @@ pub async fn run(args: Set, cx: &Cx) -> Result {
     refuse_secrets(&args.key, &args.value)?;
     let config = match args.config {
         Some(config) => std::path::absolute(&config).map_err(|err| Failure::file("finding", &config, &err))?,
-        None => default_config()?,
+        None => match super::file_in_use(cx).await {
+            Some(config) => config,
+            None => default_config()?,
+        },
     };
     let dir = config.parent().unwrap_or(Path::new("/")).join("conf.d");
     let file = dir.join(FILE);

@@ -13,7 +13,10 @@ use nix::unistd::{Group, User, geteuid, getgroups};
 use super::Finding;
 use crate::{
     Cx,
-    commands::{config::daemon, models},
+    commands::{
+        config::{self, daemon},
+        models,
+    },
     exit::{Code, how_to_start},
     text,
 };
@@ -32,7 +35,7 @@ pub(super) async fn all(cx: &Cx, call_models: bool) -> Vec<Finding> {
         findings.push(role(info));
         findings.push(versions(info));
     }
-    findings.push(configuration());
+    findings.push(configuration(cx).await);
     if info.is_ok() {
         match cx.client.get::<Status>("/api/status").await {
             Ok(status) => findings.extend(running(&status)),
@@ -117,8 +120,9 @@ fn versions(info: &ApiInfo) -> Finding {
     )
 }
 
-fn configuration() -> Finding {
-    match daemon::check(None) {
+async fn configuration(cx: &Cx) -> Finding {
+    let file = config::file_in_use(cx).await.filter(|file| file.exists());
+    match daemon::check(file.as_deref()) {
         Ok(checked) if checked.ok() => {
             Finding::ok("config", checked.message().lines().last().unwrap_or("it is good").to_owned())
         }

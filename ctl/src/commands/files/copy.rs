@@ -120,7 +120,10 @@ pub async fn put(args: Put, cx: &Cx) -> Result {
         plan.add(path, &if matches!(to, "" | ".") { name } else { format!("{to}/{name}") })?;
     }
     plan.warn(cx);
-    let sent = plan.send(cx, args.force).await?;
+    let sent = plan.send(cx, args.force).await.map_err(|failure| match failure.code {
+        Code::Conflict if !args.force && failure.hint.is_none() => failure.hint("replace it with --force"),
+        _ => failure,
+    })?;
     if cx.out.json {
         cx.out.json(&json!({ "entries": sent }))?;
         return Ok(Code::Ok);

@@ -11,7 +11,7 @@ use serde_json::json;
 use crate::{
     Cx,
     commands::confirm,
-    exit::{Code, Result},
+    exit::{Code, Failure, Result},
     output::{Style, Table, cell},
     text, transfer,
 };
@@ -140,8 +140,10 @@ async fn ls(args: Ls, cx: &Cx) -> Result {
 async fn rm(args: Rm, cx: &Cx) -> Result {
     let mut removed = Vec::new();
     for path in &args.paths {
-        if path.trim_start_matches("./").starts_with(".assistant/trash") {
-            confirm(args.yes, &format!("Remove {path} for good?"))?;
+        // Asked first: a path that is not there is `not_found` here.
+        let found = entry(&cx.client, path).await?;
+        if !args.yes && is_trashed(cx, &found.relative_path).await? {
+            confirm(false, &format!("Remove {path} for good?"))?;
         }
         let request = cx.client.request("DELETE", "/api/workspace/file").query("path", path);
         let deleted: Deleted = request.fetch().await?;
@@ -155,6 +157,17 @@ async fn rm(args: Rm, cx: &Cx) -> Result {
         cx.out.json(&json!({ "removed": removed }))?;
     }
     Ok(Code::Ok)
+}
+
+/// Whether a path lies in the trash. Only hidden directories can be it, and nothing else is looked up.
+async fn is_trashed(cx: &Cx, path: &str) -> Result<bool> {
+    if !path.starts_with('.') {
+        return Ok(false);
+    }
+    let within = |trashed: &Trashed| {
+        path.strip_prefix(&trashed.trash_path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    Ok(trashed(cx).await?.iter().any(within))
 }
 
 /// Everything in the trash, newest first.
@@ -193,7 +206,10 @@ async fn restore(args: Restored, cx: &Cx) -> Result {
     let found = trashed(cx).await?;
     // The newest of that name, as the list begins with it.
     let found = found.into_iter().find(|entry| entry.original_path == wanted || entry.trash_path == wanted);
-    let trash_path = found.map_or_else(|| wanted.to_owned(), |entry| entry.trash_path);
+    let Some(Trashed { trash_path, .. }) = found else {
+        return Err(Failure::new(Code::NotFound, format!("{wanted} is not in the trash"))
+            .hint("assistantctl files trash lists what is"));
+    };
     let reply: ItemReply =
         cx.client.post("/api/workspace/restore", &Restore { trash_path, destination_path: args.to }).await?;
     if cx.out.json {

@@ -1,0 +1,210 @@
+//! `assistantctl` with a real daemon: what a user does, from the task to the result.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use assistant_api::jobs::JobDetail;
+use serde_json::Value;
+
+use crate::support::process::{Place, Process};
+
+const REHEARSED: &str = "[llm]\nprovider = \"rehearsal\"\n";
+const TASK: &str = "Read the CSV files in reports/ and write summary.md with totals per month";
+
+/// A daemon that rehearses, and a directory with the reports of the recording's task.
+struct Desk {
+    place: Place,
+    daemon: Process,
+    here: tempfile::TempDir,
+}
+
+struct Ran {
+    code: Option<i32>,
+    out: String,
+    err: String,
+}
+
+impl Desk {
+    fn new() -> Self {
+        let place = Place::new(REHEARSED);
+        let daemon = place.start(&[]);
+        assert!(daemon.ready, "{}", place.log());
+        let here = tempfile::tempdir().unwrap();
+        fs::create_dir(here.path().join("reports")).unwrap();
+        fs::write(here.path().join("reports/a.csv"), "month,amount\n2026-09,12.5\n2026-10,20\n").unwrap();
+        fs::write(here.path().join("reports/b.csv"), "month,amount\n2026-09,2\n").unwrap();
+        Self { place, daemon, here }
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(program());
+        command.current_dir(self.here.path()).env_clear().env("ASSISTANT_SOCKET", self.place.socket());
+        command.env("PATH", std::env::var_os("PATH").unwrap_or_default()).args(arguments).stdin(Stdio::null());
+        command
+    }
+
+    #[track_caller]
+    fn run(&self, arguments: &[&str]) -> Ran {
+        let output = self.command(arguments).output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        Ran { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
+    }
+
+    /// Runs what has to succeed and returns its JSON.
+    #[track_caller]
+    fn json(&self, arguments: &[&str]) -> Value {
+        let ran = self.run(&[arguments, &["-o", "json"]].concat());
+        assert_eq!(ran.code, Some(0), "{arguments:?}: {}{}", ran.out, ran.err);
+        let json: Value = serde_json::from_str(ran.out.lines().last().unwrap()).unwrap();
+        assert_eq!(json["schema"], "v1");
+        json
+    }
+}
+
+/// The program lies beside the daemon, where a build of the workspace puts both.
+fn program() -> PathBuf {
+    let program = Path::new(env!("CARGO_BIN_EXE_assistantd")).with_file_name("assistantctl");
+    assert!(program.is_file(), "{} is missing: cargo build --workspace", program.display());
+    program
+}
+
+#[test]
+fn a_task_with_attachments_comes_back_as_a_file() {
+    let desk = Desk::new();
+    let ran = desk.run(&["submit", TASK, "--attach", "reports", "--follow", "--get", "result"]);
+    assert_eq!(ran.code, Some(0), "{}{}", ran.out, ran.err);
+    for part in ["file_read", "jobs/1/in/reports/a.csv -> 37 B", "Files written in the workspace:\n  summary.md\n"] {
+        assert!(ran.out.contains(part), "{part} is missing in: {}", ran.out);
+    }
+    let summary = fs::read_to_string(desk.here.path().join("result/summary.md")).unwrap();
+    assert!(summary.contains("| 2026-09 | 2 | 14.50 |"), "{summary}");
+
+    let show = desk.json(&["job", "show", "1"]);
+    assert_eq!(show["job"]["status"], "completed");
+    assert_eq!(show["written_paths"], serde_json::json!(["summary.md"]));
+    let effect = &show["effects"][0];
+    assert_eq!((&effect["tool"], &effect["state"]), (&"file_write".into(), &"confirmed".into()));
+    assert_eq!(desk.run(&["job", "wait", "1"]).code, Some(0));
+    let rows = desk.run(&["job", "logs", "1", "-o", "json"]).out.lines().count();
+    assert!(rows > 10, "{rows} rows");
+    let detail: JobDetail = serde_json::from_value(show).unwrap();
+    assert_eq!(detail.job.attempts, 1);
+}
+
+#[test]
+fn a_job_that_cannot_go_on_says_what_it_needs() {
+    let desk = Desk::new();
+    let ran = desk.run(&["submit", "Something that no recording is for", "--wait"]);
+    assert_eq!(ran.code, Some(9), "{}{}", ran.out, ran.err);
+    assert!(ran.err.contains("error[needs_review]: job 1 needs ") && ran.err.contains("hint: assistantctl job "));
+    let status = desk.run(&["status"]).out;
+    assert!(status.contains("Waiting for you:\n  job 1: Something"), "{status}");
+    assert_eq!(desk.run(&["job", "approve", "1"]).code, Some(6));
+    assert_eq!(desk.json(&["job", "cancel", "1"])["status"], "cancelled");
+    assert_eq!(desk.run(&["job", "cancel", "1"]).code, Some(6));
+    assert_eq!(desk.run(&["job", "wait", "1"]).code, Some(10));
+    assert_eq!(desk.json(&["job", "erase", "1", "--yes"])["erased"]["root_job_id"], 1);
+    assert_eq!(desk.run(&["job", "show", "1"]).code, Some(3));
+}
+
+#[test]
+fn following_outlives_a_killed_daemon() {
+    let mut desk = Desk::new();
+    let mut command = desk.command(&["submit", TASK, "--attach", "reports", "--in", "2s", "--follow"]);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let client = desk.place.client();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(crate::support::until("the job is released", 20, async || {
+        let detail: JobDetail = client.get("/api/jobs/1").await.ok()?;
+        (detail.job.status == assistant_api::jobs::JobStatus::Queued).then_some(())
+    }));
+    desk.daemon.kill();
+    std::thread::sleep(Duration::from_millis(300));
+    desk.daemon = desk.place.start(&[]);
+    let output = child.wait_with_output().unwrap();
+    let out = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{out}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(out.contains("I wrote summary.md"), "{out}");
+    assert_eq!(out.matches("task_complete").count(), 2, "the call and its result, once each: {out}");
+}
+
+#[test]
+fn work_is_stopped_until_it_is_resumed() {
+    let desk = Desk::new();
+    assert_eq!(desk.json(&["stop", "--all"])["status"], "stopped");
+    desk.run(&["submit", TASK, "--attach", "reports"]);
+    assert_eq!(desk.run(&["job", "wait", "1", "--timeout", "1"]).code, Some(7));
+    assert!(desk.run(&["status"]).out.contains("stopped "));
+    assert_eq!(desk.json(&["resume"])["status"], "running");
+    assert_eq!(desk.run(&["job", "wait", "1"]).code, Some(0));
+}
+
+#[test]
+fn files_go_to_the_workspace_and_back() {
+    let desk = Desk::new();
+    assert_eq!(desk.run(&["files", "put", "reports"]).out, "reports/a.csv\nreports/b.csv\n");
+    let again = desk.run(&["files", "put", "reports"]);
+    assert!(again.code == Some(6) && again.err.contains("hint: replace it with --force"), "{}", again.err);
+    assert_eq!(desk.run(&["files", "put", "reports", "--force"]).code, Some(0));
+    assert_eq!(desk.run(&["files", "get", "reports", "--to", "copy"]).out, "copy/a.csv\ncopy/b.csv\n");
+    let read = |path: &str| fs::read(desk.here.path().join(path)).unwrap();
+    assert_eq!(read("copy/a.csv"), read("reports/a.csv"));
+    assert_eq!(desk.json(&["files", "ls", "reports"])["entries"].as_array().unwrap().len(), 2);
+    assert_eq!(desk.run(&["files", "rm", "reports"]).code, Some(0));
+    assert_eq!(desk.run(&["files", "ls", "reports"]).code, Some(3));
+    assert_eq!(desk.json(&["files", "trash"])["entries"][0]["original_path"], "reports");
+    assert_eq!(desk.run(&["files", "restore", "reports"]).out, "reports is back\n");
+    assert_eq!(desk.run(&["files", "rm", "../etc"]).code, Some(2));
+    assert_eq!(desk.run(&["files", "get", "none"]).code, Some(3));
+}
+
+#[test]
+fn the_configuration_is_shown_changed_and_checked() {
+    let desk = Desk::new();
+    let origin = desk.run(&["config", "show", "--origin", "llm.provider"]).out;
+    assert!(origin.contains("assistant.toml:2"), "{origin}");
+    let set = desk.json(&["config", "set", "limits.max_iterations_per_task", "7"]);
+    assert_eq!((&set["in_force"], &set["reloaded"]["changed"][0]), (&true.into(), &"limits.max_iterations_per_task".into()));
+    let file = desk.place.config_file().with_file_name("conf.d").join("50-local.toml");
+    assert_eq!(fs::read_to_string(&file).unwrap(), "[limits]\nmax_iterations_per_task = 7\n");
+    let shown = desk.json(&["config", "show", "limits.max_iterations_per_task"]);
+    assert_eq!(shown["settings"][0]["value"], 7);
+    let wrong = desk.run(&["config", "set", "limits.max_iteration", "7"]);
+    assert_eq!(wrong.code, Some(78), "{}", wrong.err);
+    assert!(wrong.err.contains("max_iterations") && wrong.err.contains("conf.d/50-local.toml"), "{}", wrong.err);
+    assert!(!fs::read_to_string(&file).unwrap().contains("max_iteration "));
+    assert_eq!(desk.run(&["config", "check"]).code, Some(0));
+    fs::write(&file, "[limits]\nnone = 1\n").unwrap();
+    let check = desk.run(&["config", "check"]);
+    assert!(check.code == Some(78) && check.err.contains("none"), "{}", check.err);
+    assert_eq!(desk.run(&["reload", "--wait"]).code, Some(2));
+    assert_eq!(desk.run(&["doctor"]).code, Some(78));
+}
+
+#[test]
+fn everything_that_only_looks_works() {
+    let desk = Desk::new();
+    for command in [
+        &["status"][..],
+        &["doctor", "--models"],
+        &["jobs"],
+        &["tools"],
+        &["tools", "file_write"],
+        &["effects"],
+        &["config", "show"],
+        &["models", "test"],
+        &["events"],
+        &["files", "ls"],
+        &["query", "GET", "/api/stats"],
+    ] {
+        let ran = desk.run(command);
+        assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""), "{command:?}: {}", ran.out);
+        if command != ["events"] {
+            desk.json(command);
+        }
+    }
+}
