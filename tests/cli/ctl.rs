@@ -168,7 +168,10 @@ fn the_configuration_is_shown_changed_and_checked() {
     let origin = desk.run(&["config", "show", "--origin", "llm.provider"]).out;
     assert!(origin.contains("assistant.toml:2"), "{origin}");
     let set = desk.json(&["config", "set", "limits.max_iterations_per_task", "7"]);
-    assert_eq!((&set["in_force"], &set["reloaded"]["changed"][0]), (&true.into(), &"limits.max_iterations_per_task".into()));
+    assert_eq!(
+        (&set["in_force"], &set["reloaded"]["changed"][0]),
+        (&true.into(), &"limits.max_iterations_per_task".into())
+    );
     let file = desk.place.config_file().with_file_name("conf.d").join("50-local.toml");
     assert_eq!(fs::read_to_string(&file).unwrap(), "[limits]\nmax_iterations_per_task = 7\n");
     let shown = desk.json(&["config", "show", "limits.max_iterations_per_task"]);
