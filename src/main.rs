@@ -131,7 +131,8 @@ fn check(options: &Options) -> Result<()> {
 }
 
 fn show(options: &Options, args: &Args) -> Result<()> {
-    let settings = settings::list(&options.loaded.config, &options.loaded.origins, &options.sources);
+    let mut settings = settings::list(&options.loaded.config, &options.loaded.origins);
+    settings.file = options.sources.paths.config.display().to_string();
     let text = match args.output {
         Output::Json => settings::json(&settings)?,
         Output::Text => settings::text(&settings, args.origin),

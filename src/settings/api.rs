@@ -21,7 +21,8 @@ pub(super) fn routes() -> Vec<Route> {
 
 async fn list(req: Req) -> Result<Json<Settings>> {
     let process = &req.cx.process;
-    Ok(Json(super::list(&req.cx.config.load(), &process.origins.load(), &process.sources)))
+    let file = process.sources.paths.config.display().to_string();
+    Ok(Json(Settings { file, ..super::list(&req.cx.config.load(), &process.origins.load()) }))
 }
 
 async fn reload(req: Req) -> Result<Json<Reloaded>> {

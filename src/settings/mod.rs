@@ -11,7 +11,7 @@ use assistant_api::config::{Reloaded, Setting, Settings};
 use serde_json::Value;
 
 use crate::{
-    config::{Config, Origins, Secrets, Sources, load, section::Table},
+    config::{Config, Origins, Secrets, load, section::Table},
     cx::Cx,
     error::{Error, Result},
     events, llm,
@@ -89,9 +89,9 @@ fn changed(old: &Config, new: &Config) -> Vec<String> {
 }
 
 /// Every key with its value and where it came from; there are no secrets among them.
-pub fn list(config: &Config, origins: &Origins, sources: &Sources) -> Settings {
+pub fn list(config: &Config, origins: &Origins) -> Settings {
     let settings = config.tables().into_iter().flat_map(|table| section(table, origins)).collect();
-    Settings { file: sources.paths.config.display().to_string(), settings }
+    Settings { file: String::new(), settings }
 }
 
 fn section<'a>(table: &'a dyn Table, origins: &'a Origins) -> impl Iterator<Item = Setting> + use<'a> {
