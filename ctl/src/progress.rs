@@ -7,7 +7,8 @@ use crate::{Cx, text};
 /// A line on the standard error that is drawn over; absent when nobody would see it.
 pub struct Progress {
     shown: bool,
-    drawn: bool,
+    /// What stands there now; empty for nothing.
+    drawn: String,
     since: Instant,
 }
 
@@ -15,7 +16,7 @@ impl Progress {
     /// Begins to count the time.
     pub fn new(cx: &Cx) -> Self {
         let shown = cx.out.error_terminal && cx.out.terminal && !cx.out.json;
-        Self { shown, drawn: false, since: Instant::now() }
+        Self { shown, drawn: String::new(), since: Instant::now() }
     }
 
     /// Counts from now on.
@@ -37,17 +38,20 @@ impl Progress {
     pub fn draw(&mut self, doing: &str) {
         if self.shown {
             let line = format!("… {} ({})", text::one_line(doing), text::seconds(self.since.elapsed().as_secs()));
-            eprint!("\r\u{1b}[K{}", text::shorten(&line, 78));
-            self.drawn = true;
+            let line = text::shorten(&line, 78);
+            if line != self.drawn {
+                eprint!("\r\u{1b}[K{line}");
+                self.drawn = line;
+            }
         }
     }
 
     /// Takes the line away, before something else is printed.
     #[expect(clippy::print_stderr, reason = "this is the command line")]
     pub fn clear(&mut self) {
-        if self.drawn {
+        if !self.drawn.is_empty() {
             eprint!("\r\u{1b}[K");
-            self.drawn = false;
+            self.drawn.clear();
         }
     }
 }

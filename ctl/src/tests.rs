@@ -1,5 +1,7 @@
 //! What can be said about the whole command line without a daemon.
 
+use std::fmt::Write as _;
+
 use clap::CommandFactory as _;
 
 use super::*;
@@ -73,7 +75,7 @@ fn words(line: &str) -> Vec<String> {
 fn manual(old: &str) -> String {
     let mut codes = String::from("| code | meaning |\n|---:|---|\n");
     for (code, meaning) in Code::ALL {
-        codes += &format!("| {} | {meaning} |\n", *code as u8);
+        _ = writeln!(codes, "| {} | {meaning} |", *code as u8);
     }
     let mut commands = String::from("## Commands\n\nThe global options are those of `assistantctl` itself.\n");
     for (name, mut command) in tree() {
@@ -81,7 +83,7 @@ fn manual(old: &str) -> String {
         let help = if name == "assistantctl" { help } else { without(&help, "Global options:") };
         let help: Vec<&str> = help.trim_end().lines().map(str::trim_end).collect();
         let help = help.join("\n");
-        commands += &format!("\n### {name}\n\n```text\n{help}\n```\n");
+        _ = writeln!(commands, "\n### {name}\n\n```text\n{help}\n```");
     }
     let new = between(old, "<!-- exit codes: generated -->\n", &codes);
     between(&new, "<!-- commands: generated -->\n", &commands)
