@@ -10,11 +10,13 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
+    agent::{self, prompt},
     clock::Clock,
     config::{ConfigError, Loaded, Secrets, Sources},
     cx::{Cx, Inner, Process, Wake},
     error::{Error, Result},
     http::{self, Listener},
+    jobs::runner,
     llm::{self, Llm},
     logging::Logging,
     loops, settings, status,
@@ -71,6 +73,7 @@ pub async fn run(mut options: Options, mut listeners: Vec<Listener>, stop: impl 
         tracing::warn!("{warning}");
     }
 
+    prompt::check(&options.loaded.config, paths.config.parent())?;
     make_dir(&paths.state_dir, 0o700)?;
     let _lock = StateLock::take(&paths.state_dir)?;
 
@@ -126,9 +129,8 @@ async fn serve(
     ready: Option<oneshot::Sender<Cx>>,
     stop: impl Future<Output = ()>,
 ) -> Result<()> {
-    crate::agent::prompt::check(&cx.config.load(), cx.process.sources.paths.config.parent())?;
     http::start(cx, listeners)?;
-    crate::jobs::runner::start(cx, crate::agent::run).await?;
+    runner::start(cx, agent::run).await?;
     for def in cx.subsystems.iter().flat_map(|subsystem| subsystem.loops) {
         loops::spawn(cx, def);
     }

@@ -10,10 +10,11 @@ use std::{
 };
 
 use assistantd::{
+    agent::prompt,
     config::{ConfigError, Environment, Paths, Sources, Wanted},
     crashpoint,
     daemon::{self, Options},
-    error::{Error, Result},
+    error::{Error, ErrorKind, Result},
     http::Listener,
     logging::Logging,
     settings,
@@ -99,7 +100,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(err) => {
             complain(&err.chain(), err.hint_text());
-            FAILURE.into()
+            if err.kind() == ErrorKind::Validation { CONFIG.into() } else { FAILURE.into() }
         }
     }
 }
@@ -123,6 +124,7 @@ fn complain(message: &str, hint: Option<&str>) {
 }
 
 fn check(options: &Options) -> Result<()> {
+    prompt::check(&options.loaded.config, options.sources.paths.config.parent())?;
     for warning in &options.loaded.warnings {
         let _ = writeln!(io::stderr(), "warning: {warning}");
     }

@@ -6,7 +6,8 @@ use crate::config::{
 };
 
 section! {
-    /// How long things are kept. The pass runs once a night and at `retention.interval_hours` after the last one.
+    /// How long things are kept. The pass runs at start and `interval_hours` after the last one, moved
+    /// back to 03:00 in `app.timezone` if that is a day or more.
     pub struct Retention = "retention" {
         /// Rows of task logs of jobs that ended.
         task_log_days: Days = Days::new(90);

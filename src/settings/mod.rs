@@ -11,6 +11,7 @@ use assistant_api::config::{Reloaded, Setting, Settings};
 use serde_json::Value;
 
 use crate::{
+    agent::prompt,
     config::{Config, Origins, Secrets, load, section::Table},
     cx::Cx,
     error::{Error, Result},
@@ -52,6 +53,7 @@ async fn replace(cx: &Cx) -> Result<Reloaded> {
     let (loaded, secrets) = tokio::task::spawn_blocking(move || {
         let loaded = load(&sources)?;
         let secrets = Secrets::load(sources.paths.credentials_dir.as_deref(), &sources.environment)?;
+        prompt::check(&loaded.config, sources.paths.config.parent())?;
         Ok::<_, Error>((loaded, secrets))
     })
     .await

@@ -100,3 +100,12 @@ fn every_key_says_what_it_is() {
         assert!(all.iter().any(|setting| setting.key == *key), "{key} is no key");
     }
 }
+
+#[tokio::test]
+async fn a_prompt_file_that_is_not_there_is_refused_before_it_is_needed() {
+    let place = Place::new("", Environment::default());
+    place.write("[prompt]\nagent_file = \"/no/such/AGENT.md\"\n");
+    let error = reload(&place.cx).await.unwrap_err();
+    assert!(error.message().contains("/no/such/AGENT.md"), "{error}");
+    assert_eq!(place.cx.config.load().prompt.agent_file, "AGENT.md");
+}

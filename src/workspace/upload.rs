@@ -34,9 +34,10 @@ impl Upload {
     /// Begins an upload to `path`; `expected` bytes if the sender says how many.
     ///
     /// # Errors
-    /// `conflict` when something is there, unless `replace`; `too_large` above `api.max_upload_bytes`; `invalid` for a
+    /// `storage_full` below the free-space mark; `conflict` when something is there, unless `replace`; `too_large` above `api.max_upload_bytes`; `invalid` for a
     /// protected path.
     pub async fn begin(cx: &Cx, actor: Actor, path: String, replace: bool, expected: Option<u64>) -> Result<Self> {
+        cx.check_space()?;
         let max = cx.config.load().api.max_upload_bytes.0;
         if max > 0 && expected.is_some_and(|expected| expected > max) {
             return Err(too_large(max));
