@@ -37,12 +37,16 @@ use crate::{
 
 /// Runs a claimed job until it ends, pauses or is cancelled.
 pub(crate) async fn run(cx: &Cx, claimed: &Claimed, cancel: &CancellationToken) -> Outcome {
-    let driver = Driver::new(cx, claimed);
+    let driven = async {
+        // What is not known of the models yet, such as whether one costs nothing, is found out before money is reserved.
+        cx.llm.load_full().prepare().await;
+        Driver::new(cx, claimed).drive().await
+    };
     tokio::select! {
         // The answer of a cancelled run is of no use to anybody, so nothing waits for it.
         biased;
         () = cancel.cancelled() => gone(cx),
-        ended = driver.drive() => ended.unwrap_or_else(|err| failed(cx, claimed, &err)),
+        ended = driven => ended.unwrap_or_else(|err| failed(cx, claimed, &err)),
     }
 }
 

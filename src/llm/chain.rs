@@ -183,8 +183,14 @@ impl Llm for Chain {
 
     fn prepare(&self) -> BoxFuture<'_, ()> {
         Box::pin(async {
-            for model in self.distinct().filter(|model| model.problem.is_none() && model.host.is_local()) {
-                let _ = tokio::time::timeout(Duration::from_secs(1), model.name.get(&model.host)).await;
+            for model in self.distinct().filter(|model| model.problem.is_none()) {
+                // Only where it matters: whether a model without a price is one of ours.
+                if model.info().price.is_none() {
+                    model.host.locate().await;
+                }
+                if model.host.is_local() {
+                    let _ = tokio::time::timeout(Duration::from_secs(1), model.name.get(&model.host)).await;
+                }
             }
         })
     }

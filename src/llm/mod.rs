@@ -235,8 +235,9 @@ pub trait Llm: Send + Sync {
     /// What is configured, for status pages and for reservations; never a secret.
     fn models(&self) -> Vec<ModelInfo>;
 
-    /// Finds out what [`Llm::models`] does not know yet: whether an Ollama on loopback is there and what it has. Short,
-    /// costs nothing, and only asks loopback and private addresses; call it before showing models to a person.
+    /// Finds out what [`Llm::models`] does not know yet: whether a host is ours, whether an Ollama is there and what it
+    /// has. Short, costs nothing, and only asks loopback and private addresses; call it before showing models to a
+    /// person, and before an estimate.
     fn prepare(&self) -> BoxFuture<'_, ()> {
         Box::pin(std::future::ready(()))
     }

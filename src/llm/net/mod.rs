@@ -74,6 +74,9 @@ pub(super) struct Reply {
 const ONLY_LOCAL: &str = "llm.local_only is set";
 const PLAIN_KEY: &str = "a key is sent over plain http only to loopback and private addresses, use https";
 
+/// How long a name may take to be resolved when it is only to be known where it leads.
+const LOOK_UP: Duration = Duration::from_secs(1);
+
 /// How long an idle connection is kept for the next request.
 const IDLE_CONNECTION: Duration = Duration::from_secs(30);
 
@@ -104,6 +107,18 @@ impl Host {
         let host = self.base.host_str().unwrap_or_default();
         address::is_loopback_name(host)
             || address::literal(host).map_or_else(|| self.seen.get() == Some(true), address::is_local)
+    }
+
+    /// Finds out whether it is local, if its name does not say so: asks for its addresses, and nobody there.
+    pub(super) async fn locate(&self) {
+        let host = self.base.host_str().unwrap_or_default();
+        if address::literal(host).is_some() || address::is_loopback_name(host) || self.seen.get().is_some() {
+            return;
+        }
+        if let Ok(Ok(addresses)) = tokio::time::timeout(LOOK_UP, tokio::net::lookup_host((host, 0))).await {
+            let mut addresses = addresses.map(|address| address.ip()).peekable();
+            self.seen.set(addresses.peek().is_some() && addresses.all(address::is_local));
+        }
     }
 
     fn must_be_local(&self) -> Option<&'static str> {
