@@ -281,3 +281,41 @@ async fn an_instruction_during_the_last_step_is_not_lost() {
     assert_eq!(job.metadata["final_response"], "epoch 1");
     stop(&cx).await;
 }
+
+#[tokio::test]
+async fn an_effect_that_a_crash_left_under_way_is_looked_at_before_jobs_go_on() {
+    use assistant_api::effects::EffectState;
+
+    use crate::ledger::{self, NewEffect};
+
+    let (cx, _dir) = cx();
+    let id = submit(&cx, "fine").await;
+    let now = cx.clock.now();
+    let new = |call: &str| NewEffect {
+        job_id: Some(id),
+        call_key: Some(call.into()),
+        tool: "a tool that is no longer there".into(),
+        target: "x".into(),
+        args_hash: String::new(),
+        origin: crate::policy::Origin::Owner,
+        rule: String::new(),
+        detail: serde_json::json!({}),
+    };
+    let (written, begun) = (new("1:0"), new("1:1"));
+    let write = move |tx: &rusqlite::Connection| {
+        let written = ledger::prepare(tx, now, &written)?;
+        let begun = ledger::prepare(tx, now, &begun)?;
+        ledger::dispatch(tx, now, begun)?;
+        Ok((written, begun))
+    };
+    let (written, begun) = cx.store.write(write).await.unwrap();
+    runner::start(&cx, scripted).await.unwrap();
+    reaches(&cx, id, JobStatus::Completed).await;
+    let states = cx
+        .store
+        .read(move |conn| Ok((ledger::get(conn, written)?.state, ledger::get(conn, begun)?.state)))
+        .await
+        .unwrap();
+    assert_eq!(states, (EffectState::Failed, EffectState::Unknown), "not begun; and nobody can tell");
+    stop(&cx).await;
+}
