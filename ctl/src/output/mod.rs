@@ -1,5 +1,7 @@
 //! What is printed: tables for people, plain lines for pipes, versioned JSON for programs.
 
+mod table;
+
 use std::{
     borrow::Cow,
     env,
@@ -10,6 +12,7 @@ use std::{
 use assistant_api::OUTPUT_SCHEMA;
 use serde::Serialize;
 use serde_json::{Map, Value};
+pub use table::{Style, Table, cell, state};
 
 use crate::{
     exit::{Failure, Result},
@@ -38,76 +41,6 @@ pub struct Output {
     pub error_terminal: bool,
     color: bool,
     width: usize,
-}
-
-/// How a word stands out on a terminal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Style {
-    Plain,
-    Bold,
-    Dim,
-    Good,
-    Busy,
-    Attention,
-    Bad,
-}
-
-impl Style {
-    const fn code(self) -> &'static str {
-        match self {
-            Self::Plain => "",
-            Self::Bold => "1",
-            Self::Dim => "2",
-            Self::Good => "32",
-            Self::Busy => "36",
-            Self::Attention => "33",
-            Self::Bad => "31",
-        }
-    }
-
-    /// The style of a job's, an effect's or a finding's state.
-    pub fn of(state: &str) -> Self {
-        match state {
-            "completed" | "confirmed" | "ok" => Self::Good,
-            "running" | "dispatched" => Self::Busy,
-            "needs_review" | "unknown" | "warn" => Self::Attention,
-            "failed" | "fail" => Self::Bad,
-            "cancelled" => Self::Dim,
-            _ => Self::Plain,
-        }
-    }
-}
-
-/// Columns and rows. The last column takes what is left of the line.
-#[derive(Default)]
-pub struct Table {
-    headers: Vec<&'static str>,
-    rows: Vec<Vec<(String, Style)>>,
-}
-
-impl Table {
-    pub fn new(headers: &[&'static str]) -> Self {
-        Self { headers: headers.to_vec(), rows: Vec::new() }
-    }
-
-    /// Adds a row; its cells are cleaned and put on one line each.
-    pub fn row<'a>(&mut self, cells: impl IntoIterator<Item = (Cow<'a, str>, Style)>) {
-        self.rows.push(cells.into_iter().map(|(cell, style)| (text::one_line(&cell), style)).collect());
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.rows.is_empty()
-    }
-}
-
-/// A cell without emphasis.
-pub fn cell<'a>(text: impl Into<Cow<'a, str>>) -> (Cow<'a, str>, Style) {
-    (text.into(), Style::Plain)
-}
-
-/// A cell that shows a state.
-pub fn state(text: &str) -> (Cow<'_, str>, Style) {
-    (text.into(), Style::of(text))
 }
 
 impl Output {
