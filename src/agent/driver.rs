@@ -124,7 +124,7 @@ impl<'a> Driver<'a> {
                 .await
                 .map_err(Error::internal)??
         };
-        let system = prompt::system(&config, &text, &toolbox);
+        let (system, tools) = (prompt::system(&config, &text, &toolbox), toolbox.stored());
         let (job, epoch, now) = (self.claimed.job.clone(), self.claimed.epoch, cx.clock.now());
         let zone = jiff::tz::TimeZone::get(&config.app.timezone).unwrap_or(jiff::tz::TimeZone::UTC);
         let body_chars = config.prompt.max_initial_context_body_chars as usize;
@@ -138,7 +138,7 @@ impl<'a> Driver<'a> {
                 if history.begun() {
                     before.resumed = Some(prompt::resumed(now, &zone, &done, &history.fence));
                     if history.system != system {
-                        before.prompt = Some(prompt::replaced(system));
+                        before.prompts.push(prompt::replaced(system));
                     }
                     before.open = known_of(conn, &history, job.id)?;
                 } else {
@@ -154,7 +154,10 @@ impl<'a> Driver<'a> {
                         zone: &zone,
                         max_body_chars: body_chars,
                     };
-                    before.prompt = Some(prompt::first(&context, system, &Fence::new(nonce())));
+                    before.prompts.push(prompt::first(&context, system, &Fence::new(nonce())));
+                }
+                if history.tools != tools {
+                    before.prompts.push(prompt::tools(tools));
                 }
                 Ok((history, before))
             })
@@ -187,7 +190,8 @@ impl<'a> Driver<'a> {
 
     /// One transaction: steps, sums, money, log, and what came in meanwhile.
     async fn commit(&self, commit: Commit, turn: &Turn) -> Result<Committed> {
-        let (lease, now, epoch_of) = (self.claimed.lease, self.cx.clock.now(), self.claimed.job.thread_id.clone());
+        let (lease, now, thread_id) = (self.claimed.lease, self.cx.clock.now(), self.claimed.job.thread_id.clone());
+        let most = self.config.prompt.max_initial_context_body_chars as usize;
         let (fence, seen_item, next_seq) =
             (turn.history().fence.clone(), turn.history().seen_item, turn.history().next_seq);
         let (config, models) = (Arc::clone(&self.config), self.models.clone());
@@ -216,7 +220,7 @@ impl<'a> Driver<'a> {
                 }
                 let mut committed = Committed::default();
                 if let Some(inject) = commit.inject {
-                    committed.notes = take_notes(conn, now, &lease, &epoch_of, seen_item, inject, &fence)?;
+                    committed.notes = take_notes(conn, now, &lease, &thread_id, seen_item, inject, &fence, most)?;
                 }
                 if let Some(request) = &commit.ask {
                     let reserved = reserve(conn, now, lease.job_id, request, &committed.notes, &models, &config)?;
@@ -294,6 +298,7 @@ fn known_of(conn: &Connection, history: &History, job_id: assistant_api::JobId) 
         .collect()
 }
 
+#[expect(clippy::too_many_arguments, reason = "the parts of one transaction")]
 /// Takes up what people and the thread have to say: stored as notes and marked as used, in this transaction.
 fn take_notes(
     conn: &Connection,
@@ -303,13 +308,14 @@ fn take_notes(
     seen_item: i64,
     inject: Inject,
     fence: &Fence,
+    most: usize,
 ) -> Result<Vec<NewStep>> {
     let at_end = inject == Inject::End;
     let pending = jobs::instructions::pending(conn, lease.job_id)?;
     let mut notes = prompt::instruction_notes(&pending, at_end, fence);
     jobs::clear_new_context(conn, lease)?;
     let items = store::items(conn, thread_id, seen_item, prompt::NEWS)?;
-    notes.extend(prompt::news_note(&items, at_end, fence));
+    notes.extend(prompt::news_note(&items, at_end, fence, most));
     if !notes.is_empty() {
         jobs::steps::append(conn, now, lease, &notes)?;
         let used: Vec<_> = pending.iter().map(|instruction| instruction.id).collect();

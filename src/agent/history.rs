@@ -35,6 +35,8 @@ pub(crate) struct Placed {
 pub(crate) struct History {
     /// The newest system prompt.
     pub system: String,
+    /// The newest list of tools, as it is stored.
+    pub tools: String,
     /// The job's context: the first message.
     pub(crate) user: String,
     pub fence: Fence,
@@ -58,6 +60,7 @@ impl History {
     pub(crate) fn new(next_seq: i64) -> Self {
         Self {
             system: String::new(),
+            tools: String::new(),
             user: String::new(),
             fence: Fence::new("00000000"),
             seen_item: 0,
@@ -90,7 +93,7 @@ impl History {
             StepKind::Prompt => {
                 let body: PromptBody = steps::body(seq, &step.body)?;
                 if let Some(text) = &step.text {
-                    self.system.clone_from(text);
+                    if body.tools { &mut self.tools } else { &mut self.system }.clone_from(text);
                 }
                 if let Some(user) = body.user {
                     self.user = user;

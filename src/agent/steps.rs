@@ -6,23 +6,32 @@ use serde_json::Value;
 use crate::{
     error::{Error, Result},
     jobs::steps::{NewStep, StepKind},
-    llm::{Stop, ToolCall, Usage},
+    llm::{Stop, ToolCall},
     policy::Origin,
 };
 
 /// `prompt`: what a conversation begins with. The system prompt is the step's shared text, so that jobs with the same
-/// configuration store it once; a later run whose system prompt differs appends another one without `user`.
+/// configuration store it once; a later run whose system prompt differs appends another one without `user`. A second
+/// step carries what is told of the tools, in the same way.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct PromptBody {
     /// The job's context; `None` when only the system prompt is replaced.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) user: Option<String>,
     /// Of the fences.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub nonce: String,
     /// The newest thread item that the context holds.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub seen_item: i64,
+    /// Whether the text is the list of tools.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub tools: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_zero(number: &i64) -> bool {
+    *number == 0
 }
 
 /// `answer`: what the model said.
@@ -35,8 +44,6 @@ pub(crate) struct AnswerBody {
     pub calls: Vec<ToolCall>,
     pub(crate) model: String,
     pub stop: Stop,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub usage: Option<Usage>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub rehearsed: bool,
 }

@@ -54,6 +54,13 @@ impl Toolbox {
         lines.join("\n")
     }
 
+    /// Everything that a model may be told of the tools, as it is stored with a conversation.
+    pub(crate) fn stored(&self) -> String {
+        let mut specs = control::specs(true);
+        specs.extend(self.tools.values().map(|known| known.spec.clone()));
+        serde_json::to_string(&specs).unwrap_or_default()
+    }
+
     /// Names that resemble `name`, for an unknown one.
     pub(crate) fn like(&self, name: &str) -> Vec<&'static str> {
         let words: Vec<_> = name.split('_').filter(|word| word.len() > 2).collect();

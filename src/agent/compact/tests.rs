@@ -36,7 +36,7 @@ fn history(user: usize, events: &[Happened]) -> History {
         history.push(&steps::new(kind, &body, origin)).unwrap();
         history.next_seq
     };
-    let prompt = PromptBody { user: Some("u".repeat(user.max(1))), nonce: "0123456789abcdef".into(), seen_item: 0 };
+    let prompt = PromptBody { user: Some("u".repeat(user.max(1))), nonce: "0123456789abcdef".into(), ..PromptBody::default() };
     push(StepKind::Prompt, json!(prompt), Origin::Owner);
     let mut whole = Vec::new();
     for (at, event) in events.iter().enumerate() {
@@ -62,7 +62,6 @@ fn history(user: usize, events: &[Happened]) -> History {
                     calls: calls.iter().enumerate().map(made).collect(),
                     model: "m".into(),
                     stop: Stop::Calls,
-                    usage: None,
                     rehearsed: false,
                 };
                 push(StepKind::Answer, json!(answer), Origin::Owner);
@@ -218,7 +217,6 @@ fn results_are_whole_once_and_short_afterwards() {
         calls: Vec::new(),
         model: "m".into(),
         stop: Stop::End,
-        usage: None,
         rehearsed: false,
     };
     history.push(&steps::new(StepKind::Answer, &answer, Origin::Owner)).unwrap();

@@ -58,6 +58,7 @@ pub(crate) fn first(context: &Context<'_>, system: String, fence: &Fence) -> New
         user: Some(user(context, fence)),
         nonce: fence.nonce().to_owned(),
         seen_item: context.items.iter().map(|item| item.id).max().unwrap_or(0),
+        tools: false,
     };
     NewStep { text: Some(system), ..steps::new(StepKind::Prompt, &body, origin) }
 }
@@ -65,6 +66,12 @@ pub(crate) fn first(context: &Context<'_>, system: String, fence: &Fence) -> New
 /// Another system prompt for a conversation that has begun.
 pub(crate) fn replaced(system: String) -> NewStep {
     NewStep { text: Some(system), ..steps::new(StepKind::Prompt, &PromptBody::default(), Origin::Host) }
+}
+
+/// What the model may be told of the tools.
+pub(crate) fn tools(specs: String) -> NewStep {
+    let body = PromptBody { tools: true, ..PromptBody::default() };
+    NewStep { text: Some(specs), ..steps::new(StepKind::Prompt, &body, Origin::Host) }
 }
 
 fn user(context: &Context<'_>, fence: &Fence) -> String {
@@ -143,7 +150,7 @@ fn item_text(item: &Item, whole: bool, most: usize, fence: &Fence) -> String {
         segment::line(&item.subject, 240),
         item.received_at,
     );
-    fence.wrap(if whole { "task" } else { "thread item" }, item.origin, &head)
+    fence.wrap("thread item", item.origin, &head)
 }
 
 /// One attachment as it is named: its path, or what is known of it.
@@ -244,14 +251,16 @@ pub(crate) fn instruction_notes(instructions: &[Instruction], at_end: bool, fenc
         .collect()
 }
 
-/// What is new in the thread; `at_end`: it came in while the run was about to end.
-pub(crate) fn news_note(items: &[Item], at_end: bool, fence: &Fence) -> Option<NewStep> {
+/// What is new in the thread, the newest item whole up to `most` characters; `at_end`: it came in while the run was
+/// about to end.
+pub(crate) fn news_note(items: &[Item], at_end: bool, fence: &Fence, most: usize) -> Option<NewStep> {
     let newest = items.iter().map(|item| item.id).max()?;
     let origin = least(items.iter().map(|item| item.origin));
     let mut text = String::from("New in the thread of this job:");
     for item in items {
+        let whole = item.id == newest;
         text.push_str("\n\n");
-        text.push_str(&item_text(item, false, SHORT_ITEM, fence));
+        text.push_str(&item_text(item, whole, if whole { most } else { SHORT_ITEM }, fence));
     }
     if let Some(attached) = attached(items, fence) {
         text.push_str("\n\n");

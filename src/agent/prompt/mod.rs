@@ -10,7 +10,7 @@ mod tests;
 
 pub use self::file::check;
 pub(crate) use self::{
-    context::{Context, EFFECTS, ITEMS, NEWS, first, instruction_notes, news_note, replaced, resumed},
+    context::{Context, EFFECTS, ITEMS, NEWS, first, instruction_notes, news_note, replaced, resumed, tools},
     file::agent_text,
 };
 use super::{segment::Fence, toolbox::Toolbox};

@@ -140,7 +140,7 @@ fn the_first_message_tells_the_job_its_time_and_who_waits() {
     for part in [
         "Job 7. It is 2026-11-22 12:30 UTC; Sunday, 2026-11-22 13:30 in Europe/Berlin.",
         "is the final answer",
-        "The task:\n<<<data-0123456789abcdef origin=owner what=\"task\"\n",
+        "The task:\n<<<data-0123456789abcdef origin=owner what=\"thread item\"\n",
         "Subject: subject 1",
         "Add them up.\n0123456789abcdef-end>>>",
     ] {
@@ -247,9 +247,9 @@ fn notes_say_who_speaks() {
     assert!(text(&notes[0]).starts_with("The answer to your question:\n<<<data-"));
     assert!(text(&notes[1]).contains("origin=web") && text(&notes[1]).contains("so the job goes on"));
     assert_eq!((notes[0].origin, notes[1].origin), (Origin::Owner, Origin::Web));
-    let news = news_note(&[item(4, "x@y.z", &"n".repeat(2000), Origin::Stranger)], false, &fence).unwrap();
+    let news = news_note(&[item(4, "x@y.z", &"n".repeat(2000), Origin::Stranger)], false, &fence, 600).unwrap();
     assert!(text(&news).contains("[1400 more characters not shown]") && news.body["seen_item"] == 4);
-    assert!(news_note(&[], false, &fence).is_none());
+    assert!(news_note(&[], false, &fence, 600).is_none());
 }
 
 #[test]

@@ -25,12 +25,12 @@ async fn a_job_runs_from_its_text_to_its_answer() {
     assert_eq!((&loaded["loaded"], &loaded["invalid"]), (&json!(["test_echo"]), &json!(["no_such"])));
     assert!(loaded["guardrails"]["Files"].is_string());
     let echo: Value = serde_json::from_str(&results(&asked[2])[1]).unwrap();
-    assert_eq!((echo["text"].as_str(), echo["key"].as_str()), (Some("hi"), Some("4:0")));
+    assert_eq!((echo["text"].as_str(), echo["key"].as_str()), (Some("hi"), Some("5:0")));
 
     let job = world.get(id).await;
     assert_eq!((job.status, job.metadata["final_response"].as_str()), (JobStatus::Completed, Some("here it is")));
     let kinds: Vec<_> = world.steps(id, 0).await.iter().map(|step| step.kind.as_str()).collect();
-    assert_eq!(kinds, ["prompt", "answer", "result", "answer", "result", "answer", "result"]);
+    assert_eq!(kinds, ["prompt", "prompt", "answer", "result", "answer", "result", "answer", "result"]);
     let events: Vec<_> = world.logs(id).await.into_iter().map(|row| row.event_type).collect();
     let expected = [
         "status_change",

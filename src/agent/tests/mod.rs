@@ -38,6 +38,8 @@ use crate::{
     subsystems::Subsystem,
 };
 
+const SUBSYSTEMS: &[Subsystem] = &[Subsystem { name: "test", routes: Vec::new, tools: tools::TOOLS, loops: &[] }];
+
 type Script = Box<dyn Fn(&Request, usize) -> Result<Answer, LlmError> + Send + Sync>;
 
 /// Answers by a function of the request and its number, and keeps what it was asked.
@@ -124,8 +126,6 @@ impl Setup {
             models: self.models,
             silent_from: self.silent_from,
         });
-        const SUBSYSTEMS: &[Subsystem] =
-            &[Subsystem { name: "test", routes: Vec::new, tools: tools::TOOLS, loops: &[] }];
         let cx = Cx::new(Inner {
             store: Store::open(&dir.path().join("assistant.db")).unwrap(),
             clock: Clock::System,

@@ -81,8 +81,7 @@ async fn what_nobody_knows_is_told_and_not_repeated() {
 
 #[tokio::test]
 async fn a_large_result_that_was_not_seen_is_whole_after_a_restart() {
-    let mut setup = Setup::default();
-    setup.silent_from = 1;
+    let setup = Setup { silent_from: 1, ..Setup::default() };
     let world = setup.world(play(vec![call("test_big", json!({ "chars": 9000 }))]));
     let id = world.job("x").await;
     let claimed = world.claim().await;
@@ -179,14 +178,13 @@ async fn a_stop_gives_the_job_back_and_stores_what_was_done() {
     let outcome = agent::run(&world.cx, &claimed, &CancellationToken::new()).await;
     assert_eq!(outcome, Outcome::Released);
     let kinds: Vec<_> = world.steps(id, 0).await.iter().map(|step| step.kind.as_str()).collect();
-    assert_eq!(kinds, ["prompt", "answer", "result"]);
+    assert_eq!(kinds, ["prompt", "prompt", "answer", "result"]);
     assert_eq!(lines(&world), "", "nothing new was begun");
 }
 
 #[tokio::test]
 async fn a_cancelled_run_ends_at_once_and_writes_nothing() {
-    let mut setup = Setup::default();
-    setup.silent_from = 0;
+    let setup = Setup { silent_from: 0, ..Setup::default() };
     let world = setup.world(play(vec![done()]));
     let id = world.job("x").await;
     let claimed = world.claim().await;
@@ -198,7 +196,7 @@ async fn a_cancelled_run_ends_at_once_and_writes_nothing() {
     });
     let outcome = tokio::time::timeout(Duration::from_secs(5), agent::run(&world.cx, &claimed, &cancel)).await.unwrap();
     assert_eq!(outcome, Outcome::Lost);
-    assert_eq!(world.steps(id, 0).await.len(), 1);
+    assert_eq!(world.steps(id, 0).await.len(), 2);
 }
 
 #[tokio::test]

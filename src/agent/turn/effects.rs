@@ -47,8 +47,8 @@ pub(crate) enum Event {
 /// What was read before the first step.
 #[derive(Debug, Default)]
 pub(crate) struct Before {
-    /// The first prompt, or a new system prompt.
-    pub prompt: Option<NewStep>,
+    /// The first prompt, or what of it is new.
+    pub prompts: Vec<NewStep>,
     /// What to tell the model when it goes on after a stop.
     pub resumed: Option<String>,
     /// What is known of calls without a result, by their key.

@@ -62,7 +62,7 @@ impl Turn {
         }
     }
 
-    pub(super) fn over_budget(&self, over: &OverCap) -> Outcome {
+    pub(super) fn over_budget(over: &OverCap) -> Outcome {
         let (what, key, way_out) = match over.which {
             Cap::Day => {
                 ("the daily spend cap", "limits.max_daily_cost_usd", "raise it, or requeue the job after midnight UTC")
@@ -90,7 +90,7 @@ impl Turn {
             return self.next_step(now);
         }
         let outcome = self.outcome_of(error);
-        self.finish(outcome)
+        Ok(self.finish(outcome))
     }
 
     fn outcome_of(&self, error: LlmError) -> Outcome {
@@ -150,16 +150,16 @@ impl Turn {
     }
 
     /// Stores what there is, then ends. An end that something new could change is looked at once more.
-    pub(super) fn finish(&mut self, outcome: Outcome) -> Result<Effect> {
+    pub(super) fn finish(&mut self, outcome: Outcome) -> Effect {
         let by_model = matches!(
             outcome,
             Outcome::Completed { .. } | Outcome::Failed { .. } | Outcome::NeedsReview { needs: NeedsWhat::Answer, .. }
         );
         if self.out.is_empty() && !by_model {
-            return Ok(Effect::Finish(outcome));
+            return Effect::Finish(outcome);
         }
         self.after = After::Finish(outcome);
-        Ok(self.commit(by_model.then_some(Inject::End), None))
+        self.commit(by_model.then_some(Inject::End), None)
     }
 }
 

@@ -62,7 +62,7 @@ impl What {
 }
 
 /// Characters of an argument that a log row shows.
-const LOGGED: usize = 1000;
+const LOGGED: usize = 500;
 
 impl Turn {
     /// Plans one call; `known` is what a former run may have begun of it.
@@ -103,9 +103,10 @@ impl Turn {
             self.log_call(call, &Value::Object(arguments), "none");
             let mut error = json!({ "error": format!("there is no tool {}", call.name), "kind": "not_found" });
             let like = self.toolbox.like(&call.name);
-            error["hint"] = match like.is_empty() {
-                true => "the catalogue in the system prompt names every tool".into(),
-                false => format!("perhaps {}", like.join(", ")).into(),
+            error["hint"] = if like.is_empty() {
+                "the catalogue in the system prompt names every tool".into()
+            } else {
+                format!("perhaps {}", like.join(", ")).into()
             };
             return What::refuse(error);
         };

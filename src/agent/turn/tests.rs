@@ -1,24 +1,25 @@
 //! The machine as a table: what happens, and what it wants done. No I/O.
 
-use std::{sync::Arc, time::Duration};
+use std::fmt::Write as _;
 
 use assistant_api::{ApprovalId, JobId, effects::EffectState};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{
-    effects::{Before, Committed, Effect, Event, Inject, Known, Now, Ran, Reservation},
+    effects::{Known, Ran},
     *,
 };
 use crate::{
     agent::{
-        steps::{NoteBody, PromptBody},
+        parse,
+        steps::{AnswerBody, PromptBody},
         tests::tools::TOOLS,
     },
     jobs::{
         approvals::{Approval, ApprovalState},
         spend::{Cap, OverCap, ReservationId},
     },
-    llm::{LlmError, Usage},
+    llm::{Answer, LlmError, Stop, ToolCall, Usage},
 };
 
 /// One thing that happens to the machine.
@@ -62,7 +63,7 @@ fn machine(change: impl FnOnce(&mut Config)) -> Turn {
 }
 
 fn prompt() -> NewStep {
-    let body = PromptBody { user: Some("do it".into()), nonce: "0123456789abcdef".into(), seen_item: 0 };
+    let body = PromptBody { user: Some("do it".into()), nonce: "0123456789abcdef".into(), ..PromptBody::default() };
     NewStep { text: Some("system".into()), ..steps::new(StepKind::Prompt, &body, Origin::Owner) }
 }
 
@@ -81,30 +82,30 @@ fn trace(turn: &mut Turn, script: Vec<Do>) -> Vec<String> {
     let mut lines = Vec::new();
     for happened in script {
         let event = match happened {
-            Do::Begin => Event::Begin(Box::new(Before { prompt: Some(prompt()), ..Before::default() })),
-            Do::Stored(notes) => {
+            Begin => Event::Begin(Box::new(Before { prompts: vec![prompt()], ..Before::default() })),
+            Stored(notes) => {
                 let note = |text: &&str| {
                     let body = NoteBody { text: (*text).into(), why: Why::Instruction, seen_item: None };
                     steps::new(StepKind::Note, &body, Origin::Owner)
                 };
                 Event::Committed(Committed { notes: notes.iter().map(note).collect(), reserved: None })
             }
-            Do::Reserved => {
+            Reserved => {
                 let reservation = Reservation { id: ReservationId(1), nanos: 500 };
                 Event::Committed(Committed { notes: Vec::new(), reserved: Some(Ok(reservation)) })
             }
-            Do::OverCap => {
+            Poor => {
                 let over = OverCap { which: Cap::Day, cap_nanos: 10, used_nanos: 9, wanted_nanos: 2 };
                 Event::Committed(Committed { notes: Vec::new(), reserved: Some(Err(over)) })
             }
-            Do::Calls(calls) => Event::Answered { answer: Box::new(answer("", calls)), took: Duration::ZERO },
-            Do::CutOff(calls) => {
+            Calls(calls) => Event::Answered { answer: Box::new(answer("", calls)), took: Duration::ZERO },
+            CutOff(calls) => {
                 let answer = Answer { stop: Stop::Length, ..answer("", calls) };
                 Event::Answered { answer: Box::new(answer), took: Duration::ZERO }
             }
-            Do::Says(text) => Event::Answered { answer: Box::new(answer(text, &[])), took: Duration::ZERO },
-            Do::Fails(error) => Event::AskFailed { error, took: Duration::ZERO },
-            Do::Ran(indexes) => {
+            Says(text) => Event::Answered { answer: Box::new(answer(text, &[])), took: Duration::ZERO },
+            Fails(error) => Event::AskFailed { error, took: Duration::ZERO },
+            Gave(indexes) => {
                 let ran = |index: &usize| Ran {
                     index: *index,
                     result: Ok(json!({ "index": index }).to_string()),
@@ -113,15 +114,15 @@ fn trace(turn: &mut Turn, script: Vec<Do>) -> Vec<String> {
                 };
                 Event::Ran(indexes.iter().map(ran).collect())
             }
-            Do::Stop => {
+            Halt => {
                 now.stopping = true;
                 continue;
             }
-            Do::Wait(seconds) => {
+            Wait(seconds) => {
                 now.elapsed += Duration::from_secs(seconds);
                 continue;
             }
-            Do::Deadline => Event::Deadline,
+            Late => Event::Deadline,
         };
         lines.push(line(&turn.on(now, event).unwrap()));
     }
@@ -141,10 +142,10 @@ fn line(effect: &Effect) -> String {
                 .collect();
             let mut line = format!("store {}", steps.join(" "));
             if let Some(settle) = &commit.settle {
-                line += &format!(", settle {}", settle.nanos);
+                let _ = write!(line, ", settle {}", settle.nanos);
             }
             if let Some(approval) = &commit.approval {
-                line += &format!(", ask for {} {}", approval.call_key, approval.tool);
+                let _ = write!(line, ", ask for {} {}", approval.call_key, approval.tool);
             }
             match commit.inject {
                 Some(Inject::Step) => line += ", take news",
@@ -175,6 +176,7 @@ const PUT: (&str, &str) = ("test_put", r#"{"line": "a"}"#);
 const DONE: (&str, &str) = ("task_complete", r#"{"summary": "s", "response": "r"}"#);
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn every_path_through_the_machine() {
     let unavailable = || LlmError::Unavailable { model: "m".into(), reason: "503".into(), retry_after: None };
     let deadline = || LlmError::Deadline { seconds: 3 };
@@ -332,7 +334,6 @@ fn interrupted(call: (&str, &str), origin: Origin) -> Turn {
         calls: vec![ToolCall { id: "c".into(), name: call.0.into(), arguments: call.1.into() }],
         model: "m".into(),
         stop: Stop::Calls,
-        usage: None,
         rehearsed: false,
     };
     history.push(&steps::new(StepKind::Answer, &body, origin)).unwrap();
@@ -438,7 +439,7 @@ fn a_summary_is_by_rule_when_no_model_writes_it() {
         config.limits.max_prompt_chars = 10_000;
         config.limits.summarization_keep_recent = 2;
     });
-    let long = || Do::Fails(LlmError::Unavailable { model: "small".into(), reason: "503".into(), retry_after: None });
+    let long = || Fails(LlmError::Unavailable { model: "small".into(), reason: "503".into(), retry_after: None });
     trace(&mut turn, vec![Begin, Reserved]);
     for _ in 0..3 {
         let call = answer(&"words ".repeat(600), &[ECHO]);
