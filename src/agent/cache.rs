@@ -1,8 +1,7 @@
 //! The tool-result cache: large results lie as files in the workspace, where the model reads what it needs of them.
 //!
+//! The workspace's retention pass removes them when their time is over.
 //! A model sees a result whole once (up to `limits.max_result_chars`); later prompts carry its beginning and the path.
-
-use std::time::Duration;
 
 use assistant_api::JobId;
 use jiff::Timestamp;
@@ -13,13 +12,11 @@ use crate::{
     config::Config,
     cx::Cx,
     error::{Error, Result},
-    root::{Mode, RelPath, Root, Step},
+    root::{Mode, Root},
 };
 
 /// Characters of a kept result that later prompts carry.
 const PREVIEW: usize = 1500;
-/// Entries of the cache that one pass looks at.
-const MOST_ENTRIES: usize = 200_000;
 
 /// What the model sees of a result the first time.
 pub(crate) fn shown(whole: &str, cached: Option<&Cached>, most: usize) -> String {
@@ -129,46 +126,6 @@ pub(crate) async fn read(cx: &Cx, cached: &Cached) -> Option<String> {
     .await
     .ok()
     .flatten()
-}
-
-/// Removes what is older than `retention`, and directories that became empty; returns how many files went.
-pub async fn purge(cx: &Cx) -> Result<u64> {
-    let config = cx.config.load_full();
-    let (root, now) = (cx.root()?, cx.clock.now());
-    let keep: Duration = config.tool_result_cache.retention_days.0;
-    let oldest = i64::try_from(now.as_nanosecond())
-        .unwrap_or(i64::MAX)
-        .saturating_sub(i64::try_from(keep.as_nanos()).unwrap_or(i64::MAX));
-    tokio::task::spawn_blocking(move || {
-        let folder = root.rel(&config.tool_result_cache.root)?;
-        if folder.is_root() || root.metadata(&folder)?.is_none_or(|meta| !meta.is_dir()) {
-            return Ok(0);
-        }
-        let mut old: Vec<RelPath> = Vec::new();
-        let mut folders: Vec<RelPath> = Vec::new();
-        root.walk(&root.resolve(&folder)?, MOST_ENTRIES, |_, item| {
-            if item.meta.is_dir() {
-                folders.push(item.path.clone());
-            } else if item.meta.mtime_ns < oldest {
-                old.push(item.path.clone());
-            }
-            Ok(Step::Enter)
-        })?;
-        let mut removed = 0;
-        for path in old {
-            root.remove(&root.locate(&path)?)?;
-            removed += 1;
-        }
-        // The innermost first; one that still holds something stays.
-        for path in folders.into_iter().rev() {
-            if root.list(&path, 1).is_ok_and(|(items, _)| items.is_empty()) {
-                root.remove(&root.locate(&path)?)?;
-            }
-        }
-        Ok(removed)
-    })
-    .await
-    .map_err(Error::internal)?
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 //! steps (`steps`, `history`): resuming is loading them. `prompt` says what it begins with, `compact` what of it goes
 //! into the next request, `parse` reads what models write, `control` are the tools that steer the run.
 
-pub mod cache;
+mod cache;
 mod compact;
 pub mod config;
 pub mod control;

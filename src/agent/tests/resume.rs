@@ -208,19 +208,3 @@ async fn a_run_whose_lease_is_lost_ends_as_lost() {
     assert_eq!(agent::run(&world.cx, &claimed, &CancellationToken::new()).await, Outcome::Lost);
     assert_eq!(world.get(id).await.status, JobStatus::Cancelled);
 }
-
-#[tokio::test]
-async fn kept_results_go_when_their_time_is_over() {
-    let world = Setup::default().world(play(vec![call("test_big", json!({ "chars": 9000 })), done()]));
-    let id = world.job("x").await;
-    assert_eq!(world.run().await, completed());
-    let folder = world.workspace().join(format!(".assistant/cache/tool-results/job-{id}"));
-    assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 1);
-    assert_eq!(agent::cache::purge(&world.cx).await.unwrap(), 0, "it is new");
-    let mut config = Config::clone(&world.cx.config.load());
-    config.tool_result_cache.retention_days.0 = Duration::ZERO;
-    world.cx.config.store(Arc::new(config));
-    assert_eq!(agent::cache::purge(&world.cx).await.unwrap(), 1);
-    assert!(!folder.exists(), "and its empty directory");
-    assert!(world.workspace().join(".assistant/cache/tool-results").exists());
-}

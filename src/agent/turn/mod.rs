@@ -163,7 +163,7 @@ impl Turn {
         }
         let Some((step, open)) = self.history.open_calls() else {
             return match self.ended_before() {
-                Some(outcome) => self.finish(outcome),
+                Some(outcome) => Ok(self.finish(outcome)),
                 None => self.next_step(now),
             };
         };
