@@ -36,7 +36,8 @@ fn history(user: usize, events: &[Happened]) -> History {
         history.push(&steps::new(kind, &body, origin)).unwrap();
         history.next_seq
     };
-    let prompt = PromptBody { user: Some("u".repeat(user.max(1))), nonce: "0123456789abcdef".into(), ..PromptBody::default() };
+    let prompt =
+        PromptBody { user: Some("u".repeat(user.max(1))), nonce: "0123456789abcdef".into(), ..PromptBody::default() };
     push(StepKind::Prompt, json!(prompt), Origin::Owner);
     let mut whole = Vec::new();
     for (at, event) in events.iter().enumerate() {
@@ -212,13 +213,8 @@ fn results_are_whole_once_and_short_afterwards() {
     let note = NoteBody { text: "n".into(), why: Why::Instruction, seen_item: None };
     history.push(&steps::new(StepKind::Note, &note, Origin::Owner)).unwrap();
     assert!(content(&history).unwrap().contains(&"r".repeat(5_000)));
-    let answer = AnswerBody {
-        text: "ok".into(),
-        calls: Vec::new(),
-        model: "m".into(),
-        stop: Stop::End,
-        rehearsed: false,
-    };
+    let answer =
+        AnswerBody { text: "ok".into(), calls: Vec::new(), model: "m".into(), stop: Stop::End, rehearsed: false };
     history.push(&steps::new(StepKind::Answer, &answer, Origin::Owner)).unwrap();
     assert!(content(&history).unwrap().contains("short"));
 }

@@ -193,7 +193,8 @@ impl Turn {
     }
 
     pub(super) fn log_result(&mut self, body: &ResultBody, took: Option<Duration>) {
-        let mut value: serde_json::Value = serde_json::from_str(&body.text).unwrap_or_else(|_| body.text.clone().into());
+        let mut value: serde_json::Value =
+            serde_json::from_str(&body.text).unwrap_or_else(|_| body.text.clone().into());
         if body.name == control::GET_TOOL_SPECS && body.ok {
             value = json!({ "loaded": body.loaded, "invalid": value["invalid"] });
         }
