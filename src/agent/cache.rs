@@ -1,6 +1,6 @@
 //! The tool-result cache: large results lie as files in the workspace, where the model reads what it needs of them.
+//! The retention pass of the workspace removes them when their time is over.
 //!
-//! The workspace's retention pass removes them when their time is over.
 //! A model sees a result whole once (up to `limits.max_result_chars`); later prompts carry its beginning and the path.
 
 use assistant_api::JobId;

@@ -20,7 +20,8 @@ section! {
         unknown_price_usd: f64 = 75.0, in 0.0..=1_000_000.0;
         /// Share of a limit from which the model may ask for more.
         limit_approach_factor: f64 = 0.8, in 0.0..=1.0;
-        /// Messages of the conversation that are kept whole; twice as many start the first stage of compaction.
+        /// Answers, each with the results of its calls, that are kept whole; twice as many start the first stage of
+        /// compaction.
         message_history_window: u32 = 8, env "AGENT_LIMITS_MESSAGE_HISTORY_WINDOW", in 1..=10_000;
         /// Characters that one prompt may have.
         max_prompt_chars: u32 = 400_000, env "AGENT_LIMITS_MAX_PROMPT_CHARS", in 1000..=100_000_000;

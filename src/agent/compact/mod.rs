@@ -1,6 +1,6 @@
 //! What of a conversation goes into the next prompt, so that it always fits.
 //!
-//! First stage, by rule: messages beyond the window become one digest. Second stage, when the prompt is still longer than
+//! First stage, by rule: answers beyond the window become one digest. Second stage, when the prompt is still longer than
 //! `limits.max_prompt_chars`: a model summarizes all but the newest messages, once, and the summary is stored. Whatever
 //! happens, the prompt is measured at the end: texts are shortened, then the oldest messages left out, and if even that
 //! is not enough the plan says so. A result never goes without its call, nor a call without its result.
@@ -67,18 +67,9 @@ pub(crate) fn plan(history: &History, fixed: usize, room: &Room) -> Plan {
 /// The first unit that is kept: grows in steps of a whole window, so that the prompt's beginning stays the same from one
 /// answer to the next and a provider can reuse it.
 fn window(units: &[Unit<'_>], window: usize) -> usize {
-    let most = (window * 2).max(4);
-    let (mut cut, mut count) = (0, 0);
-    for (at, unit) in units.iter().enumerate() {
-        count += unit.messages();
-        if count > most {
-            while count > window && cut < at {
-                count -= units[cut].messages();
-                cut += 1;
-            }
-        }
-    }
-    cut
+    let (keep, most) = (window.max(2), (window * 2).max(4));
+    // Counted from the beginning, so that it depends on the conversation alone.
+    if units.len() > most { (units.len() - most).div_ceil(most - keep + 1) * (most - keep + 1) } else { 0 }
 }
 
 /// The second stage, if there is anything to summarize.
