@@ -102,7 +102,7 @@ if [ "$keep" = yes ]; then
         "  assistantctl job show 1" \
         "  assistantctl job logs 1" \
         "  assistantctl files ls" \
-        "  assistantctl submit \"What is in the workspace?\" --wait" \
+        "  assistantctl submit \"$task\" --attach $demo/reports --wait" \
         "and when you have seen enough:" \
         "  kill $daemon && rm -r $demo"
     disown "$daemon"
