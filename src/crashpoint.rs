@@ -109,7 +109,9 @@ mod tests {
 
     #[test]
     fn nothing_happens_unarmed() {
-        Point::ALL.iter().for_each(|point| hit(*point));
+        for point in Point::ALL {
+            hit(*point);
+        }
     }
 
     #[test]

@@ -512,6 +512,15 @@ fn documents_name_what_exists() {
 }
 
 #[test]
+fn s35_there_is_a_way_to_report_a_weakness() {
+    let text = read("SECURITY.md");
+    for part in ["before you publish", "privately", "best-effort", "no formal security team", "Supported versions"] {
+        assert!(text.contains(part), "rule: SECURITY.md says how to report a weakness; it does not say {part:?}");
+    }
+    assert!(read("README.md").contains("SECURITY.md"), "rule: README.md leads to SECURITY.md");
+}
+
+#[test]
 fn scripts_stop_at_errors() {
     let broken: Vec<String> = files("")
         .into_iter()

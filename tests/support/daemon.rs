@@ -8,7 +8,6 @@ use assistantd::{
     cx::Cx,
     daemon::{self, Options},
     error::Result,
-    llm::Llm,
 };
 use tokio::{sync::oneshot, task::JoinHandle};
 
@@ -24,16 +23,10 @@ impl Daemon {
     /// Starts one; `config` is the text of `assistant.toml`. Its models are those of the configuration.
     pub(crate) async fn start(config: &str) -> Self {
         let dir = Arc::new(tempfile::Builder::new().prefix("assistant-test-").tempdir().unwrap());
-        Self::start_in(dir, config, None).await
+        Self::start_in(dir, config).await
     }
 
-    /// Starts one that asks `llm`.
-    pub(crate) async fn with_llm(config: &str, llm: Arc<dyn Llm>) -> Self {
-        let dir = Arc::new(tempfile::Builder::new().prefix("assistant-test-").tempdir().unwrap());
-        Self::start_in(dir, config, Some(llm)).await
-    }
-
-    async fn start_in(dir: Arc<tempfile::TempDir>, config: &str, llm: Option<Arc<dyn Llm>>) -> Self {
+    async fn start_in(dir: Arc<tempfile::TempDir>, config: &str) -> Self {
         let paths = Paths {
             config: dir.path().join("assistant.toml"),
             config_required: true,
@@ -45,7 +38,7 @@ impl Daemon {
         let sources = Sources { paths, environment: Environment::default() };
         let (ready, is_ready) = oneshot::channel();
         let (stop, stopped) = oneshot::channel();
-        let options = Options { llm, ready: Some(ready), ..Options::load(sources).unwrap() };
+        let options = Options { ready: Some(ready), ..Options::load(sources).unwrap() };
         #[expect(clippy::disallowed_methods, reason = "the daemon itself is the task")]
         let mut running = tokio::spawn(daemon::run(options, Vec::new(), async {
             let _ = stopped.await;
@@ -81,6 +74,6 @@ impl Daemon {
     pub(crate) async fn restart(self, config: &str) -> Self {
         let dir = Arc::clone(&self.dir);
         self.stop().await;
-        Self::start_in(dir, config, None).await
+        Self::start_in(dir, config).await
     }
 }

@@ -25,11 +25,6 @@ pub(crate) struct Reply {
 }
 
 impl Reply {
-    /// Says something and calls nothing.
-    pub(crate) fn text(text: impl Into<String>) -> Self {
-        Self { text: text.into(), ..Self::default() }
-    }
-
     /// Calls one tool.
     pub(crate) fn call(name: &str, arguments: Value) -> Self {
         Self::default().and(name, arguments)
