@@ -1,13 +1,21 @@
 //! Numbered SQL files, forward only: all pending ones in one transaction, after a backup of what was there.
 
-use std::path::Path;
+use std::{
+    fs::{self, DirBuilder, File, OpenOptions, Permissions},
+    io,
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
+    path::Path,
+};
 
 use rusqlite::{Connection, TransactionBehavior};
 
 use crate::error::{Error, Result};
 
+/// The name and the text of one file.
+type Migration = (&'static str, &'static str);
+
 /// The files of `migrations/`, in order; the position of the last one is the schema version.
-const MIGRATIONS: &[(&str, &str)] = &[("0001_jobs", include_str!("../../migrations/0001_jobs.sql"))];
+const MIGRATIONS: &[Migration] = &[("0001_jobs", include_str!("../../migrations/0001_jobs.sql"))];
 
 /// The schema version that this build writes.
 pub fn current() -> usize {
@@ -19,29 +27,34 @@ pub fn current() -> usize {
 /// # Errors
 /// `unavailable` when the database is from a newer version of the program, or is damaged.
 pub(super) fn run(conn: &mut Connection, path: &Path) -> Result<()> {
+    run_list(conn, path, MIGRATIONS)
+}
+
+fn run_list(conn: &mut Connection, path: &Path, migrations: &[Migration]) -> Result<()> {
+    let current = migrations.len();
     let done: usize = conn.query_row("PRAGMA user_version", [], |row| row.get::<_, i64>(0)).map(to_usize)?;
-    if done > current() {
-        return Err(Error::unavailable(format!(
-            "the database {} has schema version {done}, this program knows {}",
-            path.display(),
-            current()
-        ))
-        .hint("install the newer version again, or restore the copy that its upgrade left in the backups folder"));
-    }
-    if done == current() {
-        return Ok(());
-    }
+    let pending = match migrations.get(done..) {
+        Some([]) => return Ok(()),
+        Some(pending) => pending,
+        None => {
+            return Err(Error::unavailable(format!(
+                "the database {} has schema version {done}, this program knows {current}",
+                path.display(),
+            ))
+            .hint("install the newer version again, or restore the copy that its upgrade left in the backups folder"));
+        }
+    };
     if done > 0 {
-        back_up(conn, path, done)?;
+        back_up(conn, path, done, current)?;
     }
     let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    for (name, sql) in &MIGRATIONS[done..] {
+    for (name, sql) in pending {
         tx.execute_batch(sql)
             .map_err(|err| Error::unavailable(format!("migrating the database: {name}: {err}")).source(err))?;
     }
-    tx.pragma_update(None, "user_version", i64::try_from(current()).unwrap_or(i64::MAX))?;
+    tx.pragma_update(None, "user_version", i64::try_from(current).unwrap_or(i64::MAX))?;
     tx.commit()?;
-    tracing::info!(from = done, to = current(), "migrated the database");
+    tracing::info!(from = done, to = current, "migrated the database");
     Ok(())
 }
 
@@ -49,14 +62,27 @@ fn to_usize(version: i64) -> usize {
     usize::try_from(version).unwrap_or(usize::MAX)
 }
 
-/// `VACUUM INTO` makes a whole, consistent copy (<https://sqlite.org/lang_vacuum.html>).
-fn back_up(conn: &Connection, path: &Path, version: usize) -> Result<()> {
+/// `VACUUM INTO` makes a whole, consistent copy (<https://sqlite.org/lang_vacuum.html>), as private as the database.
+fn back_up(conn: &Connection, path: &Path, from: usize, to: usize) -> Result<()> {
     let dir = path.with_file_name("backups");
-    std::fs::create_dir_all(&dir)
-        .map_err(|err| Error::unavailable(format!("making {}: {err}", dir.display())).source(err))?;
-    let target = dir.join(format!("before-v{}-from-v{version}.db", current()));
-    let _ = std::fs::remove_file(&target); // left by an upgrade that was cut short
+    let target = dir.join(format!("before-v{to}-from-v{from}.db"));
+    let fail = |err: io::Error| {
+        Error::unavailable(format!("copying the database to {}: {err}", target.display()))
+            .hint("the database is as it was; make room for the copy and start again")
+            .source(err)
+    };
+    DirBuilder::new().recursive(true).mode(0o700).create(&dir).map_err(fail)?;
+    fs::set_permissions(&dir, Permissions::from_mode(0o700)).map_err(fail)?;
+    let _ = fs::remove_file(&target); // left by an upgrade that was cut short
+    // SQLite takes an empty file for the copy, which so never has another mode.
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(&target).map_err(fail)?;
     conn.execute("VACUUM INTO ?1", [target.to_string_lossy()])?;
+    for written in [&target, &dir] {
+        File::open(written).and_then(|file| file.sync_all()).map_err(fail)?;
+    }
     tracing::info!(backup = %target.display(), "copied the database before the upgrade");
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,6 +14,9 @@ pub mod types;
 mod writer;
 
 use std::{
+    fs::{self, OpenOptions, Permissions},
+    io,
+    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -49,7 +52,12 @@ impl Store {
     /// `unavailable` when the file is corrupt, from a newer version, or cannot be opened; the message says which.
     pub fn open(path: &Path) -> Result<Self> {
         let health = Health::default();
-        let mut conn = connect(path, false)?;
+        let fail = |err: &dyn std::fmt::Display| {
+            Error::unavailable(format!("opening the database {}: {err}", path.display()))
+                .hint("check owner and mode of the state directory and how its file system is mounted")
+        };
+        make_private(path).map_err(|err| fail(&err))?;
+        let mut conn = connect(path, false)?.map_err(|err| fail(&err))?;
         migrations::run(&mut conn, path)?;
         let writer = writer::Handle::start(conn, health.clone())?;
         let readers =
@@ -134,7 +142,15 @@ impl Readers {
     /// Connections are opened when they are first needed: an idle daemon holds one or none.
     fn take(&self) -> Result<Connection> {
         let idle = self.lock().pop();
-        idle.map_or_else(|| connect(&self.path, true), Ok)
+        if let Some(conn) = idle {
+            return Ok(conn);
+        }
+        // Callers may be shown this one: where the file lies is for the journal.
+        connect(&self.path, true)?.map_err(|err| {
+            Error::unavailable("the database cannot be opened for reading now")
+                .hint("try again; the daemon's log has the reason")
+                .source(format!("{}: {err}", self.path.display()))
+        })
     }
 
     fn put(&self, conn: Connection) {
@@ -146,16 +162,39 @@ impl Readers {
     }
 }
 
-/// The one place where a connection is opened and its pragmas are set.
+/// Makes the database, or what is there of it, the daemon's alone, whatever the mode of its directory. `SQLite` gives
+/// the files beside it the mode of the database (<https://sqlite.org/wal.html>).
+fn make_private(path: &Path) -> io::Result<()> {
+    // An existing file is not opened: closing it would release the locks of another connection (fcntl(2)).
+    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        Ok(_) => return Ok(()),
+        Err(err) if err.kind() == io::ErrorKind::AlreadyExists => {}
+        Err(err) => return Err(err),
+    }
+    for suffix in ["", "-wal", "-shm"] {
+        let mut file = path.as_os_str().to_owned();
+        file.push(suffix);
+        let open_to_others = fs::metadata(&file).is_ok_and(|meta| meta.permissions().mode() & 0o077 != 0);
+        if open_to_others {
+            fs::set_permissions(&file, Permissions::from_mode(0o600))?;
+        }
+    }
+    Ok(())
+}
+
+/// The one place where a connection is opened and its pragmas are set. The inner error is that of the opening, which
+/// only the caller can tell in words that fit.
 #[expect(clippy::disallowed_methods, reason = "the one place that opens a connection")]
-fn connect(path: &Path, read_only: bool) -> Result<Connection> {
+fn connect(path: &Path, read_only: bool) -> Result<rusqlite::Result<Connection>> {
     let flags = if read_only {
         OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX
     } else {
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX
     };
-    let conn = Connection::open_with_flags(path, flags)
-        .map_err(|err| Error::unavailable(format!("opening the database {}: {err}", path.display())))?;
+    let conn = match Connection::open_with_flags(path, flags) {
+        Ok(conn) => conn,
+        Err(err) => return Ok(Err(err)),
+    };
     conn.busy_timeout(Duration::from_secs(5))?;
     conn.set_prepared_statement_cache_capacity(64);
     conn.pragma_update(None, "cache_size", -1024)?; // KiB: an idle daemon stays small
@@ -168,7 +207,7 @@ fn connect(path: &Path, read_only: bool) -> Result<Connection> {
         conn.pragma_update(None, "wal_autocheckpoint", 1000)?;
         conn.pragma_update(None, "journal_size_limit", 8 << 20)?;
     }
-    Ok(conn)
+    Ok(Ok(conn))
 }
 
 #[cfg(test)]

@@ -137,11 +137,45 @@ async fn a_database_of_a_newer_version_is_refused_and_left_alone() {
 async fn what_is_not_a_database_is_refused_with_what_to_do() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("assistant.db");
-    std::fs::write(&path, "this is not a database, and it is longer than a header of one hundred bytes ".repeat(4))
-        .unwrap();
+    fs::write(&path, "this is not a database, and it is longer than a header of one hundred bytes ".repeat(4)).unwrap();
     let refused = Store::open(&path).err().unwrap();
     assert_eq!((refused.kind(), refused.message()), (ErrorKind::Unavailable, "the database is damaged"));
     assert!(refused.hint_text().unwrap().contains("backup"));
+}
+
+/// The directory may be one that the administrator made, open to everybody.
+#[tokio::test]
+async fn the_database_is_private_in_a_directory_that_is_not() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).unwrap();
+    let path = dir.path().join("assistant.db");
+    let check = |when: &str| {
+        for name in ["assistant.db", "assistant.db-wal", "assistant.db-shm"] {
+            let mode = fs::metadata(dir.path().join(name)).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600, "{when}: {name}");
+        }
+    };
+    let store = Store::open(&path).unwrap();
+    store.write(|tx| insert(tx, "a")).await.unwrap();
+    check("new");
+    store.close().await;
+    fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
+    let store = Store::open(&path).unwrap();
+    store.write(|tx| insert(tx, "b")).await.unwrap();
+    check("left open to all");
+}
+
+/// Readers are opened when they are needed, so what goes wrong then is told to whoever asked.
+#[tokio::test]
+async fn a_reader_that_cannot_be_opened_names_no_path_to_its_caller() {
+    let (dir, store) = open();
+    fs::rename(dir.path().join("assistant.db"), dir.path().join("moved")).unwrap();
+    let error = store.read(keys).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    let place = dir.path().to_str().unwrap();
+    let shown = format!("{error}{:?}", error.hint_text());
+    assert!(!shown.contains(place), "{shown}");
+    assert!(error.chain().contains(place), "{}", error.chain());
 }
 
 #[test]
@@ -192,6 +226,6 @@ async fn many_callers_share_commits() {
     }
     assert_eq!(store.read(keys).await.unwrap().len(), 500);
     // Each commit writes at least one frame of 4096 + 24 bytes to the WAL; one per caller would be far more than this.
-    let wal = std::fs::metadata(store.path().with_extension("db-wal")).unwrap().len();
+    let wal = fs::metadata(store.path().with_extension("db-wal")).unwrap().len();
     assert!(wal < 500 * 4120, "{wal} bytes of WAL for 500 callers");
 }
