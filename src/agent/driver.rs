@@ -257,7 +257,7 @@ impl<'a> Driver<'a> {
     async fn run_tools(&self, runs: Vec<ToRun>) -> Result<Vec<Ran>> {
         let most = (self.config.limits.parallel_reads as usize).max(1);
         let limit = self.config.limits.tool_timeout_default_seconds.0.min(self.left().max(Duration::from_secs(1)));
-        let job_id = self.claimed.job.id;
+        let lease = self.claimed.lease;
         let mut allowed = Vec::new();
         for run in runs {
             allowed.push((self.use_approval(&run).await?, run));
@@ -265,7 +265,7 @@ impl<'a> Driver<'a> {
         let ran = futures_util::stream::iter(allowed)
             .map(|(valid, run)| async move {
                 if valid {
-                    execute::run(self.cx, &self.config, job_id, run, limit).await
+                    execute::run(self.cx, &self.config, lease, run, limit).await
                 } else {
                     execute::not_approved(&run)
                 }

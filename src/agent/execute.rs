@@ -11,14 +11,15 @@ use super::{
     tools::{self, Call},
     turn::effects::{Ran, ToRun},
 };
-use crate::{config::Config, cx::Cx, error::Error};
-use assistant_api::JobId;
+use crate::{config::Config, cx::Cx, error::Error, jobs::Lease};
 
 /// Runs it within `limit`. Whatever goes wrong is a result that the model can act on.
-pub(crate) async fn run(cx: &Cx, config: &Config, job_id: JobId, run: ToRun, limit: Duration) -> Ran {
+pub(crate) async fn run(cx: &Cx, config: &Config, lease: Lease, run: ToRun, limit: Duration) -> Ran {
     let started = Instant::now();
+    let job_id = lease.job_id;
     let call = Call {
         job_id,
+        lease,
         key: run.key.as_str().into(),
         origin: run.origin,
         rule: run.rule.as_str().into(),

@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::{
     cx::Cx,
     error::{Error, ErrorKind, Result},
+    jobs::Lease,
     llm::{BoxFuture, ToolSpec},
     policy::{Access, Origin},
 };
@@ -22,6 +23,9 @@ use assistant_api::{
 #[derive(Clone, Debug)]
 pub struct Call {
     pub job_id: JobId,
+    /// An effect is begun only while this is held, checked in the transaction that writes the effect down: a job that was
+    /// cancelled or taken back does nothing more.
+    pub lease: Lease,
     /// Unique within the job and the same when a resumed run repeats the call: `<step seq>:<index>`.
     pub key: Arc<str>,
     /// The least trusted origin that reached the model before this call.

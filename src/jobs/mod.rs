@@ -34,6 +34,7 @@ pub use self::{
     running::Running,
     store::{
         approvals::{self, Approval, ApprovalState, NewApproval},
+        claim::held,
         instructions::{self, Instruction, InstructionKind},
         list::counts,
         log::{self, NewLog},

@@ -54,7 +54,7 @@ pub async fn start(cx: &Cx, run: RunFn) -> Result<()> {
         tracing::info!(jobs = recovered.len(), "jobs that ran when the daemon ended go on");
         cx.wake.announce();
     }
-    let runner = Runner { cx: cx.clone(), run, freed: Arc::default(), active: Arc::default() };
+    let runner = Runner::new(cx, run);
     cx.tasks.spawn(async move {
         reconcile::after_crash(&runner.cx, None).await;
         runner.dispatch().await;
@@ -63,7 +63,7 @@ pub async fn start(cx: &Cx, run: RunFn) -> Result<()> {
 }
 
 #[derive(Clone)]
-struct Runner {
+pub(super) struct Runner {
     cx: Cx,
     run: RunFn,
     /// A worker has ended.
@@ -72,6 +72,10 @@ struct Runner {
 }
 
 impl Runner {
+    pub(super) fn new(cx: &Cx, run: RunFn) -> Self {
+        Self { cx: cx.clone(), run, freed: Arc::default(), active: Arc::default() }
+    }
+
     async fn dispatch(&self) {
         let cx = &self.cx;
         let mut pause = FIRST_PAUSE;
@@ -123,7 +127,7 @@ impl Runner {
         }
         for claimed in claimed {
             self.active.fetch_add(1, Ordering::AcqRel);
-            // Registered before the task starts, so that no cancel finds a gap.
+            // Registered before the task looks whether the lease is still held, so that no cancel finds a gap.
             let cancel = cx.wake.running.begin(claimed.lease);
             let runner = self.clone();
             cx.tasks.spawn(async move { runner.work(claimed, cancel).await });
@@ -137,12 +141,16 @@ impl Runner {
     }
 
     /// One worker: job after job, until there is none.
-    async fn work(&self, claimed: Claimed, cancel: CancellationToken) {
+    pub(super) async fn work(&self, claimed: Claimed, cancel: CancellationToken) {
         let mut next = Some((claimed, cancel));
         while let Some((claimed, cancel)) = next {
             crashpoint::hit(Point::Claimed);
             let lease = claimed.lease;
-            let (outcome, ended) = self.supervise(&claimed, &cancel).await;
+            let (outcome, ended) = if self.was_taken_back(lease).await {
+                (Outcome::Lost, true)
+            } else {
+                self.supervise(&claimed, &cancel).await
+            };
             if !ended {
                 reconcile::after_crash(&self.cx, Some(lease.job_id)).await;
             }
@@ -158,6 +166,13 @@ impl Runner {
         }
         self.active.fetch_sub(1, Ordering::AcqRel);
         self.freed.notify_one();
+    }
+
+    /// Whether the lease was lost between the commit that claimed the job and its registration among the running ones,
+    /// where a cancel would have found it.
+    async fn was_taken_back(&self, lease: Lease) -> bool {
+        let held = self.cx.store.read(move |conn| claim::held(conn, &lease)).await;
+        held.is_err_and(|err| err.kind() == ErrorKind::Conflict)
     }
 
     /// Runs the job with its lease renewed and its bounds watched; the outcome, and whether the run ended by itself.

@@ -4,12 +4,14 @@ use assistant_api::{JobId, Role};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
-use crate::{agent::tools::Call, policy::Origin};
+use crate::{agent::tools::Call, jobs::Lease, policy::Origin};
 
 /// A job's tool call, or a person.
 #[derive(Clone, Debug)]
 pub struct Actor {
     pub(super) job_id: Option<JobId>,
+    /// Has to be held when a change begins.
+    pub(super) lease: Option<Lease>,
     pub(super) call_key: Option<String>,
     pub(super) tool: String,
     pub(super) args_hash: String,
@@ -24,6 +26,7 @@ impl Actor {
     pub fn job(call: &Call, tool: &str) -> Self {
         Self {
             job_id: Some(call.job_id),
+            lease: Some(call.lease),
             call_key: Some(call.key.as_ref().to_owned()),
             tool: tool.to_owned(),
             args_hash: call.args_hash.as_ref().to_owned(),
@@ -41,6 +44,7 @@ impl Actor {
         hash.update(serde_json::to_vec(arguments).unwrap_or_default());
         Self {
             job_id: None,
+            lease: None,
             call_key: None,
             tool: tool.to_owned(),
             args_hash: crate::root::hex(&hash.finalize()),

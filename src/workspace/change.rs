@@ -16,7 +16,7 @@ use crate::{
     crashpoint::{self, Point},
     cx::Cx,
     error::{Error, ErrorKind, Result},
-    events,
+    events, jobs,
     ledger::{self, NewEffect},
     root::Guards,
 };
@@ -132,7 +132,7 @@ pub(super) async fn perform<T: Send + 'static>(
 }
 
 async fn begin(cx: &Cx, actor: &Actor, change: &Change) -> Result<EffectId> {
-    let (now, change) = (cx.clock.now(), change.clone());
+    let (now, change, lease) = (cx.clock.now(), change.clone(), actor.lease);
     let new = NewEffect {
         job_id: actor.job_id,
         call_key: actor.call_key.clone(),
@@ -145,6 +145,9 @@ async fn begin(cx: &Cx, actor: &Actor, change: &Change) -> Result<EffectId> {
     };
     cx.store
         .write(move |tx| {
+            if let Some(lease) = &lease {
+                jobs::held(tx, lease)?;
+            }
             let id = ledger::prepare(tx, now, &new)?;
             ledger::dispatch(tx, now, id)?;
             if let Change::Write { path, before: Some(Before { sha256, size, kept: Some(kept) }), .. } = &change {

@@ -8,7 +8,13 @@ use jiff::SignedDuration;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::jobs::{Claimed, NewStep, Outcome, StepKind, runner, steps};
+use crate::jobs::{
+    Claimed, NewStep, Outcome, StepKind, runner, steps,
+    store::{
+        change,
+        claim::{self, Term},
+    },
+};
 
 /// A run that does what the subject of its job says.
 fn scripted<'a>(cx: &'a Cx, claimed: &'a Claimed, cancel: &'a CancellationToken) -> BoxFuture<'a, Outcome> {
@@ -318,4 +324,28 @@ async fn an_effect_that_a_crash_left_under_way_is_looked_at_before_jobs_go_on() 
         .unwrap();
     assert_eq!(states, (EffectState::Failed, EffectState::Unknown), "not begun; and nobody can tell");
     stop(&cx).await;
+}
+
+/// The claim and the cancel may share one commit, before the run is among those that a cancel finds.
+#[tokio::test]
+async fn a_job_that_was_cancelled_before_its_run_was_registered_is_not_run() {
+    static RUNS: AtomicUsize = AtomicUsize::new(0);
+    fn never<'a>(_: &'a Cx, _: &'a Claimed, _: &'a CancellationToken) -> BoxFuture<'a, Outcome> {
+        RUNS.fetch_add(1, Ordering::SeqCst);
+        Box::pin(std::future::ready(Outcome::Lost))
+    }
+    let (cx, _dir) = cx();
+    let id = submit(&cx, "x").await;
+    let now = cx.clock.now();
+    let claim = move |tx: &rusqlite::Connection| {
+        let term = Term { boot: "boot".into(), until: Duration::from_hours(1) };
+        let claimed = claim::claim(tx, now, &term, &[], 1)?.pop();
+        change::cancel(tx, now, id, "me")?;
+        Ok(claimed)
+    };
+    let claimed = cx.store.write(move |tx| claim(tx)).await.unwrap().unwrap();
+    let cancel = cx.wake.running.begin(claimed.lease);
+    runner::Runner::new(&cx, never).work(claimed, cancel).await;
+    assert_eq!(RUNS.load(Ordering::SeqCst), 0);
+    assert_eq!((job(&cx, id).await.status, cx.wake.running.count()), (JobStatus::Cancelled, 0));
 }

@@ -32,6 +32,7 @@ use crate::{
     cx::{Cx, Inner, Process, Wake},
     error::Result,
     http::{self, Listener},
+    jobs::Lease,
     policy::Origin,
     store::Store,
     subsystems,
@@ -73,8 +74,8 @@ impl Bed {
         attach(&cx).await;
         let inside = state_dir.join("workspace");
         let bed = Self { dir, cx, inside, outside };
-        bed.sql("INSERT INTO jobs (id, thread_id, status, run_at, created_at, updated_at) VALUES (7, 't7', 'running', 0, 0, 0)").await;
-        bed.sql("INSERT INTO jobs (id, thread_id, status, run_at, created_at, updated_at) VALUES (8, 't8', 'running', 0, 0, 0)").await;
+        bed.sql("INSERT INTO jobs (id, thread_id, status, lease, run_at, created_at, updated_at) VALUES (7, 't7', 'running', 1, 0, 0, 0)").await;
+        bed.sql("INSERT INTO jobs (id, thread_id, status, lease, run_at, created_at, updated_at) VALUES (8, 't8', 'running', 1, 0, 0, 0)").await;
         bed
     }
 
@@ -123,6 +124,7 @@ use super::tools::TOOLS;
 fn call(job_id: JobId) -> Call {
     Call {
         job_id,
+        lease: Lease { job_id, token: 1 },
         key: Arc::from(format!("{}:0", fastrand::u64(..))),
         origin: Origin::Owner,
         rule: Arc::from("test"),

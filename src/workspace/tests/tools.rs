@@ -225,3 +225,16 @@ async fn tool_results_belong_to_their_job() {
     let packed: Vec<String> = (0..zip.len()).map(|at| zip.by_index(at).unwrap().name().unwrap().into_owned()).collect();
     assert!(packed.iter().any(|name| name == ".assistant/cache/") && !packed.iter().any(|name| name.contains("job-")));
 }
+
+#[tokio::test]
+async fn a_job_that_was_cancelled_or_taken_back_changes_nothing() {
+    let bed = Bed::new().await;
+    for sql in ["UPDATE jobs SET lease = 2 WHERE id = 7", "UPDATE jobs SET status = 'cancelled', lease = NULL WHERE id = 7"]
+    {
+        bed.sql(sql).await;
+        let err = bed.tool("file_write", json!({"path": "a", "content": "x"})).await.unwrap_err();
+        assert_eq!(err.kind(), ErrorKind::Conflict, "{err}");
+        assert!(!bed.there("a"));
+    }
+    assert_eq!(bed.count("SELECT count(*) FROM effects").await, 0);
+}
