@@ -229,7 +229,8 @@ async fn tool_results_belong_to_their_job() {
 #[tokio::test]
 async fn a_job_that_was_cancelled_or_taken_back_changes_nothing() {
     let bed = Bed::new().await;
-    for sql in ["UPDATE jobs SET lease = 2 WHERE id = 7", "UPDATE jobs SET status = 'cancelled', lease = NULL WHERE id = 7"]
+    for sql in
+        ["UPDATE jobs SET lease = 2 WHERE id = 7", "UPDATE jobs SET status = 'cancelled', lease = NULL WHERE id = 7"]
     {
         bed.sql(sql).await;
         let err = bed.tool("file_write", json!({"path": "a", "content": "x"})).await.unwrap_err();
