@@ -128,8 +128,9 @@ fn check(options: &Options) -> Result<()> {
     for warning in &options.loaded.warnings {
         let _ = writeln!(io::stderr(), "warning: {warning}");
     }
-    writeln!(io::stdout(), "the configuration is good: {}", options.sources.paths.config.display())
-        .map_err(Error::internal)
+    let file = &options.sources.paths.config;
+    let end = if file.exists() { "" } else { " (no such file: defaults, and conf.d beside it)" };
+    writeln!(io::stdout(), "the configuration is good: {}{end}", file.display()).map_err(Error::internal)
 }
 
 fn show(options: &Options, args: &Args) -> Result<()> {

@@ -512,6 +512,28 @@ fn documents_name_what_exists() {
 }
 
 #[test]
+fn commands_that_are_named_exist() {
+    let main = read("ctl/src/main.rs");
+    let list = main.split_once("enum Command {").unwrap().1.split_once('}').unwrap().0;
+    let variant = Regex::new(r"(\w+)\(").unwrap();
+    let mut known: BTreeSet<String> = variant.captures_iter(list).map(|found| found[1].to_lowercase()).collect();
+    assert!(known.contains("submit") && known.len() > 10, "the commands were not found: {known:?}");
+    // clap adds the first; the others go on with a sentence about the program.
+    known.extend(["help", "is", "may", "nor", "the"].map(str::to_owned));
+    let named = Regex::new(r"\bassistantctl ([a-z][a-z-]*)").unwrap();
+    let dirs = ["src", "ctl", "tests", "packaging", "config", "docs", "systemd", "debian"];
+    let all = dirs.iter().flat_map(|dir| files(dir)).chain(["README.md", "CHANGELOG.md"].map(str::to_owned));
+    let mut broken = Vec::new();
+    for file in all {
+        let Ok(text) = fs::read_to_string(repo().join(&file)) else { continue };
+        for found in named.captures_iter(&text).filter(|found| !known.contains(&found[1])) {
+            broken.push(format!("{file}: {}", &found[0]));
+        }
+    }
+    hold("a command of assistantctl that a text names exists", &broken);
+}
+
+#[test]
 fn s35_there_is_a_way_to_report_a_weakness() {
     let text = read("SECURITY.md");
     for part in ["before you publish", "privately", "best-effort", "no formal security team", "Supported versions"] {

@@ -5,6 +5,8 @@ use std::{borrow::Cow, io, path::Path, process::ExitCode, time::Duration};
 
 use assistant_api::{ErrorKind, client, jobs::JobStatus};
 
+use crate::access;
+
 /// How the program ends. The numbers are part of its interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -182,7 +184,7 @@ impl From<client::Error> for Failure {
                 Self::new(Code::Unreachable, message).hint(how_to_start())
             }
             client::Error::Denied(_) => {
-                Self::new(Code::Denied, message).hint("sudo adduser $USER assistant-users, then log in again")
+                Self::new(Code::Denied, message).hint(access::way_in())
             }
             client::Error::Connect { .. } => Self::new(Code::Unreachable, message),
             client::Error::Lost(_) => Self::new(Code::Unreachable, message)
@@ -258,7 +260,7 @@ mod tests {
         for (err, code, hint) in [
             (client::Error::NoSocket(socket()), Code::Unreachable, "start it"),
             (client::Error::Refused(socket()), Code::Unreachable, "start it"),
-            (client::Error::Denied(socket()), Code::Denied, "sudo adduser $USER assistant-users"),
+            (client::Error::Denied(socket()), Code::Denied, "assistant-users"),
             (client::Error::Timeout(Duration::from_secs(1)), Code::Timeout, "doctor"),
         ] {
             let failure = Failure::from(err);

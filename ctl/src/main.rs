@@ -4,6 +4,7 @@
 #![expect(clippy::doc_markdown, reason = "comments of arguments are the help, where backticks would be shown")]
 #![expect(clippy::needless_pass_by_value, reason = "a command owns its arguments")]
 
+mod access;
 mod commands;
 mod exit;
 mod interrupt;
@@ -84,11 +85,14 @@ pub struct Cx {
     pub client: Client,
     pub out: Output,
     pub socket: PathBuf,
+    /// Whether the caller named the socket, and so one daemon.
+    pub named: bool,
     pub interrupts: Interrupts,
 }
 
 impl Cx {
     fn new(global: Global) -> Self {
+        let named = global.socket.is_some();
         let socket = socket::find(global.socket);
         let format = if global.json { Format::Json } else { global.output };
         let mut client = Client::new(&socket);
@@ -98,7 +102,8 @@ impl Cx {
                 progress::say(&format!("debug: {method} {path} -> {}, request id {id}", answer.status()));
             });
         }
-        Self { client, out: Output::detect(format, !global.no_headers), socket, interrupts: Interrupts::default() }
+        let out = Output::detect(format, !global.no_headers);
+        Self { client, out, socket, named, interrupts: Interrupts::default() }
     }
 }
 

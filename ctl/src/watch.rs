@@ -8,7 +8,8 @@ use std::{
 
 use assistant_api::{
     ErrorKind, JobId,
-    jobs::{JobDetail, JobStatus, LogRow, Poll},
+    jobs::{JobDetail, JobPoll, JobStatus, LogRow, Poll},
+    status::Status,
 };
 use serde_json::json;
 
@@ -25,6 +26,8 @@ use crate::{
 const PAGE: usize = 200;
 /// A job's state is looked at this often although no event came.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
+/// A job that has not begun by then may wait for something that its caller should know of.
+const BEGINS: Duration = Duration::from_millis(400);
 /// And this often while the daemon is away.
 const LOOK_SOON: Duration = Duration::from_millis(200);
 /// How long a daemon that is away is waited for.
@@ -67,6 +70,7 @@ pub async fn watch(cx: &Cx, id: JobId, goal: &Goal<'_>) -> Result<Ended> {
     let mut deadline = pin!(deadline);
     let mut interrupt = cx.interrupts.expect()?;
     let mut away: Option<Instant> = None;
+    let mut delay = Delay::new();
     loop {
         let looked = rows(cx, id, &mut after, |row| show(cx, goal, &mut steps, &mut progress, row)).await;
         let (poll, doing) = match looked {
@@ -83,10 +87,14 @@ pub async fn watch(cx: &Cx, id: JobId, goal: &Goal<'_>) -> Result<Ended> {
             Err(failure) => return Err(failure),
         };
         let here = poll.is_some();
-        if let Some(poll) = poll.filter(|poll| goal.until.contains(&poll.job.status) || !poll.job.status.is_open()) {
-            return Ok(Ended::Reached(Box::new(poll)));
+        let mut pause = LOOK_SOON;
+        if let Some(poll) = poll {
+            if goal.until.contains(&poll.job.status) || !poll.job.status.is_open() {
+                return Ok(Ended::Reached(Box::new(poll)));
+            }
+            pause = delay.tell(cx, &poll.job, &mut progress).await;
         }
-        let mut look_again = pin!(tokio::time::sleep(if here { LOOK_AGAIN } else { LOOK_SOON }));
+        let mut look_again = pin!(tokio::time::sleep(pause));
         loop {
             progress.draw(&doing);
             tokio::select! {
@@ -104,6 +112,41 @@ pub async fn watch(cx: &Cx, id: JobId, goal: &Goal<'_>) -> Result<Ended> {
                 () = progress.tick() => {}
             }
         }
+    }
+}
+
+/// What keeps a job from beginning, told once.
+struct Delay {
+    since: Instant,
+    told: bool,
+}
+
+impl Delay {
+    fn new() -> Self {
+        Self { since: Instant::now(), told: false }
+    }
+
+    /// Says why the job has not begun; returns when to look again.
+    async fn tell(&mut self, cx: &Cx, job: &JobPoll, progress: &mut Progress) -> Duration {
+        if self.told || job.status != JobStatus::Queued {
+            return LOOK_AGAIN;
+        }
+        if self.since.elapsed() < BEGINS {
+            return BEGINS;
+        }
+        self.told = true;
+        let detail = cx.client.get::<JobDetail>(&format!("/api/jobs/{}", job.id)).await;
+        if let Some(at) = detail.ok().map(|detail| detail.job.run_at).filter(|at| *at > text::now()) {
+            let at = if cx.out.error_terminal { text::local(at) } else { text::utc(at) };
+            progress.clear();
+            cx.out.note(&format!("job {} runs at {at}", job.id));
+        }
+        let request = cx.client.request("GET", "/api/status").timeout(Some(Duration::from_secs(5)));
+        if request.fetch::<Status>().await.is_ok_and(|status| status.stopped.is_some()) {
+            progress.clear();
+            cx.out.note("all work is stopped; assistantctl resume");
+        }
+        LOOK_AGAIN
     }
 }
 

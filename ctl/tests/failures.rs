@@ -81,7 +81,9 @@ fn wrong_usage_is_told_with_what_may_be_meant() {
         (&["jbos"][..], "'jobs'"),
         (&["jobs", "--stauts", "x"], "'--status'"),
         (&["jobs", "--status", "done"], "unknown status \"done\"; one of queued, running"),
-        (&["job", "show", "seven"], "invalid value 'seven'"),
+        (&["job", "show", "abc"], "invalid value 'abc' for '<ID>': a job's id is a number, such as 7"),
+        (&["effects", "--job", "abc"], "a job's id is a number"),
+        (&["events", "--job", "abc"], "a job's id is a number"),
         (&["submit"], "<TEXT>"),
         (&["submit", "x", "--at", "y", "--in", "z"], "cannot be used with"),
         (&["stop"], "--all"),
@@ -130,6 +132,34 @@ fn a_job_that_is_waited_for_ends_with_its_own_code() {
         }
         assert_eq!(daemon.run(&["job", "wait", "7", "--for", status]).code, Some(0), "{status}");
     }
+}
+
+#[test]
+fn a_daemon_that_was_named_and_is_not_there_is_not_configured() {
+    let dir = tempfile::tempdir().unwrap();
+    let set = ["config", "set", "jobs.workers", "2"];
+    let run = |command: &mut std::process::Command| Ran::of(command.args(set).output().unwrap());
+    let socket = dir.path().join("none.sock");
+    for ran in [
+        run(program(dir.path()).arg("--socket").arg(&socket)),
+        run(program(dir.path()).env("ASSISTANT_SOCKET", &socket)),
+    ] {
+        assert_eq!(ran.code, Some(5), "{ran:?}");
+        assert!(ran.err.contains("error[unreachable]: ") && ran.err.contains("--config DIR/assistant.toml"), "{ran:?}");
+    }
+    assert!(!dir.path().join(".config").exists(), "nothing was written");
+}
+
+#[test]
+fn a_test_of_no_model_fails() {
+    let daemon = Daemon::with(|_, path, _| {
+        (path == "/api/models/test").then(|| (200, serde_json::json!({ "models": [] })))
+    });
+    let ran = daemon.run(&["models", "test"]);
+    assert_eq!((ran.code, ran.out.as_str()), (Some(78), ""), "{ran:?}");
+    assert_eq!(ran.err, "error[config]: no model is configured\nhint: assistantctl doctor\n");
+    let json = daemon.run(&["models", "test", "-o", "json"]);
+    assert_eq!((json.code, &json.json()["error"]["kind"]), (Some(78), &Value::from("config")));
 }
 
 #[test]

@@ -133,3 +133,26 @@ fn events_are_shown_from_where_they_are_wanted() {
     assert_eq!(asked.path, "/api/events?job=7");
     assert_eq!(asked.headers["last-event-id"], "39");
 }
+
+#[test]
+fn a_job_that_cannot_begin_says_why() {
+    let daemon = Daemon::with(|_, path, _| {
+        if path == "/api/status" {
+            let mut status = answers::status();
+            status["stopped"] = json!({ "at": answers::AT, "by": "uid:0" });
+            return Some((200, status));
+        }
+        if path == "/api/jobs/7" {
+            let mut detail = answers::detail("queued");
+            detail["job"]["run_at"] = "2999-01-01T00:00:00Z".into();
+            return Some((200, detail));
+        }
+        path.starts_with("/api/jobs/7/poll").then(|| (200, answers::poll("queued", json!([]))))
+    });
+    let ran = daemon.run(&["job", "wait", "7", "--timeout", "2"]);
+    assert_eq!(ran.code, Some(7), "{ran:?}");
+    let why = "job 7 runs at 2999-01-01T00:00:00Z\nall work is stopped; assistantctl resume\nerror[timeout]: ";
+    assert!(ran.err.starts_with(why), "{ran:?}");
+    let quiet = daemon.run(&["job", "wait", "7", "--timeout", "1", "--json"]);
+    assert_eq!((quiet.code, quiet.err.as_str()), (Some(7), ""));
+}

@@ -1,6 +1,10 @@
 //! What every command prints: JSON for programs, plain text for pipes.
 
-use std::fmt::Write as _;
+use std::{
+    fmt::Write as _,
+    io::{BufRead as _, BufReader},
+    process::Stdio,
+};
 
 use crate::fake::Daemon;
 
@@ -55,6 +59,22 @@ fn transcript(more: &[&str]) -> String {
         }
     }
     text
+}
+
+#[test]
+fn a_query_of_a_stream_is_printed_as_it_comes() {
+    let daemon = Daemon::new();
+    let json = "{\"schema\":\"v1\",\"status\":200,\"body\":\"id: 40";
+    for (more, first) in [(&[][..], "id: 40"), (&["-o", "json"], json)] {
+        let mut command = daemon.command(&[&["query", "GET", "/api/events"], more].concat());
+        // It never ends by itself: that a line arrives is all there is to see.
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(line.starts_with(first), "{line}");
+    }
 }
 
 #[test]

@@ -25,7 +25,8 @@ use super::{
 use crate::config::{Config, Environment, SecretName, Secrets};
 
 /// What a job without any model is told.
-pub const NOT_CONFIGURED: &str = "no model configured: run assistantctl setup or set OPENROUTER_API_KEY";
+pub const NOT_CONFIGURED: &str = "no model configured: assistantctl config set llm.base_url URL, \
+    or restart assistantd with OPENROUTER_API_KEY or another key; see assistantctl doctor";
 
 /// Whose API it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -239,7 +240,7 @@ impl<'a> Maker<'a> {
         };
         let problem = needed.filter(|_| matches!(key, Key::None)).map(|needed| {
             format!(
-                "no key for {}: set {} or run assistantctl setup",
+                "no key for {}: set {} and restart assistantd",
                 base.host_str().unwrap_or_default(),
                 needed.env()
             )
@@ -289,7 +290,7 @@ fn base(text: &str) -> Result<Url, String> {
     }
     if !url.username().is_empty() || url.password().is_some() {
         return Err(
-            "must not hold a user or a password: set ASSISTANT_LLM_API_KEY or the credential llm-api-key".into()
+            "must not hold a user or a password; set ASSISTANT_LLM_API_KEY or the credential llm-api-key".into()
         );
     }
     url.set_query(None);

@@ -14,7 +14,7 @@ pub fn config_status(cx: &Cx) -> ConfigStatus {
     let cache = &config.tool_result_cache;
     let email = config.admin.email.clone();
     ConfigStatus {
-        terminal_tools: names(cx, |_, access| access == Access::Control),
+        terminal_tools: names(cx, |_, access| access == Access::Control.as_str()),
         email_tools: group(cx, "email_", json!({ "smtp_configured": false })),
         memory_tools: group(
             cx,
@@ -75,11 +75,9 @@ pub fn config_status(cx: &Cx) -> ConfigStatus {
     }
 }
 
-fn names(cx: &Cx, wanted: impl Fn(&str, Access) -> bool) -> Vec<String> {
-    let mut names: Vec<_> =
-        cx.tools().filter(|def| wanted(def.name, def.access)).map(|def| def.name.to_owned()).collect();
-    names.sort_unstable();
-    names
+/// In order; `wanted` is given name and access.
+fn names(cx: &Cx, wanted: impl Fn(&str, &str) -> bool) -> Vec<String> {
+    super::tools(cx).into_iter().filter(|tool| wanted(&tool.name, &tool.access)).map(|tool| tool.name).collect()
 }
 
 /// The tools whose names begin with `prefix`; available if there is one.

@@ -17,10 +17,11 @@ pub use self::{
     line::{keep_shown, line},
 };
 use crate::{
-    agent::tools::ToolDef,
+    agent::{control, tools::ToolDef},
     cx::Cx,
     error::{Error, Result},
     llm::prompt_hosts,
+    policy::Access,
     store::{migrations, types::micros},
     subsystems::Subsystem,
 };
@@ -100,9 +101,9 @@ pub async fn stats(cx: &Cx) -> Result<Stats> {
     })
 }
 
-/// Every tool, by name.
+/// Every tool, by name; with those that steer the run itself.
 pub fn tools(cx: &Cx) -> Vec<Tool> {
-    let mut tools: Vec<Tool> = cx.tools().map(tool).collect();
+    let mut tools: Vec<Tool> = cx.tools().map(tool).chain(control_tools()).collect();
     tools.sort_unstable_by(|one, other| one.name.cmp(&other.name));
     tools
 }
@@ -113,7 +114,7 @@ pub fn tools(cx: &Cx) -> Vec<Tool> {
 /// `not_found`.
 pub fn tool_named(cx: &Cx, name: &str) -> Result<Tool> {
     let found = cx.tools().find(|def| def.name == name).map(tool);
-    found.ok_or_else(|| {
+    found.or_else(|| control_tools().find(|tool| tool.name == name)).ok_or_else(|| {
         Error::new(assistant_api::ErrorKind::NotFound, "there is no such tool").hint("assistantctl tools lists them")
     })
 }
@@ -127,6 +128,17 @@ fn tool(def: &ToolDef) -> Tool {
         group: def.group.to_owned(),
         parameters: spec.parameters,
     }
+}
+
+/// Those that the loop itself knows, and that no subsystem lists.
+fn control_tools() -> impl Iterator<Item = Tool> {
+    control::specs(true).into_iter().map(|spec| Tool {
+        name: spec.name,
+        description: spec.description,
+        access: Access::Control.as_str().to_owned(),
+        group: "Control".to_owned(),
+        parameters: spec.parameters,
+    })
 }
 
 fn part(problem: Option<String>) -> Part {

@@ -98,6 +98,14 @@ async fn tools_are_listed_and_shown() {
     let served = Served::start();
     let tools = fetch(&served, "/api/tools").await;
     let tools = tools["tools"].as_array().unwrap();
+    let names = |access: &str| -> Vec<&str> {
+        let of = tools.iter().filter(|tool| tool["access"] == access);
+        of.map(|tool| tool["name"].as_str().unwrap()).collect()
+    };
+    let control = ["get_tool_specs", "request_input", "request_limit_increase", "task_complete", "task_failed"];
+    assert_eq!(names("control"), control);
+    assert!(names("read").contains(&"file_read"), "{tools:?}");
+    assert_eq!(fetch(&served, "/api/config/status").await["terminal_tools"], json!(control));
     for tool in tools {
         let name = tool["name"].as_str().unwrap();
         let one = fetch(&served, &format!("/api/tools/{name}")).await;

@@ -137,7 +137,8 @@ fn work_is_stopped_until_it_is_resumed() {
     let desk = Desk::new();
     assert_eq!(desk.json(&["stop", "--all"])["status"], "stopped");
     desk.run(&["submit", TASK, "--attach", "reports"]);
-    assert_eq!(desk.run(&["job", "wait", "1", "--timeout", "1"]).code, Some(7));
+    let waited = desk.run(&["job", "wait", "1", "--timeout", "2"]);
+    assert!(waited.code == Some(7) && waited.err.contains("all work is stopped; assistantctl resume"), "{}", waited.err);
     assert!(desk.run(&["status"]).out.contains("stopped "));
     assert_eq!(desk.json(&["resume"])["status"], "running");
     assert_eq!(desk.run(&["job", "wait", "1"]).code, Some(0));
@@ -147,6 +148,12 @@ fn work_is_stopped_until_it_is_resumed() {
 fn files_go_to_the_workspace_and_back() {
     let desk = Desk::new();
     assert_eq!(desk.run(&["files", "put", "reports"]).out, "reports/a.csv\nreports/b.csv\n");
+    fs::create_dir(desk.here.path().join("empty")).unwrap();
+    assert_eq!(desk.run(&["files", "put", "empty"]).out, "empty/\n");
+    for verb in ["put", "get"] {
+        let ran = desk.run(&["files", verb, "reports", "new"]);
+        assert!(ran.code == Some(3) && ran.err.contains("hint: if it is where to copy to: --to new"), "{}", ran.err);
+    }
     let again = desk.run(&["files", "put", "reports"]);
     assert!(again.code == Some(6) && again.err.contains("hint: replace it with --force"), "{}", again.err);
     assert_eq!(desk.run(&["files", "put", "reports", "--force"]).code, Some(0));
@@ -184,7 +191,11 @@ fn the_configuration_is_shown_changed_and_checked() {
     fs::write(&file, "[limits]\nnone = 1\n").unwrap();
     let check = desk.run(&["config", "check"]);
     assert!(check.code == Some(78) && check.err.contains("none"), "{}", check.err);
-    assert_eq!(desk.run(&["reload", "--wait"]).code, Some(2));
+    assert_eq!(desk.run(&["reload"]).code, Some(78));
+    fs::write(&file, "[jobs]\nworkers = 3\n").unwrap();
+    let reload = desk.run(&["reload"]).out;
+    assert!(reload.contains("changed: ") && reload.contains("jobs.workers"), "{reload}");
+    fs::write(&file, "[limits]\nnone = 1\n").unwrap();
     assert_eq!(desk.run(&["doctor"]).code, Some(78));
 }
 

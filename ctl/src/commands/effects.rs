@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::{
     Cx,
+    commands::job_id,
     exit::{Code, Result},
     output::{Table, cell, state},
     text,
@@ -27,7 +28,7 @@ use crate::{
 )]
 pub struct Args {
     /// Only those of this job
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", value_parser = job_id)]
     job: Option<JobId>,
     /// Only in this state: prepared, dispatched, confirmed, failed, unknown
     #[arg(long)]

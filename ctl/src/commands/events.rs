@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use crate::{
     Cx,
+    commands::job_id,
     exit::{Code, Result},
     output::Style,
     text,
@@ -31,7 +32,7 @@ pub struct Args {
     #[arg(long, value_name = "ID")]
     since_id: Option<EventId>,
     /// Only events of this job
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", value_parser = job_id)]
     job: Option<JobId>,
 }
 

@@ -17,6 +17,7 @@ pub mod tools;
 
 use std::{io::IsTerminal as _, time::Duration};
 
+use assistant_api::JobId;
 use jiff::SignedDuration;
 
 use crate::{
@@ -32,6 +33,11 @@ fn duration(text: &str) -> Result<Duration, String> {
     let parsed: Result<SignedDuration, _> = text.parse();
     let length = parsed.map_err(|_| "a length of time such as 90s, 10m or 1h 30m".to_owned())?;
     length.try_into().map_err(|_| "it lies in the past".to_owned())
+}
+
+/// Reads the id of a job.
+fn job_id(text: &str) -> Result<JobId, String> {
+    text.parse().map_err(|_| "a job's id is a number, such as 7; assistantctl jobs lists them".to_owned())
 }
 
 /// Asks a person whether to go on; without a terminal there is nobody to ask, and `--yes` is needed.

@@ -4,7 +4,7 @@ use assistant_api::status::{ModelTest, ModelTests};
 
 use crate::{
     Cx,
-    exit::{Code, Result},
+    exit::{Code, Failure, Result},
     output::{Style, Table, cell, state},
     progress::Progress,
     text,
@@ -40,6 +40,9 @@ enum Verb {
 pub async fn run(args: Args, cx: &Cx) -> Result {
     let Verb::Test = args.verb;
     let tests = test(cx).await?;
+    if tests.models.is_empty() {
+        return Err(Failure::new(Code::Config, "no model is configured").hint("assistantctl doctor"));
+    }
     let code = if tests.models.iter().all(|model| model.ok) { Code::Ok } else { Code::Failed };
     if cx.out.json {
         cx.out.json(&tests)?;
@@ -62,8 +65,8 @@ pub async fn run(args: Args, cx: &Cx) -> Result {
             cell(model.problem.as_deref().unwrap_or_default()),
         ]);
     }
-    cx.out.table(&table, "no model is configured: assistantctl doctor says how")?;
-    Ok(if tests.models.is_empty() { Code::Config } else { code })
+    cx.out.table(&table, "no models")?;
+    Ok(code)
 }
 
 /// Has the daemon call every model.

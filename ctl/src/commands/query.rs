@@ -3,7 +3,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use assistant_api::client::read;
+use assistant_api::client::{Chunks, read};
 use serde_json::{Value, json};
 
 use crate::{
@@ -15,7 +15,8 @@ use crate::{
 
 /// Ask the API for anything
 ///
-/// Prints the answer's body as it is, and exits as any other command would.
+/// Prints the answer's body as it is, a stream as it comes, and exits as any
+/// other command would.
 /// The paths are in docs/api.md; a path with spaces has to be encoded.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
@@ -39,6 +40,10 @@ pub async fn run(args: Args, cx: &Cx) -> Result {
     }
     let answer = request.open().await?;
     let status = answer.status().as_u16();
+    let kind = answer.headers().get("content-type").and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    if kind.starts_with("text/event-stream") {
+        return stream(cx, status, answer.into_body().into()).await;
+    }
     let body = read(answer.into_body()).await?;
     let json: Option<Value> = serde_json::from_slice(&body).ok();
     if cx.out.json {
@@ -54,6 +59,27 @@ pub async fn run(args: Args, cx: &Cx) -> Result {
         cx.out.text(&pretty)?;
     } else if !body.is_empty() {
         cx.out.text(&text::clean(&String::from_utf8_lossy(&body)))?;
+    }
+    Ok(Code::Ok)
+}
+
+/// Prints what may never end, as it comes: to pipes as it is, else by the line.
+async fn stream(cx: &Cx, status: u16, mut chunks: Chunks) -> Result {
+    let mut left = Vec::new();
+    while let Some(chunk) = chunks.next().await? {
+        if !cx.out.json && !cx.out.terminal {
+            print(&chunk)?;
+            continue;
+        }
+        left.extend_from_slice(&chunk);
+        let Some(end) = left.iter().rposition(|byte| *byte == b'\n') else { continue };
+        let lines: Vec<u8> = left.drain(..=end).collect();
+        let lines = String::from_utf8_lossy(&lines);
+        if cx.out.json {
+            cx.out.json_line(&json!({ "status": status, "body": lines }))?;
+        } else {
+            print(text::clean(&lines).as_bytes())?;
+        }
     }
     Ok(Code::Ok)
 }

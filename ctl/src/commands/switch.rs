@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
-use assistant_api::jobs::StatusReply;
-use serde_json::Value;
+use assistant_api::{ErrorKind, config::Reloaded, jobs::StatusReply};
 
 use crate::{
     Cx,
-    exit::{Code, Result},
+    exit::{Code, Failure, Result},
     text,
 };
 
@@ -37,7 +36,8 @@ pub struct Resume {}
 /// Have the daemon read its configuration again
 ///
 /// The new configuration is checked first; if it is wrong the daemon keeps the
-/// one that it has, and this command says what is wrong. For administrators.
+/// one that it has, and this command says what is wrong and ends with 78. Else
+/// it says what changed, and what of it waits for a restart. For administrators.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   assistantctl reload --wait")]
@@ -68,18 +68,24 @@ fn told(cx: &Cx, reply: &StatusReply, sentence: &str) -> Result {
 
 pub async fn reload(args: Reload, cx: &Cx) -> Result {
     let request = cx.client.request("POST", "/api/reload").maybe("wait", args.wait.then_some(true));
-    let reply: Value = request.timeout(Some(RELOAD)).fetch().await?;
+    let done: Reloaded = request.timeout(Some(RELOAD)).fetch().await.map_err(|err| {
+        let wrong = matches!(err.kind(), Some(ErrorKind::Validation | ErrorKind::Invalid));
+        let failure = Failure::from(err);
+        // The same as `config check` says of the same file.
+        if wrong { Failure { code: Code::Config, ..failure } } else { failure }
+    })?;
     if cx.out.json {
-        cx.out.json(&reply)?;
+        cx.out.json(&done)?;
         return Ok(Code::Ok);
     }
-    cx.out.line(if args.wait {
-        "the configuration was read again"
-    } else {
-        "the configuration is being read again"
-    })?;
-    for warning in reply.get("warnings").and_then(Value::as_array).into_iter().flatten() {
-        cx.out.note(&format!("warning: {}", text::one_line(warning.as_str().unwrap_or_default())));
+    let changed = if done.changed.is_empty() { "nothing".to_owned() } else { done.changed.join(", ") };
+    cx.out.line(format!("the configuration was read again; changed: {}", text::one_line(&changed)))?;
+    if !done.restart.is_empty() {
+        let restart = text::one_line(&done.restart.join(", "));
+        cx.out.line(format!("in force only when the daemon starts again: {restart}"))?;
+    }
+    for warning in &done.warnings {
+        cx.out.note(&format!("warning: {}", text::one_line(warning)));
     }
     Ok(Code::Ok)
 }

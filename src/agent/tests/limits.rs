@@ -107,7 +107,7 @@ async fn errors_of_models_become_what_they_mean() {
     let model = || "m".to_owned();
     let after = Some(Duration::from_secs(7));
     for (error, expected) in [
-        (LlmError::NotConfigured("no model configured: run assistantctl setup".into()), "Model no model configured"),
+        (LlmError::NotConfigured("no model configured: see assistantctl doctor".into()), "Model no model configured"),
         (LlmError::Auth { model: model(), reason: "401".into() }, "Model m refused the key"),
         (LlmError::Payment { model: model() }, "Model m refused for lack of credit"),
         (LlmError::Rejected { model: model(), reason: "no such model".into() }, "Model m rejected the request"),

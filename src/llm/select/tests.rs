@@ -59,7 +59,7 @@ fn what_is_configured_goes_before_keys() {
     assert_eq!(
         shown(&named, &[OpenRouter]),
         [
-            "main anthropic claude-sonnet-4-6 api.anthropic.com ! no key for api.anthropic.com: set ANTHROPIC_API_KEY or run assistantctl setup"
+            "main anthropic claude-sonnet-4-6 api.anthropic.com ! no key for api.anthropic.com: set ANTHROPIC_API_KEY and restart assistantd"
         ]
     );
     let own = config(|config| {

@@ -244,6 +244,12 @@ impl Request<'_> {
 /// A body as it arrives.
 pub struct Chunks(Incoming);
 
+impl From<Incoming> for Chunks {
+    fn from(body: Incoming) -> Self {
+        Self(body)
+    }
+}
+
 impl Chunks {
     /// The next bytes; `None` at the end.
     pub async fn next(&mut self) -> Result<Option<Bytes>> {

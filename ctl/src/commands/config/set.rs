@@ -48,6 +48,12 @@ pub async fn run(args: Set, cx: &Cx) -> Result {
         Some(config) => std::path::absolute(&config).map_err(|err| Failure::file("finding", &config, &err))?,
         None => match super::file_in_use(cx).await {
             Some(config) => config,
+            // Another daemon's file is not what was meant.
+            None if cx.named => {
+                let message = format!("no daemon says which file it reads at {}", cx.socket.display());
+                return Err(Failure::new(Code::Unreachable, message)
+                    .hint("start it, or name its file: --config DIR/assistant.toml"));
+            }
             None => default_config()?,
         },
     };

@@ -8,11 +8,10 @@ use assistant_api::{
     Role, client,
     status::{ApiInfo, Status},
 };
-use nix::unistd::{Group, User, geteuid, getgroups};
 
 use super::Finding;
 use crate::{
-    Cx,
+    Cx, access,
     commands::{
         config::{self, daemon},
         models,
@@ -21,8 +20,6 @@ use crate::{
     text,
 };
 
-/// The group that may use the API.
-const GROUP: &str = "assistant-users";
 /// Seconds by which the clock may have gone wrong since the daemon started.
 const STEP: i64 = 5;
 
@@ -62,7 +59,7 @@ fn socket(cx: &Cx) -> Finding {
         }
         Ok(_) => Finding::fail("socket", Code::Unreachable, format!("{path} is no socket"), "name it with --socket"),
         Err(err) if err.kind() == std::io::ErrorKind::PermissionDenied => {
-            Finding::fail("socket", Code::Denied, format!("you may not look at {path}"), join_group())
+            Finding::fail("socket", Code::Denied, format!("you may not look at {path}"), access::way_in())
         }
         Err(_) => Finding::fail("socket", Code::Unreachable, format!("there is none at {path}"), how_to_start()),
     }
@@ -75,36 +72,23 @@ fn answering(cx: &Cx, info: &client::Result<ApiInfo>) -> Finding {
             "daemon",
             Code::Denied,
             format!("you may not connect to {}", cx.socket.display()),
-            join_group(),
+            access::way_in(),
         ),
         Err(err) if err.is_unreachable() => Finding::fail("daemon", Code::Unreachable, err.to_string(), how_to_start()),
         Err(err) => {
             let code = err.kind().map_or(Code::Failed, Code::of);
-            let mend = if code == Code::Denied { join_group() } else { "journalctl -u assistantd -n 50".to_owned() };
+            let mend = if code == Code::Denied { access::way_in() } else { "journalctl -u assistantd -n 50".to_owned() };
             Finding::fail("daemon", code, err.to_string(), mend)
         }
     }
-}
-
-/// How this user gets in: a membership counts from the next login on.
-fn join_group() -> String {
-    let Ok(Some(group)) = Group::from_name(GROUP) else {
-        return format!("there is no group {GROUP}: connect as the user who started the daemon, or as root");
-    };
-    let name = User::from_uid(geteuid()).ok().flatten().map(|user| user.name);
-    let in_session = getgroups().is_ok_and(|groups| groups.contains(&group.gid));
-    if !in_session && name.as_ref().is_some_and(|name| group.mem.contains(name)) {
-        return format!("you are in {GROUP}, but not yet in this session: log in again");
-    }
-    format!("sudo adduser {} {GROUP}, then log in again", name.as_deref().unwrap_or("$USER"))
 }
 
 fn role(info: &ApiInfo) -> Finding {
     match info.role {
         Some(Role::Admin) => Finding::ok("rights", "you are admin"),
         Some(Role::Operator) => Finding::ok("rights", "you are operator: everything but stop, erase and configuration"),
-        Some(Role::Viewer) => Finding::warn("rights", "you are viewer: you can only look", join_group()),
-        None => Finding::fail("rights", Code::Denied, "you are not let in", join_group()),
+        Some(Role::Viewer) => Finding::warn("rights", "you are viewer: you can only look", access::way_in()),
+        None => Finding::fail("rights", Code::Denied, "you are not let in", access::way_in()),
     }
 }
 

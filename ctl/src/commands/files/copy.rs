@@ -57,7 +57,8 @@ pub async fn get(args: Get, cx: &Cx) -> Result {
     }
     let mut fetched = Fetched::default();
     for path in &args.paths {
-        let entry = entry(&cx.client, path).await?;
+        let last = args.paths.len() > 1 && args.to.is_none() && args.paths.last() == Some(path);
+        let entry = entry(&cx.client, path).await.map_err(|err| meant_as_destination(err.into(), last, path))?;
         let to = destination(&entry.name, args.to.as_deref(), entry.is_dir, args.paths.len() > 1)?;
         transfer::fetch(cx, &entry, &to, args.force, &mut fetched).await?;
     }
@@ -112,11 +113,21 @@ async fn print(paths: &[String], cx: &Cx) -> Result {
     Ok(Code::Ok)
 }
 
+/// The last of several sources that does not exist is often meant as the place to copy to, as `cp` has it.
+fn meant_as_destination(failure: Failure, last: bool, path: &str) -> Failure {
+    if last && failure.code == Code::NotFound {
+        return failure.hint(format!("if it is where to copy to: --to {}", text::one_line(path)));
+    }
+    failure
+}
+
 pub async fn put(args: Put, cx: &Cx) -> Result {
     let mut plan = Plan::default();
     let to = args.to.trim_matches('/');
     for path in &args.paths {
-        let name = transfer::name(path)?;
+        let last = args.paths.len() > 1 && args.paths.last() == Some(path);
+        let name = transfer::name(path)
+            .map_err(|failure| meant_as_destination(failure, last, &path.to_string_lossy()))?;
         plan.add(path, &if matches!(to, "" | ".") { name } else { format!("{to}/{name}") })?;
     }
     plan.warn(cx);
@@ -128,8 +139,14 @@ pub async fn put(args: Put, cx: &Cx) -> Result {
         cx.out.json(&json!({ "entries": sent }))?;
         return Ok(Code::Ok);
     }
-    for entry in sent.iter().filter(|entry| !entry.is_dir) {
-        cx.out.line(text::one_line(&entry.relative_path))?;
+    for entry in &sent {
+        let path = text::one_line(&entry.relative_path);
+        let below = format!("{}/", entry.relative_path);
+        if !entry.is_dir {
+            cx.out.line(path)?;
+        } else if !sent.iter().any(|other| other.relative_path.starts_with(&below)) {
+            cx.out.line(format!("{path}/"))?;
+        }
     }
     Ok(Code::Ok)
 }

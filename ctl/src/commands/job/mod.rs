@@ -6,7 +6,7 @@ mod wait;
 
 use assistant_api::JobId;
 
-use crate::{Cx, exit::Result};
+use crate::{Cx, commands::job_id, exit::Result};
 
 /// Look at one job, or change it
 #[derive(clap::Args)]
@@ -41,6 +41,7 @@ enum Verb {
 #[derive(clap::Args)]
 struct Which {
     /// The job's id, as `assistantctl jobs` shows it
+    #[arg(value_parser = job_id)]
     id: JobId,
 }
 

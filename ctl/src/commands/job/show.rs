@@ -59,11 +59,14 @@ pub async fn show(args: Show, cx: &Cx) -> Result {
     let maybe = |at: Option<jiff::Timestamp>| at.map(when).unwrap_or_default();
     let waits = job.status == assistant_api::jobs::JobStatus::Queued && job.run_at > job.created_at;
     let usage = &detail.usage;
+    // What it needs says the reason already.
+    let said = |reason: &&str| !job.needs.as_ref().is_some_and(|needs| needs.text.contains(reason.trim()));
+    let reason = job.last_error.as_deref().filter(said).unwrap_or_default();
     cx.out.fields([
         ("job", job.id.to_string()),
         ("subject", text::one_line(subject)),
         ("status", cx.out.style(Style::of(job.status.as_str()), job.status.as_str())),
-        ("reason", text::one_line(job.last_error.as_deref().unwrap_or_default())),
+        ("reason", text::one_line(reason)),
         ("priority", job.priority.to_string()),
         ("attempts", format!("{} of {}", job.attempts, job.max_attempts)),
         ("created", when(job.created_at)),
@@ -82,7 +85,8 @@ pub async fn show(args: Show, cx: &Cx) -> Result {
     if let Some(needs) = &job.needs {
         needed(cx, needs)?;
     }
-    if let Some(diagnostics) = &detail.review_diagnostics {
+    // That of `other` only refers to the reason, which stands above.
+    if let Some(diagnostics) = detail.review_diagnostics.as_ref().filter(|found| found.stop_reason != "other") {
         cx.out.text(&format!("\n{}", diagnostics.explanation))?;
     }
     if let Some(email) = &detail.trigger_email {
