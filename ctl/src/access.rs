@@ -9,8 +9,7 @@ const GROUP: &str = "assistant-users";
 pub fn way_in() -> String {
     let group = Group::from_name(GROUP).ok().flatten();
     let name = User::from_uid(geteuid()).ok().flatten().map(|user| user.name);
-    let in_session =
-        group.as_ref().is_some_and(|group| getgroups().is_ok_and(|groups| groups.contains(&group.gid)));
+    let in_session = group.as_ref().is_some_and(|group| getgroups().is_ok_and(|groups| groups.contains(&group.gid)));
     say(group.map(|group| group.mem).as_deref(), name.as_deref(), in_session)
 }
 

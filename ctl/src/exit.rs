@@ -183,9 +183,7 @@ impl From<client::Error> for Failure {
             client::Error::NoSocket(_) | client::Error::Refused(_) => {
                 Self::new(Code::Unreachable, message).hint(how_to_start())
             }
-            client::Error::Denied(_) => {
-                Self::new(Code::Denied, message).hint(access::way_in())
-            }
+            client::Error::Denied(_) => Self::new(Code::Denied, message).hint(access::way_in()),
             client::Error::Connect { .. } => Self::new(Code::Unreachable, message),
             client::Error::Lost(_) => Self::new(Code::Unreachable, message)
                 .hint("the daemon may have stopped: see assistantctl doctor and journalctl -u assistantd"),

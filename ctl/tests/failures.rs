@@ -152,9 +152,8 @@ fn a_daemon_that_was_named_and_is_not_there_is_not_configured() {
 
 #[test]
 fn a_test_of_no_model_fails() {
-    let daemon = Daemon::with(|_, path, _| {
-        (path == "/api/models/test").then(|| (200, serde_json::json!({ "models": [] })))
-    });
+    let daemon =
+        Daemon::with(|_, path, _| (path == "/api/models/test").then(|| (200, serde_json::json!({ "models": [] }))));
     let ran = daemon.run(&["models", "test"]);
     assert_eq!((ran.code, ran.out.as_str()), (Some(78), ""), "{ran:?}");
     assert_eq!(ran.err, "error[config]: no model is configured\nhint: assistantctl doctor\n");

@@ -239,11 +239,7 @@ impl<'a> Maker<'a> {
             Some(secret) => Key::Bearer(secret),
         };
         let problem = needed.filter(|_| matches!(key, Key::None)).map(|needed| {
-            format!(
-                "no key for {}: set {} and restart assistantd",
-                base.host_str().unwrap_or_default(),
-                needed.env()
-            )
+            format!("no key for {}: set {} and restart assistantd", base.host_str().unwrap_or_default(), needed.env())
         });
         let headers = self.headers(provider, &base);
         let host = Arc::new(Host::new(base, key, headers, Arc::clone(&self.settings)));

@@ -138,7 +138,11 @@ fn work_is_stopped_until_it_is_resumed() {
     assert_eq!(desk.json(&["stop", "--all"])["status"], "stopped");
     desk.run(&["submit", TASK, "--attach", "reports"]);
     let waited = desk.run(&["job", "wait", "1", "--timeout", "2"]);
-    assert!(waited.code == Some(7) && waited.err.contains("all work is stopped; assistantctl resume"), "{}", waited.err);
+    assert!(
+        waited.code == Some(7) && waited.err.contains("all work is stopped; assistantctl resume"),
+        "{}",
+        waited.err
+    );
     assert!(desk.run(&["status"]).out.contains("stopped "));
     assert_eq!(desk.json(&["resume"])["status"], "running");
     assert_eq!(desk.run(&["job", "wait", "1"]).code, Some(0));

@@ -77,7 +77,8 @@ fn answering(cx: &Cx, info: &client::Result<ApiInfo>) -> Finding {
         Err(err) if err.is_unreachable() => Finding::fail("daemon", Code::Unreachable, err.to_string(), how_to_start()),
         Err(err) => {
             let code = err.kind().map_or(Code::Failed, Code::of);
-            let mend = if code == Code::Denied { access::way_in() } else { "journalctl -u assistantd -n 50".to_owned() };
+            let mend =
+                if code == Code::Denied { access::way_in() } else { "journalctl -u assistantd -n 50".to_owned() };
             Finding::fail("daemon", code, err.to_string(), mend)
         }
     }

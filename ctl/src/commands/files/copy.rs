@@ -126,8 +126,8 @@ pub async fn put(args: Put, cx: &Cx) -> Result {
     let to = args.to.trim_matches('/');
     for path in &args.paths {
         let last = args.paths.len() > 1 && args.paths.last() == Some(path);
-        let name = transfer::name(path)
-            .map_err(|failure| meant_as_destination(failure, last, &path.to_string_lossy()))?;
+        let name =
+            transfer::name(path).map_err(|failure| meant_as_destination(failure, last, &path.to_string_lossy()))?;
         plan.add(path, &if matches!(to, "" | ".") { name } else { format!("{to}/{name}") })?;
     }
     plan.warn(cx);
