@@ -129,8 +129,9 @@ async fn serve(
     ready: Option<oneshot::Sender<Cx>>,
     stop: impl Future<Output = ()>,
 ) -> Result<()> {
-    http::start(cx, listeners)?;
+    // Before any request: effects that are open now are what a former process left.
     runner::start(cx, agent::run).await?;
+    http::start(cx, listeners)?;
     for def in cx.subsystems.iter().flat_map(|subsystem| subsystem.loops) {
         loops::spawn(cx, def);
     }

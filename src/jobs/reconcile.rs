@@ -2,46 +2,52 @@
 
 use std::time::Duration;
 
-use assistant_api::{JobId, effects::EffectState};
+use assistant_api::{JobId, effects::{Effect, EffectState}};
 
 use crate::{
     cx::Cx,
-    error::{Error, Result},
+    error::{Error, ErrorKind, Result},
     ledger::{self, Open},
 };
 
 /// What a tool gets to look.
 const LOOK: Duration = Duration::from_secs(30);
 
-/// Settles every open effect of one job, or of all after a crash. A failure is logged: the effects stay open and the
-/// next start looks again.
-pub(super) async fn after_crash(cx: &Cx, job_id: Option<JobId>) {
-    if let Err(err) = settle_open(cx, job_id).await {
-        tracing::error!(error = err.chain(), "reconciling effects failed");
+/// Settles every open effect of one job whose run did not end by itself. A failure is logged: the effects stay open and
+/// the next start looks again.
+pub(super) async fn after_run(cx: &Cx, job_id: JobId) {
+    match cx.store.read(move |conn| ledger::open_effects(conn, Some(job_id))).await {
+        Ok(open) => settle_all(cx, open).await,
+        Err(err) => tracing::error!(job_id = job_id.0, error = err.chain(), "reconciling effects failed"),
     }
 }
 
-async fn settle_open(cx: &Cx, job_id: Option<JobId>) -> Result<()> {
-    let open = cx.store.read(move |conn| ledger::open_effects(conn, job_id)).await?;
+/// Settles these effects; what they have become meanwhile stays.
+pub(super) async fn settle_all(cx: &Cx, open: Vec<Open>) {
     for Open { effect, .. } in open {
-        let state = match effect.state {
-            // It was written down and not begun.
-            EffectState::Prepared => EffectState::Failed,
-            _ => look(cx, &effect).await,
-        };
-        let (now, id) = (cx.clock.now(), effect.id);
-        tracing::info!(effect_id = id.0, tool = effect.tool, state = state.as_str(), "reconciled an effect");
-        let settled = cx.store.write(move |tx| ledger::settle(tx, now, id, state, None)).await;
-        match settled {
-            Err(err) if err.kind() == crate::error::ErrorKind::Conflict => {} // its run had settled it meanwhile
-            other => other?,
+        if let Err(err) = settle(cx, &effect).await {
+            tracing::error!(effect_id = effect.id.0, error = err.chain(), "reconciling an effect failed");
         }
         cx.wake.announce();
     }
-    Ok(())
 }
 
-async fn look(cx: &Cx, effect: &assistant_api::effects::Effect) -> EffectState {
+async fn settle(cx: &Cx, effect: &Effect) -> Result<()> {
+    let state = match effect.state {
+        // It was written down and not begun.
+        EffectState::Prepared => EffectState::Failed,
+        _ => look(cx, effect).await,
+    };
+    let (now, id) = (cx.clock.now(), effect.id);
+    tracing::info!(effect_id = id.0, tool = effect.tool, state = state.as_str(), "reconciled an effect");
+    match cx.store.write(move |tx| ledger::settle(tx, now, id, state, None)).await {
+        // Its run had settled it meanwhile, or its job was erased.
+        Err(err) if matches!(err.kind(), ErrorKind::Conflict | ErrorKind::NotFound) => Ok(()),
+        other => other,
+    }
+}
+
+async fn look(cx: &Cx, effect: &Effect) -> EffectState {
     let Some(tool) = cx.tools().find(|tool| tool.name == effect.tool) else { return EffectState::Unknown };
     let found = tokio::time::timeout(LOOK, (tool.reconcile)(cx, effect))
         .await

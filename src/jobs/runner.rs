@@ -28,6 +28,7 @@ use crate::{
     crashpoint::{self, Point},
     cx::Cx,
     error::{ErrorKind, Result},
+    ledger,
     llm::BoxFuture,
 };
 
@@ -43,21 +44,20 @@ const RUN_MARGIN: Duration = Duration::from_mins(1);
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 
-/// Puts back what a former process left running, then spawns the runner on `cx.tasks`. Ends when `cx.stop` is cancelled.
+/// Spawns the runner on `cx.tasks`; before its first claim it puts back what a former process left running. To be called
+/// before anything else may begin effects: those that are open now are taken for the former process's. Ends when
+/// `cx.stop` is cancelled.
 ///
 /// # Errors
-/// When the database cannot be written.
+/// When the database cannot be read. One that cannot be written is waited for.
 pub async fn start(cx: &Cx, run: RunFn) -> Result<()> {
-    let now = cx.clock.now();
-    let recovered = cx.store.write(move |tx| claim::recover(tx, now, MAX_ORPHANED)).await?;
-    if !recovered.is_empty() {
-        tracing::info!(jobs = recovered.len(), "jobs that ran when the daemon ended go on");
-        cx.wake.announce();
-    }
+    let open = cx.store.read(|conn| ledger::open_effects(conn, None)).await?;
     let runner = Runner::new(cx, run);
     cx.tasks.spawn(async move {
-        reconcile::after_crash(&runner.cx, None).await;
-        runner.dispatch().await;
+        if runner.recover().await {
+            reconcile::settle_all(&runner.cx, open).await;
+            runner.dispatch().await;
+        }
     });
     Ok(())
 }
@@ -74,6 +74,29 @@ pub(super) struct Runner {
 impl Runner {
     pub(super) fn new(cx: &Cx, run: RunFn) -> Self {
         Self { cx: cx.clone(), run, freed: Arc::default(), active: Arc::default() }
+    }
+
+    /// Puts jobs back that ran when the daemon ended; `false` when it stops before that can be written.
+    async fn recover(&self) -> bool {
+        let cx = &self.cx;
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let now = cx.clock.now();
+            match cx.store.write(move |tx| claim::recover(tx, now, MAX_ORPHANED)).await {
+                Ok(recovered) => {
+                    if !recovered.is_empty() {
+                        tracing::info!(jobs = recovered.len(), "jobs that ran when the daemon ended go on");
+                        cx.wake.announce();
+                    }
+                    return true;
+                }
+                Err(err) => tracing::error!(error = err.chain(), "putting jobs back failed"),
+            }
+            tokio::select! {
+                () = cx.stop.cancelled() => return false,
+                () = tokio::time::sleep(pause) => pause = (pause * 2).min(LONGEST_PAUSE),
+            }
+        }
     }
 
     async fn dispatch(&self) {
@@ -152,7 +175,7 @@ impl Runner {
                 self.supervise(&claimed, &cancel).await
             };
             if !ended {
-                reconcile::after_crash(&self.cx, Some(lease.job_id)).await;
+                reconcile::after_run(&self.cx, lease.job_id).await;
             }
             self.cx.wake.running.end(&lease);
             crashpoint::hit(Point::BeforeOutcome);

@@ -9,6 +9,7 @@ use super::{
 use crate::{
     cx::Cx,
     error::{Error, ErrorKind, Result},
+    ledger,
     root::{Kind, Meta, Spot},
 };
 
@@ -20,8 +21,16 @@ use crate::{
 pub async fn reconcile(cx: &Cx, effect: &Effect) -> Result<EffectState> {
     let change: Change = serde_json::from_value(effect.detail.clone())
         .map_err(|err| Error::internal(format!("effect {} is not one of a file: {err}", effect.id)))?;
+    let place = Place::of(cx)?;
+    // Whoever makes a change holds its path until it is settled, and may outlive the run that asked for it.
+    let _guards = place.root.lock(&[&place.root.rel(change.path())?]).await;
+    let id = effect.id;
+    let present = cx.store.read(move |conn| ledger::get(conn, id)).await?.state;
+    if !matches!(present, EffectState::Prepared | EffectState::Dispatched) {
+        return Ok(present);
+    }
     let looked = change.clone();
-    let state = Place::of(cx)?
+    let state = place
         .run(move |place| {
             let state = look(place, &looked)?;
             clean_temporary(place, &looked);

@@ -105,6 +105,12 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<Approval> {
 /// `conflict` when the lease is no longer held.
 pub fn request(conn: &Connection, now: Timestamp, lease: &Lease, new: &NewApproval) -> Result<ApprovalId> {
     super::claim::held(conn, lease)?;
+    // What was asked before and not decided is about a call that the job has left behind.
+    conn.prepare_cached(
+        "UPDATE approvals SET state = 'void' WHERE job_id = ?1 AND state = 'pending' \
+         AND (call_key <> ?2 OR args_hash <> ?3)",
+    )?
+    .execute((lease.job_id.0, &new.call_key, &new.args_hash))?;
     if let Some(known) = for_call(conn, lease.job_id, &new.call_key)?
         && known.state == ApprovalState::Pending
         && known.args_hash == new.args_hash

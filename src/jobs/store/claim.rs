@@ -104,6 +104,8 @@ pub fn recover(conn: &Connection, now: Timestamp, max_orphaned: i64) -> Result<V
              status = CASE WHEN step_seq <= claimed_step AND orphaned + 1 >= ?2 THEN 'needs_review' ELSE 'queued' END, \
              needs = CASE WHEN step_seq <= claimed_step AND orphaned + 1 >= ?2 THEN 'review' END, \
              last_error = CASE WHEN step_seq <= claimed_step AND orphaned + 1 >= ?2 THEN ?3 ELSE last_error END, \
+             metadata = CASE WHEN step_seq <= claimed_step AND orphaned + 1 >= ?2 \
+             THEN json_remove(metadata, '$.admin_review_override') ELSE metadata END, \
              attempts = max(attempts - 1, 0), run_at = min(run_at, ?1), lease = NULL, lease_boot = NULL, \
              lease_until = NULL, locked_at = NULL, locked_by = NULL, updated_at = ?1 \
              WHERE status = 'running' RETURNING id, status",

@@ -349,3 +349,20 @@ async fn a_job_that_was_cancelled_before_its_run_was_registered_is_not_run() {
     assert_eq!(RUNS.load(Ordering::SeqCst), 0);
     assert_eq!((job(&cx, id).await.status, cx.wake.running.count()), (JobStatus::Cancelled, 0));
 }
+
+/// As a full disk does.
+#[tokio::test]
+async fn a_database_that_cannot_be_written_at_the_start_is_waited_for() {
+    let (cx, _dir) = cx();
+    let id = submit(&cx, "fine").await;
+    let sql = |sql: &'static str| cx.store.write(move |tx| Ok(tx.execute_batch(sql)?));
+    sql("UPDATE jobs SET status = 'running', lease = 1; \
+         CREATE TRIGGER full BEFORE UPDATE ON jobs BEGIN SELECT RAISE(ABORT, 'full'); END")
+    .await
+    .unwrap();
+    runner::start(&cx, scripted).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    sql("DROP TRIGGER full").await.unwrap();
+    reaches(&cx, id, JobStatus::Completed).await;
+    stop(&cx).await;
+}

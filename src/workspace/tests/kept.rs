@@ -196,3 +196,31 @@ async fn time_and_size_remove_what_is_kept() {
     assert!(!bed.there(".assistant/cache/tool-results/job-7") && bed.there("young") && bed.there("d"));
     assert_eq!(bed.count("SELECT (SELECT count(*) FROM trash) + (SELECT count(*) FROM kept_files)").await, 0);
 }
+
+#[tokio::test]
+async fn a_change_that_is_still_being_made_is_left_alone() {
+    let bed = Bed::new().await;
+    let temporary = crate::root::Root::temporary_name();
+    bed.put(&temporary, "half");
+    let change = Change::Write {
+        path: "a".into(),
+        before: None,
+        after: sha("whole"),
+        size: 5,
+        append: false,
+        temporary: temporary.clone(),
+    };
+    let effect = bed.dispatched(&change).await;
+    let root = bed.cx.root().unwrap();
+    let guards = root.lock(&[&root.rel("a").unwrap()]).await;
+    let look = reconcile(&bed.cx, &effect);
+    tokio::pin!(look);
+    assert!(tokio::time::timeout(Duration::from_millis(100), &mut look).await.is_err(), "it waits");
+    assert!(bed.there(&temporary));
+    let (now, id) = (bed.cx.clock.now(), effect.id);
+    let settle = move |tx: &rusqlite::Connection| ledger::settle(tx, now, id, EffectState::Confirmed, None);
+    bed.cx.store.write(move |tx| settle(tx)).await.unwrap();
+    drop(guards);
+    assert_eq!(look.await.unwrap(), EffectState::Confirmed);
+    assert!(bed.there(&temporary), "nothing is cleaned away");
+}
