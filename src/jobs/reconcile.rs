@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use assistant_api::{JobId, effects::{Effect, EffectState}};
+use assistant_api::{
+    JobId,
+    effects::{Effect, EffectState},
+};
 
 use crate::{
     cx::Cx,
