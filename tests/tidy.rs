@@ -530,7 +530,7 @@ fn commands_that_are_named_exist() {
             broken.push(format!("{file}: {}", &found[0]));
         }
     }
-    hold("a command of assistantctl that a text names exists", &broken);
+    hold("what a text calls a command of `assistantctl` is one", &broken);
 }
 
 #[test]
