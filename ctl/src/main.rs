@@ -5,6 +5,7 @@
 #![expect(clippy::needless_pass_by_value, reason = "a command owns its arguments")]
 
 mod access;
+mod approval;
 mod commands;
 mod exit;
 mod interrupt;

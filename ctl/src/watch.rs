@@ -14,7 +14,7 @@ use assistant_api::{
 use serde_json::json;
 
 use crate::{
-    Cx,
+    Cx, approval,
     exit::{Code, Failure, Result},
     output::Style,
     progress::Progress,
@@ -218,6 +218,7 @@ pub async fn conclude(cx: &Cx, id: JobId, get: Option<&PathBuf>, after_steps: bo
             "usage": detail.usage,
             "answer": answer,
             "written_paths": detail.written_paths,
+            "approval": detail.approval,
             "fetched": fetched.as_ref().map(|fetched| &fetched.files),
         }))?;
         return Ok(fetched.map_or(Code::Ok, |fetched| fetched.code()).or(Code::of_job(job.status)));
@@ -234,6 +235,9 @@ pub async fn conclude(cx: &Cx, id: JobId, get: Option<&PathBuf>, after_steps: bo
     }
     if let Some(fetched) = &fetched {
         fetched.report(cx);
+    }
+    if let Some(approval) = &detail.approval {
+        approval::print(cx, approval)?;
     }
     match outcome(id, job.status, job.last_error.as_deref(), job.needs.as_ref()) {
         Some(failure) => Err(failure),

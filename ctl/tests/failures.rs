@@ -200,6 +200,40 @@ fn an_approval_is_for_the_call_that_was_shown() {
 }
 
 #[test]
+fn the_call_that_waits_for_a_yes_is_shown_whole() {
+    let content = format!("{}\u{1b}[2Jend\u{202e}", "x".repeat(5000));
+    let shown = format!("{}\\u001b[2Jend\\u202e", "x".repeat(5000));
+    let daemon = Daemon::with(move |method, path, _| {
+        let mut detail = answers::detail("needs_review");
+        detail["approval"] = serde_json::json!({
+            "id": 3, "job_id": 7, "tool": "file_write", "args": {"path": "a", "content": content}, "args_hash": "c0ffee",
+            "reason": "text of a stranger", "rule": "write-untrusted", "state": "pending", "created_at": answers::AT,
+            "command": "assistantctl job approve 7",
+        });
+        match (method, path.split('?').next()?) {
+            ("GET", "/api/jobs/7/poll") => Some((200, answers::poll("needs_review", Value::Array(Vec::new())))),
+            ("GET", "/api/jobs/7") => Some((200, detail)),
+            _ => None,
+        }
+    });
+    for (command, code) in [
+        (&["job", "show", "7"][..], 0),
+        (&["submit", "x", "--wait"], 9),
+        (&["submit", "x", "--follow"], 9),
+        (&["job", "wait", "7"], 9),
+        (&["job", "approve", "7"], 0),
+    ] {
+        let ran = daemon.run(command);
+        assert_eq!(ran.code, Some(code), "{command:?} {ran:?}");
+        let all = ran.out + &ran.err;
+        for part in [&shown, "tool: file_write", "hash: c0ffee", "text of a stranger", "rule: write-untrusted"] {
+            assert!(all.contains(part), "{command:?} lacks {part}: {all}");
+        }
+        assert!(!all.contains('\u{1b}') && !all.contains('\u{202e}'), "{command:?} {all}");
+    }
+}
+
+#[test]
 fn a_reader_that_goes_away_is_no_failure() {
     let daemon = Daemon::new();
     let mut child =

@@ -13,6 +13,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 
 use super::{approvals, store::approvals as rows};
 use crate::{
+    cx::Cx,
     error::{Error, Result},
     http::{
         cursor,
@@ -64,7 +65,15 @@ pub(super) fn routes() -> Vec<Route> {
         ),
         route!(post("/api/jobs/{id}/deny", "Refuses one exact call."), deny, &[NotFound, Conflict, Validation]),
         route!(post("/api/jobs/{id}/release", "Lets a held job go."), release, &[NotFound, Conflict, Validation]),
-        route!(get("/api/approvals", "Lists the calls that wait for a yes, newest first."), pending, &[Validation]),
+        // The arguments are shown as they are, so this is for those who decide.
+        Route::new(
+            Method::GET,
+            "/api/approvals",
+            Role::Operator,
+            "Lists the calls that wait for a yes, newest first.",
+            pending,
+        )
+        .errors(&[Validation]),
         route!(admin("/api/stop", "Stops everything until it is resumed."), stop, &[]),
         route!(admin("/api/resume", "Lets everything go on."), resume, &[]),
     ]
@@ -156,7 +165,17 @@ async fn create(req: Req<(), (), Json<NewJob>>) -> Result<Json<JobCreated>> {
 }
 
 async fn detail(req: Req<Id>) -> Result<Json<JobDetail>> {
-    super::detail(&req.cx, req.path.id).await.map(Json)
+    detail_for(&req.cx, req.path.id, req.peer.role).await.map(Json)
+}
+
+/// A job's detail; with the call that waits for a yes for those who may give it.
+pub(super) async fn detail_for(cx: &Cx, id: JobId, role: Option<Role>) -> Result<JobDetail> {
+    let mut detail = super::detail(cx, id).await?;
+    let asked = detail.job.needs.as_ref().and_then(|needs| needs.approval_id);
+    if let Some(id) = asked.filter(|_| role >= Some(Role::Operator)) {
+        detail.approval = cx.store.read(move |conn| rows::get(conn, id)).await?.map(wire);
+    }
+    Ok(detail)
 }
 
 async fn erase(req: Req<Id>) -> Result<Json<EraseReply>> {

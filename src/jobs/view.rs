@@ -79,6 +79,8 @@ fn read_detail(conn: &Connection, id: JobId, base: ReviewDefaults) -> Result<(Jo
         logs_cursor,
         review_defaults: base,
         review_diagnostics,
+        // The route adds it for those who may decide.
+        approval: None,
         effects,
         written_paths: Vec::new(),
         job,

@@ -282,6 +282,9 @@ pub struct JobDetail {
     pub actions: Actions,
     pub review_defaults: ReviewDefaults,
     pub review_diagnostics: Option<ReviewDiagnostics>,
+    /// The call that waits for a yes, whole and as it would be made; for operators.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<Approval>,
     /// What the job did that outlives it, newest first.
     pub effects: Vec<crate::effects::Effect>,
     /// Workspace paths that the job wrote and that still exist, relative.

@@ -193,6 +193,11 @@ impl Output {
     }
 }
 
+/// A value with nothing left out, indented; what a terminal may act on is escaped as JSON escapes it.
+pub fn exact(value: &Value) -> String {
+    escape(&format!("{value:#}")).into_owned()
+}
+
 /// Prints bytes as they are.
 pub fn print(bytes: &[u8]) -> Result<()> {
     let mut stdout = io::stdout().lock();

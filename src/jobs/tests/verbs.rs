@@ -1,5 +1,5 @@
 use assistant_api::{
-    ErrorKind,
+    ErrorKind, Role,
     jobs::{Decision, ReviewOverride},
 };
 
@@ -116,6 +116,44 @@ async fn a_detail_has_the_newest_rows_and_a_way_to_the_older_ones() {
     assert_eq!(jobs::poll(&cx, id, 0).await.unwrap().new_logs.len(), 200);
     assert!(detail.actions.can_cancel && !detail.actions.can_requeue && !detail.actions.can_answer);
     assert_eq!(jobs::detail(&cx, JobId(99)).await.unwrap_err().kind(), ErrorKind::NotFound);
+}
+
+#[tokio::test]
+async fn who_may_say_yes_sees_the_whole_call() {
+    let (cx, _dir) = cx();
+    let id = submit(&cx, "asks").await;
+    let now = cx.clock.now();
+    let args = serde_json::json!({ "path": "a", "password": "p", "content": "x".repeat(5000) });
+    let asked = args.clone();
+    cx.store
+        .write(move |tx| {
+            let claimed = store::tests::claim_one(tx);
+            let approval = jobs::approvals::NewApproval {
+                call_key: "2:0".into(),
+                tool: "file_write".into(),
+                args: asked.clone(),
+                args_hash: "hash".into(),
+                reason: "text of a stranger".into(),
+                rule: "write-untrusted".into(),
+            };
+            jobs::approvals::request(tx, now, &claimed.lease, &approval)?;
+            let outcome =
+                jobs::Outcome::NeedsReview { needs: jobs::NeedsWhat::Approval, reason: "file_write {...}".into() };
+            store::finish::apply(tx, now, &claimed.lease, &outcome, &store::tests::BACKOFF).map(drop)
+        })
+        .await
+        .unwrap();
+    let seen = |role| {
+        let cx = cx.clone();
+        async move { jobs::api::detail_for(&cx, id, role).await.unwrap().approval }
+    };
+    let approval = seen(Some(Role::Operator)).await.unwrap();
+    assert_eq!((approval.args, approval.args_hash.as_str(), approval.state.as_str()), (args, "hash", "pending"));
+    assert!(seen(Some(Role::Admin)).await.is_some());
+    assert!(seen(Some(Role::Viewer)).await.is_none());
+    assert!(seen(None).await.is_none());
+    jobs::approve(&cx, id, Decision::default(), "me").await.unwrap();
+    assert!(seen(Some(Role::Operator)).await.is_none());
 }
 
 #[tokio::test]

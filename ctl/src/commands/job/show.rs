@@ -2,13 +2,13 @@ use std::collections::VecDeque;
 
 use assistant_api::{
     JobId,
-    jobs::{JobDetail, LogRow, Needs},
+    jobs::{Approval, JobDetail, LogRow, Needs},
 };
 use serde_json::{Value, json};
 
 use super::Which;
 use crate::{
-    Cx,
+    Cx, approval,
     commands::effects,
     exit::{Code, Result},
     output::Style,
@@ -83,7 +83,7 @@ pub async fn show(args: Show, cx: &Cx) -> Result {
         ),
     ])?;
     if let Some(needs) = &job.needs {
-        needed(cx, needs)?;
+        needed(cx, needs, detail.approval.as_ref())?;
     }
     // That of `other` only refers to the reason, which stands above.
     if let Some(diagnostics) = detail.review_diagnostics.as_ref().filter(|found| found.stop_reason != "other") {
@@ -104,8 +104,11 @@ pub async fn show(args: Show, cx: &Cx) -> Result {
     Ok(Code::Ok)
 }
 
-fn needed(cx: &Cx, needs: &Needs) -> Result<()> {
-    section(cx, "Needs", &format!("{}: {}", needs.what, needs.text))?;
+fn needed(cx: &Cx, needs: &Needs, approval: Option<&Approval>) -> Result<()> {
+    match approval {
+        Some(approval) => approval::print(cx, approval)?,
+        None => section(cx, "Needs", &format!("{}: {}", needs.what, needs.text))?,
+    }
     cx.out.line(format!("\n  {}", cx.out.style(Style::Attention, &text::one_line(&needs.command))))
 }
 

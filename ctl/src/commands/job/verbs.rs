@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::Which;
 use crate::{
-    Cx,
+    Cx, approval,
     commands::confirm,
     exit::{Code, Failure, Result},
     text,
@@ -204,6 +204,10 @@ async fn decision(cx: &Cx, id: JobId, approval: Option<ApprovalId>, reason: Opti
         return Ok(Decision { approval_id: approval, reason });
     }
     let detail: JobDetail = cx.client.get(&format!("/api/jobs/{id}")).await?;
+    if let Some(shown) = &detail.approval {
+        cx.out.note(&approval::lines(shown).join("\n"));
+        return Ok(Decision { approval_id: Some(shown.id), reason });
+    }
     let Some(Needs { approval_id: Some(approval), text, .. }) = detail.job.needs else {
         return Err(Failure::new(Code::Conflict, format!("job {id} asks for no approval"))
             .hint(format!("it is {}: assistantctl job show {id}", detail.job.status)));

@@ -1,11 +1,11 @@
 use std::time::Duration;
 
-use assistant_api::jobs::JobStatus;
+use assistant_api::jobs::{JobDetail, JobStatus};
 use serde_json::json;
 
 use super::Which;
 use crate::{
-    Cx,
+    Cx, approval,
     commands::duration,
     exit::{Code, Result},
     watch::{self, Ended, Goal},
@@ -54,6 +54,10 @@ pub async fn run(args: Args, cx: &Cx) -> Result {
     if wanted || job.status == JobStatus::Completed {
         cx.out.line(format!("job {id} is {}", job.status))?;
         return Ok(code);
+    }
+    if job.needs.as_ref().is_some_and(|needs| needs.approval_id.is_some()) {
+        let detail: JobDetail = cx.client.get(&format!("/api/jobs/{id}")).await?;
+        detail.approval.iter().try_for_each(|approval| approval::print(cx, approval))?;
     }
     match watch::outcome(id, job.status, job.last_error.as_deref(), job.needs.as_ref()) {
         Some(mut failure) => {
