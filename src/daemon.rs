@@ -74,15 +74,21 @@ pub async fn run(mut options: Options, mut listeners: Vec<Listener>, stop: impl 
     }
 
     prompt::check(&options.loaded.config, paths.config.parent())?;
+    llm::check(&options.loaded.config)?;
     make_dir(&paths.state_dir, 0o700)?;
     let _lock = StateLock::take(&paths.state_dir)?;
+
+    // What would keep the socket from being bound must not first migrate a database.
+    if listeners.is_empty() {
+        make_dir(&paths.runtime_dir, 0o755)?;
+        Listener::check(&paths.socket())?;
+    }
 
     notifier.status("opening the database");
     notifier.extend_timeout(MIGRATION_TIME);
     let store = Store::open(&paths.state_dir.join("assistant.db"))?;
 
     if listeners.is_empty() {
-        make_dir(&paths.runtime_dir, 0o755)?;
         listeners.push(Listener::bind(&paths.socket(), &options.loaded.config.api.operator_group)?);
     }
 

@@ -16,6 +16,7 @@ use assistantd::{
     daemon::{self, Options},
     error::{Error, ErrorKind, Result},
     http::Listener,
+    llm,
     logging::Logging,
     settings,
     systemd::{self, Inherited, Notifier},
@@ -125,6 +126,7 @@ fn complain(message: &str, hint: Option<&str>) {
 
 fn check(options: &Options) -> Result<()> {
     prompt::check(&options.loaded.config, options.sources.paths.config.parent())?;
+    llm::check(&options.loaded.config)?;
     for warning in &options.loaded.warnings {
         let _ = writeln!(io::stderr(), "warning: {warning}");
     }

@@ -43,16 +43,27 @@ pub(crate) fn zone(name: &str) -> Result<(), String> {
 
 /// A log level.
 pub(crate) fn level(text: &str) -> Result<(), String> {
-    match text.to_ascii_lowercase().as_str() {
-        "error" | "warn" | "warning" | "info" | "debug" | "trace" => Ok(()),
-        _ => Err(format!("expected error, warn, info, debug or trace, found {text:?}")),
+    const KNOWN: [&str; 6] = ["error", "warn", "warning", "info", "debug", "trace"];
+    let lower = text.to_ascii_lowercase();
+    if KNOWN.contains(&&*lower) {
+        return Ok(());
     }
+    Err(format!("expected error, warn, info, debug or trace, found {text:?}{}", meant(&lower, &KNOWN)))
 }
 
 /// A provider of models.
 pub(crate) fn provider(name: &str) -> Result<(), String> {
     const KNOWN: [&str; 5] = ["openai", "openrouter", "anthropic", "ollama", "rehearsal"];
-    if KNOWN.contains(&name) { Ok(()) } else { Err(format!("expected one of {}, found {name:?}", KNOWN.join(", "))) }
+    if KNOWN.contains(&name) {
+        return Ok(());
+    }
+    Err(format!("expected one of {}, found {name:?}{}", KNOWN.join(", "), meant(name, &KNOWN)))
+}
+
+/// The end of a message about a choice that there is not.
+fn meant(found: &str, known: &[&str]) -> String {
+    let near = super::near::nearest(found, known.iter().copied());
+    near.map_or_else(String::new, |near| format!("; did you mean {near:?}?"))
 }
 
 /// An absolute http or https address.

@@ -14,6 +14,7 @@ use toml::de::{DeTable, DeValue, ValueDeserializer};
 use super::{
     Config, check,
     fault::{ConfigError, Fault, Place},
+    later,
     near::nearest,
     paths::{Environment, Paths},
     secrets::SecretName,
@@ -240,8 +241,13 @@ impl Loader {
             .chain(SecretName::ALL.iter().map(|name| name.env().to_owned()))
             .chain(OTHERS.iter().map(|name| (*name).to_owned()))
             .collect();
-        let unknown = environment.names().filter(|name| name.starts_with("ASSISTANT_"));
+        let ours = |name: &str| name.starts_with("ASSISTANT_") || name.starts_with("AGENT_") || later::variable(name);
+        let unknown = environment.names().filter(|name| ours(name));
         for name in unknown.filter(|name| !known.iter().any(|known| known == name)) {
+            if later::variable(name) {
+                self.warnings.push(format!("environment {name} has no effect in this version"));
+                continue;
+            }
             let near = nearest(name, known.iter().map(String::as_str));
             let near = near.map_or_else(String::new, |near| format!("; did you mean {near}?"));
             self.warnings.push(format!("environment {name} names no key and has no effect{near}"));
@@ -291,6 +297,9 @@ fn one_line(message: &str) -> String {
 
 fn unknown_key(place: Place, path: &str, name: &str, value: &DeValue<'_>, section: &dyn Table) -> Fault {
     let keys = section.keys();
+    if later::key(path) {
+        return not_yet(place, path);
+    }
     if let Some(near) = nearest(name, keys.iter().map(|key| key.name)) {
         return Fault::new(place, Some(path), "unknown key").hint(format!("did you mean `{near}`?"));
     }
@@ -301,10 +310,17 @@ fn unknown_key(place: Place, path: &str, name: &str, value: &DeValue<'_>, sectio
     Fault::new(place, Some(path), "unknown key").hint(format!("[{}] has {}", section.name(), names.join(", ")))
 }
 
+fn not_yet(place: Place, path: &str) -> Fault {
+    Fault::new(place, Some(path), "this version does not have it yet").hint("remove it; nothing here would use it")
+}
+
 fn unknown_table(place: Place, path: &str, value: &DeValue<'_>, sections: &[&mut dyn Table]) -> Fault {
     if path == "agent" && value.is_table() {
         return Fault::new(place, Some(path), "the table `agent` does not exist here")
             .hint("drop the leading `agent.`: [agent.llm] is [llm]");
+    }
+    if later::key(path) && value.is_table() {
+        return not_yet(place, path);
     }
     if let Some(fault) = secret(&place, path, value) {
         return fault;

@@ -8,6 +8,7 @@ pub(crate) mod check;
 mod document;
 mod fault;
 pub mod general;
+mod later;
 mod load;
 mod near;
 mod paths;

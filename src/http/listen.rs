@@ -22,7 +22,7 @@ use nix::{
         },
         stat::{Mode, fchmod},
     },
-    unistd::Group,
+    unistd::{AccessFlags, Group, access},
 };
 
 use crate::{
@@ -55,6 +55,21 @@ pub(super) struct Bound {
 }
 
 impl Listener {
+    /// Whether [`Listener::bind`] can succeed at `path`, as far as can be said without doing it. What a dead daemon left
+    /// there is removed.
+    ///
+    /// # Errors
+    /// `conflict` when something answers there; `unavailable` when the path is too long or its directory not writable.
+    pub fn check(path: &Path) -> Result<()> {
+        address(path)?;
+        remove_stale(path)?;
+        let dir = path.parent().unwrap_or(path);
+        access(dir, AccessFlags::W_OK | AccessFlags::X_OK).map_err(|err| {
+            Error::unavailable(format!("the runtime directory {} cannot be written: {err}", dir.display()))
+                .hint("give a directory that this user may write with --runtime-dir")
+        })
+    }
+
     /// Listens at `path`, mode 0660, for the group `group` if it exists and may be set. What a dead daemon left there
     /// is removed.
     ///
@@ -64,13 +79,10 @@ impl Listener {
         let fail = |what: &str, err: &dyn std::fmt::Display| {
             Error::unavailable(format!("{what} the socket {}: {err}", path.display()))
         };
+        let address = address(path)?;
         remove_stale(path)?;
         let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
         let fd = socket(AddressFamily::Unix, SockType::Stream, flags, None).map_err(|err| fail("making", &err))?;
-        let address = UnixAddr::new(path).map_err(|_| {
-            Error::unavailable(format!("the socket path {} is too long (107 bytes at most)", path.display()))
-                .hint("give a shorter --runtime-dir")
-        })?;
         // The mode of the descriptor, less the umask, becomes that of the file: it is never open to more than these.
         let mode = Mode::from_bits_truncate(0o660);
         fchmod(&fd, mode).map_err(|err| fail("making", &err))?;
@@ -126,6 +138,15 @@ impl Bound {
             let _ = fs::remove_file(&self.path);
         }
     }
+}
+
+/// The address of a path, which has room for 108 bytes with the NUL at the end (unix(7)).
+fn address(path: &Path) -> Result<UnixAddr> {
+    UnixAddr::new(path).map_err(|_| {
+        let length = path.as_os_str().len();
+        Error::unavailable(format!("the socket path {} is too long ({length} bytes, 107 at most)", path.display()))
+            .hint("give a shorter --runtime-dir")
+    })
 }
 
 /// Makes room at `path`: nothing there is fine, a socket that refuses connections is removed.
@@ -202,6 +223,10 @@ mod tests {
 
         let long = dir.path().join("x".repeat(120));
         assert!(Listener::bind(&long, "").unwrap_err().message().contains("too long"));
+        let error = Listener::check(&long).unwrap_err();
+        assert!(error.message().contains(long.to_str().unwrap()) && error.message().contains("107"), "{error}");
+        let missing = dir.path().join("missing/api.sock");
+        assert!(Listener::check(&missing).unwrap_err().message().contains("cannot be written"));
     }
 
     #[test]

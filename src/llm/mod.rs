@@ -18,7 +18,7 @@ mod sse;
 mod wire;
 
 pub use net::post_json;
-pub use select::{NOT_CONFIGURED, build};
+pub use select::{NOT_CONFIGURED, build, check};
 
 use std::{future::Future, pin::Pin, time::Duration};
 

@@ -94,6 +94,21 @@ pub fn build(config: &Config, secrets: &Secrets, environment: &Environment) -> A
     chain(config, secrets, environment).map_or_else(unusable, |chain| Arc::new(chain))
 }
 
+/// Whether what `llm.rehearsal_file` names can be played, if it is to be: for `--check` and the start.
+///
+/// # Errors
+/// `validation`, naming the key, when the file is missing, unreadable or no list of scenes.
+pub fn check(config: &Config) -> crate::error::Result<()> {
+    if config.llm.provider.as_deref() != Some(rehearsal::MODEL) {
+        return Ok(());
+    }
+    rehearsal(config).map(drop).map_err(|problem| {
+        crate::error::Error::validation(problem)
+            .field("llm.rehearsal_file")
+            .hint("give the absolute path of a file of scenes, or remove the key to play the built-in demo")
+    })
+}
+
 /// The chain of the real models.
 pub(super) fn chain(config: &Config, secrets: &Secrets, environment: &Environment) -> Result<Chain, String> {
     Maker::new(config, secrets, environment).chain()

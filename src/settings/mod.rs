@@ -54,6 +54,7 @@ async fn replace(cx: &Cx) -> Result<Reloaded> {
         let loaded = load(&sources)?;
         let secrets = Secrets::load(sources.paths.credentials_dir.as_deref(), &sources.environment)?;
         prompt::check(&loaded.config, sources.paths.config.parent())?;
+        llm::check(&loaded.config)?;
         Ok::<_, Error>((loaded, secrets))
     })
     .await

@@ -164,4 +164,9 @@ async fn a_rehearsal_file_that_is_no_good_is_named() {
     let request = Request::new("s", vec![super::super::Message::User { text: "x".into() }]);
     let error = build(&config, &Secrets::default(), &Environment::default()).ask(&request, None).await.unwrap_err();
     assert!(error.to_string().contains("llm.rehearsal_file /nonexistent/scenes.json"), "{error}");
+    let error = check(&config).unwrap_err();
+    assert_eq!((error.kind(), error.field_name()), (crate::error::ErrorKind::Validation, Some("llm.rehearsal_file")));
+    assert!(error.hint_text().is_some());
+    config.llm.provider = None;
+    check(&config).unwrap();
 }
