@@ -31,7 +31,6 @@ async fn a_job_survives_a_kill_at_every_named_point() {
 }
 
 /// Whether the daemon died at the point; panics when something is wrong after it came back.
-#[expect(clippy::print_stdout, reason = "shown when the test fails")]
 async fn survives(point: Point, times: u32) -> bool {
     let scripted = Scripted::start().await;
     let place = Place::new(&scripted.config());
