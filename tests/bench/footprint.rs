@@ -14,7 +14,8 @@ pub(crate) fn idle(table: &mut Table) {
     let place = super::place("http://127.0.0.1:9/v1");
     let process = place.start(&[]);
     let pid = process.pid().as_raw();
-    sleep(Duration::from_secs(3));
+    // Threads for blocking work end after ten seconds without any.
+    sleep(Duration::from_secs(12));
     let (cpu, wakeups) = (measure::cpu_ms(pid), measure::wakeups(pid));
     sleep(Duration::from_secs(WATCHED.into()));
     let (rss, pss) = measure::memory(pid);
@@ -24,7 +25,7 @@ pub(crate) fn idle(table: &mut Table) {
     let cpu = per_second(measure::cpu_ms(pid) - cpu);
     table.row("idle: processor per second", cpu, "ms", None, Goal::AtMost(0.5));
     #[expect(clippy::cast_precision_loss, reason = "a small count")]
-    let woken = (measure::wakeups(pid) - wakeups) as f64;
+    let woken = measure::wakeups(pid).saturating_sub(wakeups) as f64;
     table.row(&format!("idle: wake-ups in {WATCHED} s, without a watchdog"), woken, "", None, Goal::AtMost(0.0));
 }
 

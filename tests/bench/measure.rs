@@ -7,6 +7,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+use nix::{
+    time::{ClockId, clock_gettime},
+    unistd::Pid,
+};
+
 /// The value below which `share` of the values lie.
 pub(crate) fn percentile(values: &mut [f64], share: f64) -> f64 {
     if values.is_empty() {
@@ -55,13 +60,10 @@ pub(crate) fn load() -> f64 {
     text.split(' ').next().unwrap().parse().unwrap()
 }
 
-/// Processor time of the living threads of a process so far, in milliseconds, by the scheduler's exact count.
+/// Processor time of a process so far, all of its threads, in milliseconds.
 pub(crate) fn cpu_ms(pid: i32) -> f64 {
-    threads(pid)
-        .filter_map(|dir| fs::read_to_string(dir.join("schedstat")).ok())
-        .filter_map(|text| text.split(' ').next()?.parse::<f64>().ok())
-        .sum::<f64>()
-        / 1e6
+    let clock = ClockId::pid_cpu_clock_id(Pid::from_raw(pid)).unwrap();
+    millis(Duration::from(clock_gettime(clock).unwrap()))
 }
 
 /// Times that any thread of a process went to sleep by itself: each is followed by a wake-up.
