@@ -343,7 +343,7 @@ async fn a_job_that_was_cancelled_before_its_run_was_registered_is_not_run() {
         change::cancel(tx, now, id, "me")?;
         Ok(claimed)
     };
-    let claimed = cx.store.write(move |tx| claim(tx)).await.unwrap().unwrap();
+    let claimed = cx.store.write(claim).await.unwrap().unwrap();
     let cancel = cx.wake.running.begin(claimed.lease);
     runner::Runner::new(&cx, never).work(claimed, cancel).await;
     assert_eq!(RUNS.load(Ordering::SeqCst), 0);

@@ -219,7 +219,7 @@ async fn a_change_that_is_still_being_made_is_left_alone() {
     assert!(bed.there(&temporary));
     let (now, id) = (bed.cx.clock.now(), effect.id);
     let settle = move |tx: &rusqlite::Connection| ledger::settle(tx, now, id, EffectState::Confirmed, None);
-    bed.cx.store.write(move |tx| settle(tx)).await.unwrap();
+    bed.cx.store.write(settle).await.unwrap();
     drop(guards);
     assert_eq!(look.await.unwrap(), EffectState::Confirmed);
     assert!(bed.there(&temporary), "nothing is cleaned away");
