@@ -49,7 +49,7 @@ pub async fn write(cx: &Cx, actor: &Actor, path: String, content: Vec<u8>, mode:
 /// Adds to the end of a file, or makes it.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub async fn append(cx: &Cx, actor: &Actor, path: String, content: Vec<u8>) -> Result<Entry> {
     check_size(cx, content.len())?;
     put(cx, actor, path, Source::More(content), Mode::Replace).await

@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    io::{BufRead as _, BufReader, Read as _},
     path::{Path, PathBuf},
     process::{Command, Stdio},
     time::Duration,
@@ -115,18 +116,18 @@ fn a_job_that_cannot_go_on_says_what_it_needs() {
 fn following_outlives_a_killed_daemon() {
     let mut desk = Desk::new();
     let mut command = desk.command(&["submit", TASK, "--attach", "reports", "--in", "2s", "--follow"]);
-    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let client = desk.place.client();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(crate::support::until("the job is released", 20, async || {
-        let detail: JobDetail = client.get("/api/jobs/1").await.ok()?;
-        (detail.job.status == assistant_api::jobs::JobStatus::Queued).then_some(())
-    }));
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // Killed when it is being followed: what has not been answered yet may fail.
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    let mut out = String::new();
+    while !out.contains("-> queued") {
+        assert_ne!(stdout.read_line(&mut out).unwrap(), 0, "it ended early: {out}");
+    }
     desk.daemon.kill();
     std::thread::sleep(Duration::from_millis(300));
     desk.daemon = desk.place.start(&[]);
+    stdout.read_to_string(&mut out).unwrap();
     let output = child.wait_with_output().unwrap();
-    let out = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(0), "{out}{}", String::from_utf8_lossy(&output.stderr));
     assert!(out.contains("I wrote summary.md"), "{out}");
     assert_eq!(out.matches("task_complete").count(), 2, "the call and its result, once each: {out}");

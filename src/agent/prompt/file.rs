@@ -53,7 +53,7 @@ pub(crate) fn agent_text(config: &Config, dir: Option<&Path>) -> Result<String> 
 /// Whether jobs will find a prompt: for `--check` and the start.
 ///
 /// # Errors
-/// As [`agent_text`].
+/// As `agent_text`.
 pub fn check(config: &Config, dir: Option<&Path>) -> Result<()> {
     agent_text(config, dir).map(drop)
 }
