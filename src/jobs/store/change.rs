@@ -19,6 +19,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
+    jobs::NeedsWhat,
     policy::Origin,
     store::types::{micros, to_json},
 };
@@ -70,8 +71,23 @@ pub(in crate::jobs) fn requeue(conn: &Connection, now: Timestamp, id: JobId, by:
     if matches!(job.status, JobStatus::Queued | JobStatus::Running) {
         return Err(refused(&job, "only a job that has ended or waits can be queued again"));
     }
+    unanswered(conn, now, &job, by)?;
     to_queue(conn, now, &job, "queued again")?;
     create::record(conn, now, "job_requeued", id, &json!({ "job_id": id, "by": by }))
+}
+
+const UNANSWERED: &str = "Nobody answered your question: a person let the job go on without an answer. Go on as well as \
+     you can with what you know, say in the end what you assumed, and do not take this for an answer.";
+
+/// A job that goes on although nobody answered its question: the question stays in the log, and the model is told.
+fn unanswered(conn: &Connection, now: Timestamp, job: &Job, by: &str) -> Result<()> {
+    let Some(needs) = job.needs.as_ref().filter(|needs| needs.what == NeedsWhat::Answer.as_str()) else {
+        return Ok(());
+    };
+    instructions::insert(conn, now, job.id, InstructionKind::Instruction, UNANSWERED, by, Origin::Host)?;
+    let input = json!({ "kind": "unanswered", "by": by, "question": needs.text });
+    let note = NewLog { event_type: "supervisor_note", input_data: Some(input), ..NewLog::default() };
+    log::append(conn, now, job.id, &note).map(drop)
 }
 
 /// Jobs that this one started, directly.
@@ -172,7 +188,7 @@ pub(in crate::jobs) fn answer(
     origin: Origin,
 ) -> Result<()> {
     let job = row::get(conn, id)?;
-    if job.status != JobStatus::NeedsReview || job.needs.as_ref().is_none_or(|needs| needs.what != "answer") {
+    if job.status != JobStatus::NeedsReview || job.needs.as_ref().is_none_or(|needs| needs.what != NeedsWhat::Answer.as_str()) {
         let hint = format!("assistantctl job instruct {id} \"...\"");
         return Err(Error::conflict(format!("job {id} is {} and asks nothing", job.status)).hint(hint));
     }
@@ -223,6 +239,9 @@ pub(in crate::jobs) fn review(
     metadata.insert("admin_review_override".into(), override_of(&metadata, now, new, by, job.last_error.as_deref()));
     conn.prepare_cached("UPDATE jobs SET metadata = ?2, updated_at = ?3 WHERE id = ?1 AND status = 'needs_review'")?
         .execute((id.0, to_json(&metadata)?, micros(now)))?;
+    if new.requeue {
+        unanswered(conn, now, &job, by)?;
+    }
     let text = new.instruction.as_deref().map(str::trim).filter(|text| !text.is_empty());
     if let Some(text) = text {
         tell(conn, now, id, InstructionKind::Override, text, by, origin)?;

@@ -25,6 +25,8 @@ pub struct Cancel {
 }
 
 /// Put a job back into the queue, with its attempts counted anew
+///
+/// A job that waits for an answer goes on without one: the model is told that nobody answered.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   assistantctl job requeue 7")]

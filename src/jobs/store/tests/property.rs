@@ -395,6 +395,10 @@ impl World<'_> {
                     Completed | Failed | Cancelled => !world.another_is_open(i),
                 };
                 if let Some(i) = self.verb(n, allowed, |conn, id| change::requeue(conn, now, id, "me")) {
+                    // That nobody answered is told like an instruction.
+                    let unanswered = i64::from(self.jobs[i].asks);
+                    self.told += unanswered;
+                    self.jobs[i].unread += unanswered;
                     self.queue_again(i);
                 }
             }

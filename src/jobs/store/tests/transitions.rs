@@ -175,6 +175,47 @@ async fn a_review_needs_a_job_in_review() {
 }
 
 #[tokio::test]
+async fn a_question_that_nobody_answered_is_not_lost() {
+    with_db(|conn| {
+        let notes = |id| {
+            let rows = log::before(conn, id, None, 50).unwrap();
+            rows.into_iter().filter(|row| row.event_type == "supervisor_note").filter_map(|row| row.input_data).collect()
+        };
+        let told = |id| instructions::pending(conn, id).unwrap();
+
+        let id = job_in(conn, Start::Question);
+        change::requeue(conn, now(), id, "me").unwrap();
+        let new = told(id);
+        assert_eq!((new.len(), new[0].origin), (1, Origin::Host));
+        assert!(new[0].text.contains("Nobody answered your question"), "{new:?}");
+        let rows: Vec<serde_json::Value> = notes(id);
+        assert_eq!((&rows[0]["kind"], &rows[0]["question"]), (&"unanswered".into(), &"which one?".into()));
+
+        change::cancel(conn, now(), id, "me").unwrap();
+        let id = job_in(conn, Start::Question);
+        change::review(conn, now(), id, &review(false), "me", Origin::Owner).unwrap();
+        let needs = row::get(conn, id).unwrap().needs.unwrap();
+        assert_eq!((&*needs.what, &*needs.text), ("answer", "which one?"), "it still waits for its answer");
+        change::review(conn, now(), id, &review(true), "me", Origin::Owner).unwrap();
+        let new: Vec<_> = told(id).into_iter().map(|told| told.text).collect();
+        assert!(new.len() == 3 && new[0] == "go on" && new[1].contains("Nobody answered") && new[2] == "go on");
+        let rows: Vec<serde_json::Value> = notes(id);
+        assert!(rows.iter().any(|row| row["question"] == "which one?"), "{rows:?}");
+
+        // An answer is an answer, and what asked nothing is told nothing.
+        change::cancel(conn, now(), id, "me").unwrap();
+        let id = job_in(conn, Start::Question);
+        change::answer(conn, now(), id, "the second", "me", Origin::Owner).unwrap();
+        assert_eq!(told(id).into_iter().map(|told| told.text).collect::<Vec<_>>(), ["the second"]);
+        change::cancel(conn, now(), id, "me").unwrap();
+        let id = job_in(conn, Start::Review);
+        change::requeue(conn, now(), id, "me").unwrap();
+        assert!(told(id).is_empty());
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn only_a_held_job_is_released() {
     let release = |conn: &Connection, id| change::release(conn, now(), id, &[], "me");
     check(release, |start| (start == Start::Held).then_some(Queued)).await;
