@@ -188,7 +188,9 @@ pub(in crate::jobs) fn answer(
     origin: Origin,
 ) -> Result<()> {
     let job = row::get(conn, id)?;
-    if job.status != JobStatus::NeedsReview || job.needs.as_ref().is_none_or(|needs| needs.what != NeedsWhat::Answer.as_str()) {
+    if job.status != JobStatus::NeedsReview
+        || job.needs.as_ref().is_none_or(|needs| needs.what != NeedsWhat::Answer.as_str())
+    {
         let hint = format!("assistantctl job instruct {id} \"...\"");
         return Err(Error::conflict(format!("job {id} is {} and asks nothing", job.status)).hint(hint));
     }

@@ -179,7 +179,10 @@ async fn a_question_that_nobody_answered_is_not_lost() {
     with_db(|conn| {
         let notes = |id| {
             let rows = log::before(conn, id, None, 50).unwrap();
-            rows.into_iter().filter(|row| row.event_type == "supervisor_note").filter_map(|row| row.input_data).collect()
+            rows.into_iter()
+                .filter(|row| row.event_type == "supervisor_note")
+                .filter_map(|row| row.input_data)
+                .collect()
         };
         let told = |id| instructions::pending(conn, id).unwrap();
 
