@@ -241,15 +241,15 @@ impl<'a> Driver<'a> {
         crashpoint::hit(Point::BeforeModel);
         let asked = Instant::now();
         let answer = tokio::time::timeout(self.left(), self.llm.ask(request, None)).await;
-        let took = asked.elapsed();
+        let (took, lost) = (asked.elapsed(), request.attempts.lost());
         crashpoint::hit(Point::AfterModel);
         match answer {
-            Ok(Ok(answer)) => Event::Answered { answer: Box::new(answer), took },
+            Ok(Ok(answer)) => Event::Answered { answer: Box::new(answer), took, lost },
             Ok(Err(error)) => {
                 log_failure(self.claimed, &error);
-                Event::AskFailed { error, took }
+                Event::AskFailed { error, took, lost }
             }
-            Err(_) => Event::Deadline,
+            Err(_) => Event::Deadline { lost },
         }
     }
 

@@ -2,6 +2,7 @@
 
 mod anthropic;
 mod api;
+mod attempts;
 mod breaker;
 mod chain;
 pub mod config;
@@ -17,6 +18,7 @@ mod select;
 mod sse;
 mod wire;
 
+pub use attempts::Attempts;
 pub use net::post_json;
 pub use select::{NOT_CONFIGURED, build, check};
 
@@ -55,6 +57,9 @@ pub struct Request {
     pub temperature: Option<f64>,
     /// Overrides `llm.turn_timeout`.
     pub timeout: Option<Duration>,
+    /// Counts what was paid for nothing while this was asked.
+    #[serde(skip)]
+    pub attempts: Attempts,
 }
 
 impl Request {
@@ -68,6 +73,7 @@ impl Request {
             max_tokens: None,
             temperature: None,
             timeout: None,
+            attempts: Attempts::default(),
         }
     }
 }

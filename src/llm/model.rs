@@ -6,6 +6,7 @@ use reqwest::Method;
 
 use super::{
     Answer, LlmError, ModelInfo, OnDelta, Request, anthropic,
+    attempts::Attempt,
     breaker::Breaker,
     discover::Name,
     failure::Said,
@@ -69,25 +70,25 @@ impl Model {
 
     async fn converse(&self, name: &str, request: &Request, on_delta: Option<&OnDelta>) -> Result<Answer, LlmError> {
         let redact = |text: &str| self.host.redact(text);
-        for _ in 0..Quirks::COUNT {
-            let reply = self.send(name, request).await.map_err(|err| err.error(name))?;
-            if (200..300).contains(&reply.status) {
-                return self.read(name, request, reply, on_delta).await;
-            }
-            let said = self.refusal(reply).await;
-            if !self.quirks.learn(&said) {
+        let mut again = 0..Quirks::COUNT;
+        loop {
+            let said = match self.send(name, request).await.map_err(|err| err.error(name))? {
+                Ok((reply, attempt)) => return self.read(name, request, reply, attempt, on_delta).await,
+                Err(said) => said,
+            };
+            if again.next().is_none() || !self.quirks.learn(&said) {
                 return Err(said.error(name, redact));
             }
             tracing::debug!(model = name, status = said.status, "a parameter is not taken, asking without it");
         }
-        let reply = self.send(name, request).await.map_err(|err| err.error(name))?;
-        if (200..300).contains(&reply.status) {
-            return self.read(name, request, reply, on_delta).await;
-        }
-        Err(self.refusal(reply).await.error(name, redact))
     }
 
-    async fn send(&self, name: &str, request: &Request) -> Result<Reply, NetError> {
+    /// Sends it: an answer has begun, or it was refused, which costs nothing.
+    async fn send<'a>(
+        &self,
+        name: &str,
+        request: &'a Request,
+    ) -> Result<Result<(Reply, Attempt<'a>), Said>, NetError> {
         let sampling = Sampling {
             max_tokens: request.max_tokens.unwrap_or(self.defaults.max_tokens),
             temperature: request.temperature.unwrap_or(self.defaults.temperature),
@@ -96,12 +97,22 @@ impl Model {
             Protocol::OpenAi(dialect) => (openai::PATH, openai::body(request, name, sampling, dialect, &self.quirks)),
             Protocol::Anthropic => (anthropic::PATH, anthropic::body(request, name, sampling, &self.quirks)),
         };
-        self.host.send(Method::POST, self.host.url(path), Some(body.to_string().into_bytes())).await
-    }
-
-    async fn refusal(&self, reply: Reply) -> Said {
-        let (status, headers) = (reply.status, reply.headers.clone());
-        Said::response(status, &headers, &reply.beginning(REFUSAL_BYTES).await)
+        let attempt = request.attempts.begin(self.price_of(name) == Some(Price::FREE));
+        let body = body.to_string().into_bytes();
+        match self.host.send(Method::POST, self.host.url(path), Some(body)).await {
+            Ok(reply) if (200..300).contains(&reply.status) => Ok(Ok((reply, attempt))),
+            Ok(reply) => {
+                attempt.known();
+                let (status, headers) = (reply.status, reply.headers.clone());
+                Ok(Err(Said::response(status, &headers, &reply.beginning(REFUSAL_BYTES).await)))
+            }
+            Err(err) => {
+                if matches!(err, NetError::Forbidden(_) | NetError::NoConnection(_)) {
+                    attempt.known();
+                }
+                Err(err)
+            }
+        }
     }
 
     /// Reads an answer: an event stream, or one JSON object from servers that do not stream.
@@ -110,6 +121,7 @@ impl Model {
         name: &str,
         request: &Request,
         mut reply: Reply,
+        attempt: Attempt<'_>,
         on_delta: Option<&OnDelta>,
     ) -> Result<Answer, LlmError> {
         let redact = |text: &str| self.host.redact(text);
@@ -158,6 +170,7 @@ impl Model {
         if answer.model.is_empty() {
             name.clone_into(&mut answer.model);
         }
+        attempt.known();
         answer.cost_nanos = price::known_cost(self.price_of(name), answer.usage.as_ref());
         Ok(answer)
     }

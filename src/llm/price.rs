@@ -105,6 +105,21 @@ pub fn settle(answer: &Answer, reserved_nanos: i64) -> i64 {
     answer.cost_nanos.unwrap_or(reserved_nanos)
 }
 
+/// Nano-dollars that lost attempts count: each what was reserved, which is for one attempt.
+///
+/// So a turn may settle more than it reserved, by at most that times its attempts less one (each model of the chain,
+/// `llm.retries` times more). To reserve for all of them would hold back many times of what a turn costs; what is
+/// counted here stands before the next reservation.
+pub fn lost(attempts: u32, reserved_nanos: i64) -> i64 {
+    reserved_nanos.saturating_mul(attempts.into())
+}
+
+/// Tokens of a call that its provider did not count: four characters to a token, of the request as of the answer.
+pub fn uncounted_tokens(request: &Request, answer: &Answer) -> u64 {
+    let calls: usize = answer.calls.iter().map(|call| call.name.len() + call.arguments.chars().count()).sum();
+    (request.chars() + (answer.text.chars().count() + calls) as u64).div_ceil(4)
+}
+
 impl Request {
     /// Characters that the model is sent: prompt, conversation and tools.
     pub fn chars(&self) -> u64 {

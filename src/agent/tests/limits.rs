@@ -37,6 +37,19 @@ async fn tokens_end_and_are_counted_per_run() {
     assert_eq!(world.asked().len(), 6);
 }
 
+/// A provider that does not count is counted by characters, those of the prompt too.
+#[tokio::test]
+async fn uncounted_tokens_are_those_of_the_prompt_too() {
+    for usage in [None, Some(Usage::default())] {
+        let world = Setup::default().world(move |_, _| Ok(Answer { usage, ..done() }));
+        let id = world.job(&"many words ".repeat(800)).await;
+        assert_eq!(world.run().await, completed());
+        let (chars, tokens) =
+            (world.asked()[0].chars(), jobs::detail(&world.cx, id).await.unwrap().usage.total_tokens);
+        assert!(chars > 8_000 && (chars / 4..chars / 4 + 60).contains(&u64::try_from(tokens).unwrap()), "{tokens} of {chars}");
+    }
+}
+
 #[tokio::test]
 async fn a_limit_request_pauses_and_a_review_gives_this_run_more() {
     let world = Setup::config(|config| config.limits.max_iterations_per_task = 2).world(|_, number| {

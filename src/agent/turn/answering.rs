@@ -16,15 +16,14 @@ use crate::{
     },
     error::Result,
     jobs::{NeedsWhat, Outcome, steps::StepKind},
-    llm::{Answer, Stop, ToolCall, price},
+    llm::{Answer, Request, Stop, ToolCall, price},
     policy::Origin,
 };
 
 impl Turn {
-    pub(super) fn answered(&mut self, now: Now, answer: Answer, took: Duration) -> Result<Effect> {
+    pub(super) fn answered(&mut self, now: Now, answer: Answer) -> Result<Effect> {
         self.summarized = false;
         self.used.iterations += 1;
-        self.account(&answer, took, "answer", 1);
         let limits = &self.settings.config.limits;
         let most_calls = limits.max_calls_per_answer as usize;
         let (text, mut calls) = self.calls_of(&answer);
@@ -106,18 +105,21 @@ impl Turn {
         self.next_step(now)
     }
 
-    /// Counts what an answer used and settles what was reserved for it.
-    pub(super) fn account(&mut self, answer: &Answer, took: Duration, action: &str, iterations: i64) {
+    /// Counts what an answer used, and the attempts before it that were `lost`, and settles what was reserved.
+    pub(super) fn account(
+        &mut self,
+        request: &Request,
+        answer: &Answer,
+        took: Duration,
+        lost: u32,
+        action: &str,
+        iterations: i64,
+    ) {
         let reserved = self.reserved.take();
-        let nanos = price::settle(answer, reserved.map_or(0, |reserved| reserved.nanos));
-        // A provider that does not count is counted by characters, four to a token.
-        let tokens = answer.usage.map_or_else(
-            || {
-                (answer.text.len() as u64 + answer.calls.iter().map(|call| call.arguments.len() as u64).sum::<u64>())
-                    / 4
-            },
-            |usage| usage.total_tokens.max(usage.input_tokens + usage.output_tokens),
-        );
+        let reserved_nanos = reserved.map_or(0, |reserved| reserved.nanos);
+        let nanos = price::settle(answer, reserved_nanos).saturating_add(price::lost(lost, reserved_nanos));
+        let counted = answer.usage.map(|usage| usage.total_tokens.max(usage.input_tokens + usage.output_tokens));
+        let tokens = counted.filter(|tokens| *tokens > 0).unwrap_or_else(|| price::uncounted_tokens(request, answer));
         self.used.tokens += tokens;
         let tokens = i64::try_from(tokens).unwrap_or(i64::MAX);
         self.out.usage.calls += 1;
@@ -129,6 +131,9 @@ impl Turn {
         let mut output = json!({ "text": segment::cut(&answer.text, 2000), "tool_calls": calls, "stop": answer.stop });
         if answer.rehearsed {
             output["rehearsed"] = true.into();
+        }
+        if lost > 0 {
+            output["lost_attempts"] = lost.into();
         }
         self.out.logs.push(Row {
             event_type: "llm_response",

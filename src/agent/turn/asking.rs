@@ -1,6 +1,6 @@
 //! The next question: what it says, what has to be summarized first, and whether it may be asked at all.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use super::{
     After, Turn,
@@ -92,17 +92,13 @@ impl Turn {
     pub(super) fn summary(
         &mut self,
         now: Now,
-        answer: Option<(&Answer, Duration)>,
+        answer: Option<&Answer>,
         upto: i64,
         transcript: &str,
         origin: Origin,
     ) -> Result<Effect> {
         self.summarized = true;
-        let written = answer.map(|(answer, took)| {
-            self.account(answer, took, "summary", 0);
-            answer.text.trim().to_owned()
-        });
-        let written = written.filter(|text| !text.is_empty());
+        let written = answer.map(|answer| answer.text.trim().to_owned()).filter(|text| !text.is_empty());
         let by_model = written.is_some();
         let most = self.settings.config.limits.summarization_max_tokens as usize * 6;
         let text = written.map_or_else(|| compact::by_rule(transcript, most), |text| segment::cut(&text, most));

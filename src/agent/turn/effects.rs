@@ -34,14 +34,14 @@ pub(crate) enum Event {
     Begin(Box<Before>),
     /// The commit that was asked for is on disk.
     Committed(Committed),
-    /// The model answered.
-    Answered { answer: Box<Answer>, took: Duration },
+    /// The model answered; `lost`: attempts before, whose cost nobody knows.
+    Answered { answer: Box<Answer>, took: Duration, lost: u32 },
     /// The model did not answer.
-    AskFailed { error: LlmError, took: Duration },
+    AskFailed { error: LlmError, took: Duration, lost: u32 },
     /// The calls that were to be run have ended, in their order.
     Ran(Vec<Ran>),
-    /// The time of the run is over.
-    Deadline,
+    /// The time of the run was over before the model answered.
+    Deadline { lost: u32 },
 }
 
 /// What was read before the first step.

@@ -14,7 +14,7 @@ use crate::{
         NeedsWhat, Outcome,
         spend::{Cap, OverCap},
     },
-    llm::LlmError,
+    llm::{LlmError, price},
 };
 
 /// Calls before the last one from which the model may ask for more.
@@ -81,8 +81,15 @@ impl Turn {
     }
 
     /// The model did not answer.
-    pub(super) fn not_answered(&mut self, now: Now, error: LlmError, took: Duration, asked: &After) -> Result<Effect> {
-        self.failed_call(&error, took, "answer");
+    pub(super) fn not_answered(
+        &mut self,
+        now: Now,
+        error: LlmError,
+        took: Duration,
+        lost: u32,
+        asked: &After,
+    ) -> Result<Effect> {
+        self.failed_call(&error, took, lost, "answer");
         if let (LlmError::ContextTooLong { .. }, After::Ask(request), None) = (&error, asked, self.squeezed) {
             let chars = usize::try_from(request.chars()).unwrap_or(usize::MAX);
             self.squeezed = Some(chars / 2);
@@ -120,32 +127,28 @@ impl Turn {
         }
     }
 
-    /// Writes a call down that failed. What came back unread may have cost something, so it counts as reserved; what
-    /// was refused cost nothing.
-    pub(super) fn failed_call(&mut self, error: &LlmError, took: Duration, action: &str) {
-        match error {
-            LlmError::Protocol { .. } | LlmError::Deadline { .. } => self.settle_unknown(),
-            _ => self.settle_nothing(),
+    /// Writes a call down that failed.
+    pub(super) fn failed_call(&mut self, error: &LlmError, took: Duration, lost: u32, action: &str) {
+        self.settle_lost(lost);
+        let mut output = json!({ "error": error.to_string(), "temporary": error.is_temporary() });
+        if lost > 0 {
+            output["lost_attempts"] = lost.into();
         }
         self.out.logs.push(Row {
             event_type: "error",
             tool_action: Some(action.to_owned()),
-            output: Some(json!({ "error": error.to_string(), "temporary": error.is_temporary() })),
+            output: Some(output),
             took: Some(took),
             ..Row::default()
         });
     }
 
-    pub(super) fn settle_nothing(&mut self) {
+    /// Settles a call without an answer: what was refused cost nothing, each lost attempt counts as reserved.
+    pub(super) fn settle_lost(&mut self, lost: u32) {
         if let Some(reserved) = self.reserved.take() {
-            self.out.settle = Some(Settle { id: reserved.id, nanos: 0, tokens: 0 });
-        }
-    }
-
-    pub(super) fn settle_unknown(&mut self) {
-        if let Some(reserved) = self.reserved.take() {
-            self.out.settle = Some(Settle { id: reserved.id, nanos: reserved.nanos, tokens: 0 });
-            self.out.usage.cost_nanos += reserved.nanos;
+            let nanos = price::lost(lost, reserved.nanos);
+            self.out.settle = Some(Settle { id: reserved.id, nanos, tokens: 0 });
+            self.out.usage.cost_nanos += nanos;
         }
     }
 

@@ -34,7 +34,7 @@ use super::{
 };
 use crate::{
     config::Config,
-    error::Result,
+    error::{Error, Result},
     jobs::{
         Outcome,
         steps::{NewStep, StepKind},
@@ -127,18 +127,23 @@ impl Turn {
         match event {
             Event::Begin(before) => self.begin(now, *before),
             Event::Committed(committed) => self.committed(now, committed),
-            Event::Answered { answer, took } => match std::mem::replace(&mut self.after, After::Nothing) {
-                After::Summarize { upto, transcript, origin, .. } => {
-                    self.summary(now, Some((&answer, took)), upto, &transcript, origin)
+            Event::Answered { answer, took, lost } => match std::mem::replace(&mut self.after, After::Nothing) {
+                After::Summarize { request, upto, transcript, origin } => {
+                    self.account(&request, &answer, took, lost, "summary", 0);
+                    self.summary(now, Some(&answer), upto, &transcript, origin)
                 }
-                _ => self.answered(now, *answer, took),
+                After::Ask(request) => {
+                    self.account(&request, &answer, took, lost, "answer", 1);
+                    self.answered(now, *answer)
+                }
+                After::Nothing | After::Run(_) | After::Finish(_) => Err(Error::internal("an answer to no question")),
             },
-            Event::AskFailed { error, took } => match std::mem::replace(&mut self.after, After::Nothing) {
+            Event::AskFailed { error, took, lost } => match std::mem::replace(&mut self.after, After::Nothing) {
                 After::Summarize { upto, transcript, origin, .. } => {
-                    self.failed_call(&error, took, "summary");
+                    self.failed_call(&error, took, lost, "summary");
                     self.summary(now, None, upto, &transcript, origin)
                 }
-                after => self.not_answered(now, error, took, &after),
+                after => self.not_answered(now, error, took, lost, &after),
             },
             Event::Ran(ran) => {
                 for ran in ran {
@@ -146,8 +151,8 @@ impl Turn {
                 }
                 self.advance(now)
             }
-            Event::Deadline => {
-                self.settle_unknown();
+            Event::Deadline { lost } => {
+                self.settle_lost(lost);
                 let outcome = self.out_of_time();
                 Ok(self.finish(outcome))
             }
@@ -207,7 +212,7 @@ impl Turn {
                 match compact::plan(&self.history, fixed, &Room { may_summarize: false, ..self.room() }) {
                     Plan::Ready(messages) => Arc::make_mut(&mut request).messages = messages,
                     Plan::TooLarge { chars } => {
-                        self.settle_nothing();
+                        self.settle_lost(0);
                         let outcome = self.too_large(chars);
                         return Ok(self.finish(outcome));
                     }

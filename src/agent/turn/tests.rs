@@ -36,17 +36,20 @@ enum Do {
     Says(&'static str),
     /// As `Calls`, cut off by the token limit.
     CutOff(&'static [(&'static str, &'static str)]),
-    Fails(LlmError),
+    /// After this many attempts that may have cost something.
+    Fails(LlmError, u32),
+    /// Completes, after attempts that were lost.
+    DoneAfter(u32),
     /// Results of calls, by their index.
     Ran(&'static [usize]),
     /// From now on the daemon stops.
     Stop,
-    Deadline,
+    Deadline(u32),
     /// Time passes.
     Wait(u64),
 }
 use Do::{
-    Begin, Calls, CutOff, Deadline as Late, Fails, OverCap as Poor, Ran as Gave, Reserved, Says, Stop as Halt, Stored,
+    Begin, Calls, CutOff, Deadline as Late, DoneAfter, Fails, OverCap as Poor, Ran as Gave, Reserved, Says, Stop as Halt, Stored,
     Wait,
 };
 
@@ -98,13 +101,17 @@ fn trace(turn: &mut Turn, script: Vec<Do>) -> Vec<String> {
                 let over = OverCap { which: Cap::Day, cap_nanos: 10, used_nanos: 9, wanted_nanos: 2 };
                 Event::Committed(Committed { notes: Vec::new(), reserved: Some(Err(over)) })
             }
-            Calls(calls) => Event::Answered { answer: Box::new(answer("", calls)), took: Duration::ZERO },
+            Calls(calls) => Event::Answered { answer: Box::new(answer("", calls)), took: Duration::ZERO, lost: 0 },
             CutOff(calls) => {
                 let answer = Answer { stop: Stop::Length, ..answer("", calls) };
-                Event::Answered { answer: Box::new(answer), took: Duration::ZERO }
+                Event::Answered { answer: Box::new(answer), took: Duration::ZERO, lost: 0 }
             }
-            Says(text) => Event::Answered { answer: Box::new(answer(text, &[])), took: Duration::ZERO },
-            Fails(error) => Event::AskFailed { error, took: Duration::ZERO },
+            Says(text) => Event::Answered { answer: Box::new(answer(text, &[])), took: Duration::ZERO, lost: 0 },
+            Fails(error, lost) => Event::AskFailed { error, took: Duration::ZERO, lost },
+            DoneAfter(lost) => {
+                let answer = Answer { cost_nanos: Some(70), ..answer("", &[DONE]) };
+                Event::Answered { answer: Box::new(answer), took: Duration::ZERO, lost }
+            }
             Gave(indexes) => {
                 let ran = |index: &usize| Ran {
                     index: *index,
@@ -122,7 +129,7 @@ fn trace(turn: &mut Turn, script: Vec<Do>) -> Vec<String> {
                 now.elapsed += Duration::from_secs(seconds);
                 continue;
             }
-            Late => Event::Deadline,
+            Late(lost) => Event::Deadline { lost },
         };
         lines.push(line(&turn.on(now, event).unwrap()));
     }
@@ -273,13 +280,23 @@ fn every_path_through_the_machine() {
         ),
         (
             "a model that was not reached cost nothing",
-            vec![Begin, Reserved, Fails(unavailable()), Stored(&[])],
+            vec![Begin, Reserved, Fails(unavailable(), 0), Stored(&[])],
             vec![FIRST, "ask Main 1", "store , settle 0", "retry: m is not available: 503"],
         ),
         (
-            "a model that was given up counts as reserved",
-            vec![Begin, Reserved, Fails(deadline()), Stored(&[])],
-            vec![FIRST, "ask Main 1", "store , settle 500", "retry: no model answered within 3 s"],
+            "an answer that broke off counts as reserved",
+            vec![Begin, Reserved, Fails(unavailable(), 1), Stored(&[])],
+            vec![FIRST, "ask Main 1", "store , settle 500", "retry: m is not available: 503"],
+        ),
+        (
+            "every attempt of a turn that was given up counts as reserved",
+            vec![Begin, Reserved, Fails(deadline(), 3), Stored(&[])],
+            vec![FIRST, "ask Main 1", "store , settle 1500", "retry: no model answered within 3 s"],
+        ),
+        (
+            "an answer counts what it cost, with the attempts that were lost before it",
+            vec![Begin, Reserved, DoneAfter(2), Stored(&[])],
+            vec![FIRST, "ask Main 1", "store answer result, settle 1070, look for news", "completed: r"],
         ),
         (
             "news that came with a commit are in the question",
@@ -310,7 +327,7 @@ fn every_path_through_the_machine() {
         ),
         (
             "a question that is still open at the end of the time counts as reserved",
-            vec![Begin, Reserved, Late, Stored(&[])],
+            vec![Begin, Reserved, Late(1), Stored(&[])],
             vec![
                 FIRST,
                 "ask Main 1",
@@ -428,7 +445,7 @@ fn ids_of_calls_are_unique_and_plain() {
     for (call, id) in first.calls.iter_mut().zip(["same", "same", "with space"]) {
         call.id = id.into();
     }
-    turn.on(Now::default(), Event::Answered { answer: Box::new(first), took: Duration::ZERO }).unwrap();
+    turn.on(Now::default(), Event::Answered { answer: Box::new(first), took: Duration::ZERO, lost: 0 }).unwrap();
     let (_, open) = turn.history.open_calls().unwrap();
     assert_eq!(open.iter().map(|(_, call)| call.id.as_str()).collect::<Vec<_>>(), ["same", "call_2_1", "call_2_2"]);
 }
@@ -439,11 +456,11 @@ fn a_summary_is_by_rule_when_no_model_writes_it() {
         config.limits.max_prompt_chars = 10_000;
         config.limits.summarization_keep_recent = 2;
     });
-    let long = || Fails(LlmError::Unavailable { model: "small".into(), reason: "503".into(), retry_after: None });
+    let long = || Fails(LlmError::Unavailable { model: "small".into(), reason: "503".into(), retry_after: None }, 1);
     trace(&mut turn, vec![Begin, Reserved]);
     for _ in 0..3 {
         let call = answer(&"words ".repeat(600), &[ECHO]);
-        turn.on(Now::default(), Event::Answered { answer: Box::new(call), took: Duration::ZERO }).unwrap();
+        turn.on(Now::default(), Event::Answered { answer: Box::new(call), took: Duration::ZERO, lost: 0 }).unwrap();
         trace(&mut turn, vec![Stored(&[])]);
         let ran = Ran {
             index: 0,
@@ -454,7 +471,7 @@ fn a_summary_is_by_rule_when_no_model_writes_it() {
         let lines = [line(&turn.on(Now::default(), Event::Ran(vec![ran])).unwrap())];
         if lines[0] == "store result, reserve" {
             let lines = trace(&mut turn, vec![Reserved, long(), Reserved]);
-            assert_eq!(lines, ["ask Small 1", "store summary, settle 0, take news, reserve", "ask Main 3"]);
+            assert_eq!(lines, ["ask Small 1", "store summary, settle 500, take news, reserve", "ask Main 3"]);
             assert!(!turn.history.summary.as_ref().unwrap().0.by_model);
             return;
         }

@@ -2,6 +2,7 @@
 
 mod answers;
 mod chains;
+mod lost;
 mod network;
 mod probes;
 mod refusals;
