@@ -84,11 +84,7 @@ impl Model {
     }
 
     /// Sends it: an answer has begun, or it was refused, which costs nothing.
-    async fn send<'a>(
-        &self,
-        name: &str,
-        request: &'a Request,
-    ) -> Result<Result<(Reply, Attempt<'a>), Said>, NetError> {
+    async fn send<'a>(&self, name: &str, request: &'a Request) -> Result<Result<(Reply, Attempt<'a>), Said>, NetError> {
         let sampling = Sampling {
             max_tokens: request.max_tokens.unwrap_or(self.defaults.max_tokens),
             temperature: request.temperature.unwrap_or(self.defaults.temperature),

@@ -44,9 +44,11 @@ async fn uncounted_tokens_are_those_of_the_prompt_too() {
         let world = Setup::default().world(move |_, _| Ok(Answer { usage, ..done() }));
         let id = world.job(&"many words ".repeat(800)).await;
         assert_eq!(world.run().await, completed());
-        let (chars, tokens) =
-            (world.asked()[0].chars(), jobs::detail(&world.cx, id).await.unwrap().usage.total_tokens);
-        assert!(chars > 8_000 && (chars / 4..chars / 4 + 60).contains(&u64::try_from(tokens).unwrap()), "{tokens} of {chars}");
+        let (chars, tokens) = (world.asked()[0].chars(), jobs::detail(&world.cx, id).await.unwrap().usage.total_tokens);
+        assert!(
+            chars > 8_000 && (chars / 4..chars / 4 + 60).contains(&u64::try_from(tokens).unwrap()),
+            "{tokens} of {chars}"
+        );
     }
 }
 

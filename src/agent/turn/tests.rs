@@ -49,8 +49,8 @@ enum Do {
     Wait(u64),
 }
 use Do::{
-    Begin, Calls, CutOff, Deadline as Late, DoneAfter, Fails, OverCap as Poor, Ran as Gave, Reserved, Says, Stop as Halt, Stored,
-    Wait,
+    Begin, Calls, CutOff, Deadline as Late, DoneAfter, Fails, OverCap as Poor, Ran as Gave, Reserved, Says,
+    Stop as Halt, Stored, Wait,
 };
 
 fn machine(change: impl FnOnce(&mut Config)) -> Turn {
