@@ -1,0 +1,1 @@
+//! The processes beside the daemon that a sandbox reaches the world through.

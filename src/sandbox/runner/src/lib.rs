@@ -1,0 +1,3 @@
+//! What the runner and those who start it share: the protocol on the socket between them.
+
+pub mod protocol;
