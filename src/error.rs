@@ -23,6 +23,7 @@ struct Inner {
     field: Option<Cow<'static, str>>,
     hint: Option<Cow<'static, str>>,
     retry_after: Option<Duration>,
+    in_doubt: bool,
     source: Option<Source>,
 }
 
@@ -44,6 +45,7 @@ impl Error {
             field: None,
             hint: None,
             retry_after: None,
+            in_doubt: false,
             source: None,
         }))
     }
@@ -98,6 +100,14 @@ impl Error {
         self
     }
 
+    /// Says that what was to be done may have been done, wholly or in part, before this happened. Without it an error
+    /// means that nothing was.
+    #[must_use]
+    pub fn in_doubt(mut self) -> Self {
+        self.0.in_doubt = true;
+        self
+    }
+
     /// Keeps the cause, for the journal only.
     #[must_use]
     pub fn source(mut self, source: impl Into<Source>) -> Self {
@@ -128,6 +138,11 @@ impl Error {
     /// When to try again.
     pub fn retry_delay(&self) -> Option<Duration> {
         self.0.retry_after
+    }
+
+    /// Whether what was to be done may have been done all the same.
+    pub fn is_in_doubt(&self) -> bool {
+        self.0.in_doubt
     }
 
     /// The whole chain on one line, for the journal.

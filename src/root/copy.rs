@@ -13,7 +13,7 @@ use nix::{
 
 use super::{
     Kind, MAX_DEPTH, Meta, Put, RelPath, Root, Spot,
-    failure::explain,
+    failure::{acting, explain},
     stage::{readable, rename_new, sync_dir},
 };
 use crate::error::{Error, Result};
@@ -61,10 +61,10 @@ impl Root {
             .and_then(|()| {
                 rename_new(&to.dir, temporary, &to.dir, &to.name).map_err(|err| match err.raw_os_error() {
                     Some(libc::EEXIST) => Error::conflict(format!("{} already exists", to.path)),
-                    _ => fail(err),
+                    _ => acting(fail(err)),
                 })
             })
-            .and_then(|()| sync_dir(&to.dir, &to.path));
+            .and_then(|()| sync_dir(&to.dir, &to.path).map_err(Error::in_doubt));
         if result.is_err() {
             let _ = to.dir.remove_dir_all(temporary);
         }

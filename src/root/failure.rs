@@ -33,6 +33,15 @@ pub(super) fn explain(err: io::Error, doing: &str, path: &RelPath) -> Error {
     Error::new(kind, format!("{doing} {path}: {reason}")).source(err)
 }
 
+/// Marks an error of the very call that acts: a refusal means that nothing was done, what the disk or the system says
+/// otherwise leaves it open.
+pub(super) fn acting(err: Error) -> Error {
+    match err.kind() {
+        ErrorKind::Internal | ErrorKind::Unavailable | ErrorKind::StorageFull => err.in_doubt(),
+        _ => err,
+    }
+}
+
 /// Something that is neither a regular file nor a directory.
 pub(super) fn special(path: &RelPath) -> Error {
     Error::invalid(format!("{path} is neither a file nor a directory"))

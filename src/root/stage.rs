@@ -15,7 +15,10 @@ use nix::{
 };
 use sha2::{Digest as _, Sha256};
 
-use super::{Kind, Meta, RelPath, Root, Spot, failure::explain};
+use super::{
+    Kind, Meta, RelPath, Root, Spot,
+    failure::{acting, explain},
+};
 use crate::{
     crashpoint::{self, Point},
     error::{Error, Result},
@@ -133,18 +136,18 @@ impl Staged {
         crashpoint::hit(Point::FileWritten);
         match put {
             Put::New => {
-                rename_new(&self.dir, &self.name, &place.dir, &place.name).map_err(|err| self.fail(err))?;
+                rename_new(&self.dir, &self.name, &place.dir, &place.name).map_err(|err| acting(self.fail(err)))?;
                 self.left = false;
             }
             Put::Any => {
-                self.dir.rename(&self.name, &place.dir, &place.name).map_err(|err| self.fail(err))?;
+                self.dir.rename(&self.name, &place.dir, &place.name).map_err(|err| acting(self.fail(err)))?;
                 self.left = false;
             }
             Put::Over(expected) => self.replace(place, &expected)?,
         }
-        sync_dir(&place.dir, &place.path)?;
+        sync_dir(&place.dir, &place.path).map_err(Error::in_doubt)?;
         crashpoint::hit(Point::FileRenamed);
-        let meta = self.file.metadata().map_err(|err| self.fail(err))?;
+        let meta = self.file.metadata().map_err(|err| self.fail(err).in_doubt())?;
         Ok(Meta::of(&meta))
     }
 
@@ -161,23 +164,25 @@ impl Staged {
                 if !place.look()?.is_some_and(|found| found.same(expected)) {
                     return Err(changed(&place.path));
                 }
-                self.dir.rename(&self.name, &place.dir, &place.name).map_err(|err| self.fail(err))?;
+                self.dir.rename(&self.name, &place.dir, &place.name).map_err(|err| acting(self.fail(err)))?;
                 self.left = false;
                 return Ok(());
             }
             Err(Errno::ENOENT) => return Err(changed(&place.path)),
-            Err(err) => return Err(self.fail(err.into())),
+            Err(err) => return Err(acting(self.fail(err.into()))),
         }
-        let found = Meta::at(&self.dir, &self.name, &place.path)?;
-        if found.is_some_and(|found| found.same(expected)) {
+        let found = Meta::at(&self.dir, &self.name, &place.path);
+        if matches!(&found, Ok(Some(found)) if found.same(expected)) {
             return Ok(()); // the old file has the temporary name now and goes with it
         }
+        let err = found.err().unwrap_or_else(|| changed(&place.path));
         if swap().is_err() {
             // What came out is somebody's work: it goes back under its name, or stays under the temporary one.
             self.left = false;
             let _ = rename_new(&self.dir, &self.name, &place.dir, &place.name);
+            return Err(err.in_doubt());
         }
-        Err(changed(&place.path))
+        Err(err)
     }
 
     fn fail(&self, err: io::Error) -> Error {
@@ -212,7 +217,10 @@ pub(super) fn rename_new(from: &Dir, old: &str, to: &Dir, new: &str) -> io::Resu
         };
     }
     linkat(from, old, to, new, AtFlags::empty())?;
-    from.remove_file(old)
+    from.remove_file(old).map_err(|err| match to.remove_file(new) {
+        Ok(()) => err,
+        Err(_) => Errno::EIO.into(), // it has both names: neither done nor not done
+    })
 }
 
 /// Brings the names in a directory to disk.

@@ -336,3 +336,42 @@ fn a_full_disk_leaves_the_old_file() {
     assert_eq!(fs::read_dir(&bed.inside).unwrap().count(), 1, "nothing temporary is left");
     println!("ran with a limit");
 }
+
+/// Runs `f` without the rights of root, in a thread of its own, as the owner of `directory`.
+fn without_rights<T: Send>(directory: &Path, f: impl FnOnce() -> T + Send) -> T {
+    use nix::unistd::{Uid, chown, setfsuid};
+    let nobody = Uid::from_raw(65_534);
+    let root = Uid::effective().is_root();
+    if root {
+        chown(directory, Some(nobody), None).unwrap();
+    }
+    std::thread::scope(|scope| {
+        let run = scope.spawn(|| {
+            if root {
+                setfsuid(nobody);
+            }
+            f()
+        });
+        run.join().unwrap()
+    })
+}
+
+#[test]
+fn an_error_after_the_deed_says_so_and_a_refusal_does_not() {
+    let bed = bed();
+    let directory = bed.inside.join("blind");
+    fs::create_dir(&directory).unwrap();
+    // One may write into it but not open it, so that it cannot be synced.
+    fs::set_permissions(&directory, fs::Permissions::from_mode(0o300)).unwrap();
+    let err = without_rights(&directory, || bed.write("blind/a", "new").unwrap_err());
+    assert_eq!((err.kind(), err.is_in_doubt()), (ErrorKind::Forbidden, true), "{err}");
+    assert_eq!(fs::read_to_string(directory.join("a")).unwrap(), "new");
+    fs::set_permissions(&directory, fs::Permissions::from_mode(0o700)).unwrap();
+
+    fs::write(bed.inside.join("there"), "same").unwrap();
+    let there = bed.spot("there");
+    let mut staged = bed.root.stage(&there, &Root::temporary_name()).unwrap();
+    staged.write(b"same").unwrap();
+    let err = staged.commit(&there, Put::New).unwrap_err();
+    assert_eq!((err.kind(), err.is_in_doubt()), (ErrorKind::Conflict, false), "{err}");
+}

@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::{
     Kind, MAX_DEPTH, Meta, Put, RelPath, Root, Spot,
-    failure::explain,
+    failure::{acting, explain},
     path::outside,
     stage::{hex, readable, rename_new, sync_dir},
 };
@@ -85,8 +85,15 @@ impl Root {
         match mkdirat(&*spot.dir, spot.name.as_str(), bits) {
             Ok(()) => {}
             Err(Errno::EEXIST) => return Ok(false),
-            Err(err) => return Err(fail(err)),
+            Err(err) => return Err(acting(fail(err))),
         }
+        self.set_up(spot, bits).map_err(Error::in_doubt)?;
+        Ok(true)
+    }
+
+    /// Gives a directory that was just made its permission bits, and brings it to disk.
+    fn set_up(&self, spot: &Spot, bits: Bits) -> Result<()> {
+        let fail = |err: Errno| explain(err.into(), "making the directory", &spot.path);
         let made =
             spot.dir.open_dir_nofollow(&spot.name).map_err(|err| explain(err, "making the directory", &spot.path))?;
         // The process's own umask must not count; the set-group-id bit that the directory above gave must stay.
@@ -96,8 +103,7 @@ impl Root {
             let made = readable(&made).map_err(|err| explain(err, "making the directory", &spot.path))?;
             fchmod(made, bits | inherited).map_err(fail)?;
         }
-        sync_dir(&spot.dir, &spot.path)?;
-        Ok(true)
+        sync_dir(&spot.dir, &spot.path)
     }
 
     /// Renames a file, directory or link, unless something has the new name.
@@ -112,11 +118,10 @@ impl Root {
             match Errno::from_raw(err.raw_os_error().unwrap_or_default()) {
                 Errno::EEXIST => Error::conflict(format!("{} already exists", to.path)),
                 Errno::EINVAL => Error::invalid(format!("{} cannot be moved into itself", from.path)),
-                _ => explain(err, "moving", &from.path),
+                _ => acting(explain(err, "moving", &from.path)),
             }
         })?;
-        sync_dir(&to.dir, &to.path)?;
-        sync_dir(&from.dir, &from.path)
+        sync_dir(&to.dir, &to.path).and_then(|()| sync_dir(&from.dir, &from.path)).map_err(Error::in_doubt)
     }
 
     /// Removes a file, a link, or a directory with everything in it.
@@ -128,11 +133,11 @@ impl Root {
             return Err(outside());
         }
         if spot.existing()?.is_dir() {
-            remove_tree(&spot.dir, &spot.name, &spot.path, 0)?;
+            remove_tree(&spot.dir, &spot.name, &spot.path, 0).map_err(Error::in_doubt)?;
         } else {
-            spot.dir.remove_file(&spot.name).map_err(|err| explain(err, "removing", &spot.path))?;
+            spot.dir.remove_file(&spot.name).map_err(|err| acting(explain(err, "removing", &spot.path)))?;
         }
-        sync_dir(&spot.dir, &spot.path)
+        sync_dir(&spot.dir, &spot.path).map_err(Error::in_doubt)
     }
 }
 

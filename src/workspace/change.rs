@@ -15,7 +15,7 @@ use super::{
 use crate::{
     crashpoint::{self, Point},
     cx::Cx,
-    error::{Error, ErrorKind, Result},
+    error::{Error, Result},
     events, jobs,
     ledger::{self, NewEffect},
     root::Guards,
@@ -158,13 +158,14 @@ async fn begin(cx: &Cx, actor: &Actor, change: &Change) -> Result<EffectId> {
         .await
 }
 
-/// An error says by itself that nothing was done, unless it may have come after the deed.
+/// An error means that nothing was done, unless it came with or after the call that acts: then the disk says. What
+/// was refused is not looked at, because what it would have made may be there by another hand.
 async fn after_error(place: &Place, change: &Change, err: &Error) -> EffectState {
-    let late = matches!(err.kind(), ErrorKind::Internal | ErrorKind::Unavailable | ErrorKind::StorageFull);
+    let in_doubt = err.is_in_doubt();
     let change = change.clone();
     place
         .run(move |place| {
-            let state = if late { reconcile::look(place, &change)? } else { EffectState::Failed };
+            let state = if in_doubt { reconcile::look(place, &change)? } else { EffectState::Failed };
             if state == EffectState::Failed {
                 reconcile::clean(place, &change);
             }

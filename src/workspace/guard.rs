@@ -48,7 +48,7 @@ impl Place {
         f: impl FnOnce(&Self) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let place = self.clone();
-        tokio::task::spawn_blocking(move || f(&place)).await.map_err(Error::internal)?
+        tokio::task::spawn_blocking(move || f(&place)).await.map_err(|err| Error::internal(err).in_doubt())?
     }
 
     /// Where old contents are kept; made when it is first needed.

@@ -73,8 +73,8 @@ pub async fn folder(cx: &Cx, actor: &Actor, path: String) -> Result<Entry> {
     let change = Change::Folder { path: path.to_string() };
     perform(cx, actor, change, guards, move |place| {
         place.root.create_dir_all(&path)?;
-        let spot = place.root.resolve(&path)?;
-        Ok(entry(&path, spot.existing()?))
+        let spot = place.root.resolve(&path).map_err(Error::in_doubt)?;
+        Ok(entry(&path, spot.existing().map_err(Error::in_doubt)?))
     })
     .await
 }

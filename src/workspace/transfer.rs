@@ -84,7 +84,7 @@ pub async fn rename(cx: &Cx, actor: &Actor, source: String, destination: String)
         let from = place.same(&from)?;
         let spot = place.free(&to)?;
         place.root.rename_noreplace(&from, &spot)?;
-        Ok(entry(&to, spot.look()?.as_ref().unwrap_or(&meta)))
+        Ok(entry(&to, spot.look().map_err(Error::in_doubt)?.as_ref().unwrap_or(&meta)))
     })
     .await
 }
@@ -119,7 +119,7 @@ pub async fn copy(cx: &Cx, job: Option<JobId>, actor: &Actor, source: String, de
         let from = place.same(&from)?;
         let spot = place.free(&to)?;
         place.root.copy(&from, &spot, &temporary, place.max_walk, &|path| place.rules.left_out(path, &from.path))?;
-        Ok(entry(&to, spot.look()?.as_ref().unwrap_or(&meta)))
+        Ok(entry(&to, spot.look().map_err(Error::in_doubt)?.as_ref().unwrap_or(&meta)))
     })
     .await
 }

@@ -55,7 +55,7 @@ pub async fn delete(cx: &Cx, actor: &Actor, path: String) -> Result<Deleted> {
     };
     perform(cx, actor, change, guards, move |place| {
         place.root.rename_noreplace(&place.same(&spot)?, &place.free(&to)?).map_err(|err| match err.kind() {
-            ErrorKind::Invalid => Error::invalid(err.message().to_owned())
+            ErrorKind::Invalid if !err.is_in_doubt() => Error::invalid(err.message().to_owned())
                 .hint("the trash lies on another file system; move the file there, or delete it from a shell"),
             _ => err,
         })

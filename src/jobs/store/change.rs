@@ -85,7 +85,8 @@ fn unanswered(conn: &Connection, now: Timestamp, job: &Job, by: &str) -> Result<
         return Ok(());
     };
     instructions::insert(conn, now, job.id, InstructionKind::Instruction, UNANSWERED, by, Origin::Host)?;
-    let input = json!({ "kind": "unanswered", "by": by, "question": needs.text });
+    let input = json!({ "kind": "unanswered", "by": by, "note": "it goes on without an answer",
+        "question": needs.text });
     let note = NewLog { event_type: "supervisor_note", input_data: Some(input), ..NewLog::default() };
     log::append(conn, now, job.id, &note).map(drop)
 }

@@ -6,12 +6,13 @@ use assistant_api::{
 };
 
 use super::{
-    super::change::{Before, Change},
+    super::change::{Before, Change, perform},
     *,
 };
 use crate::{
+    error::Error,
     ledger::{self, NewEffect},
-    root::hex,
+    root::{Put, hex},
 };
 
 fn sha(text: &str) -> String {
@@ -147,6 +148,45 @@ async fn a_crash_is_settled_by_looking() {
     assert_eq!(bed.look(Change::Purge { path: "d/a".into(), is_dir: false }).await, EffectState::Failed);
     assert_eq!(bed.look(Change::Purge { path: "d/b".into(), is_dir: false }).await, EffectState::Confirmed);
     assert_eq!(bed.look(Change::Folder { path: "d".into() }).await, EffectState::Confirmed);
+}
+
+#[tokio::test]
+async fn the_disk_says_what_an_error_leaves_open_and_nothing_else() {
+    let bed = Bed::new().await;
+    let root = bed.cx.root().unwrap();
+    let attempt = async |path: &str, late: bool| {
+        let path = root.rel(path).unwrap();
+        let temporary = crate::root::Root::temporary_name();
+        let change = Change::Write {
+            path: path.to_string(),
+            before: None,
+            after: sha("same"),
+            size: 4,
+            append: false,
+            temporary: temporary.clone(),
+        };
+        let guards = root.lock(&[&path]).await;
+        let there = bed.inside.join(path.to_string());
+        perform(&bed.cx, &actor(Role::Operator), change, guards, move |place| {
+            let spot = place.root.locate(&path)?;
+            let mut staged = place.root.stage(&spot, &temporary)?;
+            staged.write(b"same")?;
+            if late {
+                staged.commit(&spot, Put::New)?;
+                return Err::<(), _>(Error::forbidden("the directory cannot be synced").in_doubt());
+            }
+            // Another program makes the same file, a moment before.
+            fs::write(there, "same").unwrap();
+            staged.commit(&spot, Put::New).map(drop)
+        })
+        .await
+        .unwrap_err()
+    };
+    assert_eq!(attempt("late", true).await.kind(), assistant_api::ErrorKind::Forbidden);
+    assert_eq!(attempt("refused", false).await.kind(), assistant_api::ErrorKind::Conflict);
+    let states: Vec<_> = bed.effects().await.iter().map(|effect| effect.state).collect();
+    assert_eq!(states, [EffectState::Confirmed, EffectState::Failed]);
+    assert_eq!((bed.text("late").as_str(), bed.text("refused").as_str()), ("same", "same"));
 }
 
 #[tokio::test]
