@@ -55,8 +55,8 @@ CREATE TABLE jobs (
     has_new_context INTEGER NOT NULL DEFAULT 0,
     task_summary TEXT NOT NULL DEFAULT '',
     metadata TEXT NOT NULL DEFAULT '{}',
-    -- What a needs_review job waits for: answer, approval, limits, model, budget, review; of a waiting one that is
-    -- held until its attachments are in place: release; NULL otherwise.
+    -- What a needs_review job waits for: answer, approval, limits, time, prompt, model, budget, review;
+    -- of a waiting one that is held until its attachments are in place: release; NULL otherwise.
     needs TEXT,
     last_error TEXT,
     -- Grows when a finished job starts over: steps of earlier epochs are history, not context.

@@ -281,6 +281,8 @@ fn article(what: &str) -> &str {
         "answer" => "an answer",
         "approval" => "an approval",
         "limits" => "higher limits",
+        "time" => "more time",
+        "prompt" => "a prompt that fits",
         "model" => "a model",
         "budget" => "a larger budget",
         _ => "a review",

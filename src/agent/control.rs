@@ -67,6 +67,17 @@ pub enum Resource {
     Both,
 }
 
+impl RequestInput {
+    /// What a person is shown: who is asked, and the question.
+    pub fn review_reason(&self) -> String {
+        let who = match self.recipient {
+            Recipient::Requester => "requester",
+            Recipient::Admin => "admin",
+        };
+        format!("for the {who}: {}", self.question.trim())
+    }
+}
+
 impl Resource {
     fn as_str(self) -> &'static str {
         match self {

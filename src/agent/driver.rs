@@ -215,6 +215,9 @@ impl<'a> Driver<'a> {
                 for row in &commit.logs {
                     jobs::log::append(conn, now, lease.job_id, &log_row(row))?;
                 }
+                for id in &commit.void {
+                    jobs::approvals::void_one(conn, now, &lease, *id)?;
+                }
                 if let Some(approval) = &commit.approval {
                     jobs::approvals::request(conn, now, &lease, approval)?;
                 }

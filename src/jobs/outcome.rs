@@ -69,6 +69,10 @@ pub enum NeedsWhat {
     Approval,
     /// More iterations or tokens.
     Limits,
+    /// More time: another run has as much of it again.
+    Time,
+    /// Another `limits.max_prompt_chars`.
+    Prompt,
     /// A model that can be asked.
     Model,
     /// More money, or another day.
@@ -84,6 +88,8 @@ impl NeedsWhat {
             Self::Answer => "answer",
             Self::Approval => "approval",
             Self::Limits => "limits",
+            Self::Time => "time",
+            Self::Prompt => "prompt",
             Self::Model => "model",
             Self::Budget => "budget",
             Self::Review => "review",

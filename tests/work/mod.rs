@@ -116,7 +116,7 @@ async fn an_instruction_reaches_a_running_job_and_a_question_waits_for_its_answe
     let job = submit(&daemon, "Sum it up.").await;
     let asked = wait(&daemon, job, JobStatus::NeedsReview).await;
     let needs = asked.job.needs.unwrap();
-    assert_eq!((needs.what.as_str(), needs.text.as_str()), ("answer", "Which currency?"));
+    assert_eq!((needs.what.as_str(), needs.text.as_str()), ("answer", "for the requester: Which currency?"));
     assert!(needs.command.contains("assistantctl job answer"), "{}", needs.command);
     let answer = json!({"answer": "use euros"});
     let _: StatusReply = daemon.client().post(&format!("/api/jobs/{job}/answer"), &answer).await.unwrap();

@@ -129,7 +129,7 @@ pub struct Job {
 /// What has to happen before a `needs_review` job goes on.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Needs {
-    /// `answer`, `approval`, `limits`, `model`, `budget` or `review`.
+    /// `answer`, `approval`, `limits`, `time`, `prompt`, `model`, `budget` or `review`.
     pub what: String,
     /// The question, the exact call, or the reason.
     pub text: String,

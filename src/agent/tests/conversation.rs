@@ -151,13 +151,16 @@ async fn a_call_that_is_written_as_text_runs() {
 
 #[tokio::test]
 async fn a_question_pauses_the_job_and_its_answer_goes_on() {
-    let world = Setup::default().world(play(vec![
-        call("request_human_input", json!({ "recipient": "human", "question": "which colour?" })),
-        done(),
-    ]));
+    let ask =
+        |recipient: &str| call("request_human_input", json!({ "recipient": recipient, "question": "which colour?" }));
+    let world = Setup::default().world(play(vec![ask("human"), done()]));
     let id = world.job("paint it").await;
-    let asked = Outcome::NeedsReview { needs: NeedsWhat::Answer, reason: "which colour?".into() };
-    assert_eq!(world.run().await, asked);
+    let asked = |reason: &str| Outcome::NeedsReview { needs: NeedsWhat::Answer, reason: reason.into() };
+    assert_eq!(world.run().await, asked("for the requester: which colour?"));
+    assert_eq!(world.get(id).await.needs.unwrap().text, "for the requester: which colour?");
+    let admins = Setup::default().world(play(vec![ask("admin")]));
+    admins.job("paint it").await;
+    assert_eq!(admins.run().await, asked("for the admin: which colour?"));
     jobs::answer(&world.cx, id, "the second one", "uid:0").await.unwrap();
     assert_eq!(world.run().await, completed());
     let second = &world.asked()[1];
@@ -228,6 +231,44 @@ async fn text_of_strangers_stays_in_its_segment_and_taints_what_follows() {
     assert_eq!(world.run().await, completed());
     assert!(results(&world.asked()[2])[1].contains("denied by the owner: not that file"));
     assert!(!world.workspace().join("lines").exists());
+}
+
+/// A question about a call that goes on without its answer is asked of nobody any more.
+#[tokio::test]
+async fn an_approval_ends_when_its_call_needs_it_no_more() {
+    for (decision, lines) in [("allow", Some("one\n")), ("deny", None)] {
+        for approved in [false, true] {
+            let world = Setup::default().world(play(vec![
+                call("test_page", json!({ "text": "hello" })),
+                call("test_put", json!({ "line": "one" })),
+                done(),
+            ]));
+            let id = world.job("x").await;
+            assert!(matches!(world.run().await, Outcome::NeedsReview { needs: NeedsWhat::Approval, .. }));
+            let rule = format!("rules = [{{ tool = \"test_put\", decision = \"{decision}\", reason = \"new\" }}]");
+            let rules: toml::Value = toml::from_str(&rule).unwrap();
+            let mut config = Config::clone(&world.cx.config.load());
+            config.policy.rules = crate::config::value::Setting::from_toml(&rules["rules"]).unwrap();
+            world.cx.config.store(Arc::new(config));
+            if approved {
+                jobs::approve(&world.cx, id, assistant_api::jobs::Decision::default(), "uid:0").await.unwrap();
+            } else {
+                jobs::requeue(&world.cx, id, "uid:0").await.unwrap();
+            }
+            // What happens while the run is still on: the job has not ended, which would void everything.
+            let claimed = world.claim().await;
+            assert_eq!(agent::run(&world.cx, &claimed, &CancellationToken::new()).await, completed());
+            assert_eq!(std::fs::read_to_string(world.workspace().join("lines")).ok().as_deref(), lines);
+            let key = world.cx.store.read(move |conn| {
+                Ok(conn.query_row("SELECT call_key FROM approvals WHERE job_id = ?1", [id.0], |row| {
+                    row.get::<_, String>(0)
+                })?)
+            });
+            let key = key.await.unwrap();
+            let stored = world.cx.store.read(move |conn| jobs::approvals::for_call(conn, id, &key)).await.unwrap();
+            assert_eq!(stored.unwrap().state, jobs::ApprovalState::Void, "{decision} {approved}");
+        }
+    }
 }
 
 #[tokio::test]

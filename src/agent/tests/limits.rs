@@ -169,8 +169,8 @@ async fn a_prompt_that_the_model_refuses_is_halved_once() {
 
     let world = Setup::default().world(|_, _| Err(LlmError::ContextTooLong { model: "m".into() }));
     world.job("x").await;
-    let Outcome::NeedsReview { needs: NeedsWhat::Limits, reason } = world.run().await else { panic!() };
-    assert!(reason.contains("too long for m"), "{reason}");
+    let Outcome::NeedsReview { needs: NeedsWhat::Prompt, reason } = world.run().await else { panic!() };
+    assert!(reason.contains("too long for m") && reason.contains("lower limits.max_prompt_chars"), "{reason}");
 }
 
 #[tokio::test]
@@ -205,11 +205,21 @@ async fn a_task_that_cannot_fit_says_so() {
         config.limits.max_prompt_chars = 10_000;
         config.prompt.max_initial_context_body_chars = 50_000;
     })
-    .world(busy());
-    world.job(&"long ".repeat(10_000)).await;
-    let Outcome::NeedsReview { needs: NeedsWhat::Limits, reason } = world.run().await else { panic!() };
-    assert!(reason.contains("of 10000 characters (limits.max_prompt_chars)"), "{reason}");
+    .world(play(vec![done()]));
+    let id = world.job(&"long ".repeat(10_000)).await;
+    let Outcome::NeedsReview { needs: NeedsWhat::Prompt, reason } = world.run().await else { panic!() };
+    assert!(reason.contains("of 10000 characters (limits.max_prompt_chars); set a higher limit"), "{reason}");
     assert!(world.asked().is_empty());
+    // What the command says helps, and nothing less does.
+    let mend = format!("assistantctl config set limits.max_prompt_chars NUMBER && assistantctl job requeue {id}");
+    assert_eq!(world.get(id).await.needs.unwrap().command, mend);
+    jobs::requeue(&world.cx, id, "uid:0").await.unwrap();
+    assert!(matches!(world.run().await, Outcome::NeedsReview { needs: NeedsWhat::Prompt, .. }));
+    let mut config = Config::clone(&world.cx.config.load());
+    config.limits.max_prompt_chars = 100_000;
+    world.cx.config.store(Arc::new(config));
+    jobs::requeue(&world.cx, id, "uid:0").await.unwrap();
+    assert_eq!(world.run().await, completed());
 }
 
 #[tokio::test]
@@ -249,9 +259,14 @@ async fn the_time_of_a_run_ends_it() {
     let mut setup = Setup::config(|config| config.limits.max_run_seconds.0 = Duration::from_millis(200));
     setup.silent_from = 1;
     let world = setup.world(busy());
-    world.job("x").await;
-    let Outcome::NeedsReview { needs: NeedsWhat::Limits, reason } = world.run().await else { panic!() };
+    let id = world.job("x").await;
+    let Outcome::NeedsReview { needs: NeedsWhat::Time, reason } = world.run().await else { panic!() };
     assert!(reason.contains("limits.max_run_seconds"), "{reason}");
+    // Queued again it has as much time again, and goes on where it is.
+    assert_eq!(world.get(id).await.needs.unwrap().command, format!("assistantctl job requeue {id}"));
+    jobs::requeue(&world.cx, id, "uid:0").await.unwrap();
+    assert!(matches!(world.run().await, Outcome::NeedsReview { needs: NeedsWhat::Time, .. }));
+    assert_eq!((world.asked().len(), results(&world.asked()[2]).len()), (3, 1));
 }
 
 #[tokio::test]

@@ -98,6 +98,31 @@ async fn a_large_result_that_was_not_seen_is_whole_after_a_restart() {
     assert_eq!(world.get(id).await.status, JobStatus::Completed);
 }
 
+/// Overrides are of one run: a crash does not end it, a recovery that gives the job to a person does.
+#[tokio::test]
+async fn overrides_outlive_a_crash_and_end_with_the_review_that_a_recovery_asks_for() {
+    let setup = Setup { silent_from: 1, ..Setup::config(|config| config.limits.max_iterations_per_task = 1) };
+    let world = setup.world(play(vec![call("test_echo", json!({ "text": "a" }))]));
+    let id = world.job("x").await;
+    assert!(matches!(world.run().await, Outcome::NeedsReview { needs: jobs::NeedsWhat::Limits, .. }));
+    let more = assistant_api::jobs::ReviewOverride {
+        instruction: None,
+        max_iterations_per_task: Some(80),
+        max_tokens_per_task: None,
+        requeue: true,
+    };
+    jobs::review(&world.cx, id, more, "uid:0").await.unwrap();
+    assert_eq!(world.claim().await.overrides.max_iterations, Some(80));
+    world.restart().await;
+    assert_eq!(world.claim().await.overrides.max_iterations, Some(80), "the run goes on after the crash");
+    let now = world.cx.clock.now();
+    world.cx.store.write(move |tx| recover(tx, now, 2)).await.unwrap();
+    let job = world.get(id).await;
+    assert_eq!((job.status, job.metadata.get("admin_review_override")), (JobStatus::NeedsReview, None));
+    jobs::requeue(&world.cx, id, "uid:0").await.unwrap();
+    assert_eq!(world.claim().await.overrides, jobs::Overrides::default());
+}
+
 /// C4: what a person said is not lost when the step that was to use it fails.
 #[tokio::test]
 async fn c4_instructions_survive_a_failed_step() {

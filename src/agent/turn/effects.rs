@@ -111,6 +111,8 @@ pub(crate) struct Commit {
     /// Ends a reservation.
     pub settle: Option<Settle>,
     pub approval: Option<NewApproval>,
+    /// Questions about calls that go on, or have ended, without their answer.
+    pub void: Vec<ApprovalId>,
     /// Also take up what people and the thread have to say.
     pub inject: Option<Inject>,
     /// The request that follows: money is set aside for it, and its log row is written.
@@ -120,7 +122,11 @@ pub(crate) struct Commit {
 impl Commit {
     /// Whether nothing is to be written.
     pub(crate) fn is_empty(&self) -> bool {
-        self.steps.is_empty() && self.logs.is_empty() && self.settle.is_none() && self.approval.is_none()
+        self.steps.is_empty()
+            && self.logs.is_empty()
+            && self.settle.is_none()
+            && self.approval.is_none()
+            && self.void.is_empty()
     }
 }
 

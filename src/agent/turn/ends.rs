@@ -46,18 +46,25 @@ impl Turn {
     pub(super) fn out_of_time(&self) -> Outcome {
         let seconds = self.settings.max_time.as_secs();
         Outcome::NeedsReview {
-            needs: NeedsWhat::Limits,
-            reason: format!("the run took longer than {seconds} s (limits.max_run_seconds)"),
+            needs: NeedsWhat::Time,
+            reason: format!(
+                "the run took longer than {seconds} s (limits.max_run_seconds); queued again, the job goes on where it \
+                 is, with as much time again"
+            ),
         }
     }
 
     pub(super) fn too_large(&self, chars: usize) -> Outcome {
         let max = self.room().max_chars;
+        let too_long = format!("the prompt is too long even with everything shortened: {chars} of {max} characters");
+        if self.squeezed.is_some() {
+            let reason = format!("{too_long}, and the model refused a longer one; choose a model that takes more");
+            return Outcome::NeedsReview { needs: NeedsWhat::Model, reason };
+        }
         Outcome::NeedsReview {
-            needs: NeedsWhat::Limits,
+            needs: NeedsWhat::Prompt,
             reason: format!(
-                "the prompt is too long even with everything shortened: {chars} of {max} characters \
-                 (limits.max_prompt_chars)"
+                "{too_long} (limits.max_prompt_chars); set a higher limit, if the model takes it, and queue the job again"
             ),
         }
     }
@@ -111,8 +118,11 @@ impl Turn {
                 }
             }
             LlmError::ContextTooLong { .. } => Outcome::NeedsReview {
-                needs: NeedsWhat::Limits,
-                reason: format!("{text}, even after it was shortened; lower limits.max_prompt_chars"),
+                needs: NeedsWhat::Prompt,
+                reason: format!(
+                    "{text}, even after it was shortened; set a lower limits.max_prompt_chars, or another model, and \
+                     queue the job again"
+                ),
             },
             LlmError::RateLimited { retry_after, .. } => {
                 let pause = self.settings.config.limits.rate_limit_backoff_seconds.0;

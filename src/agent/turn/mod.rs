@@ -292,7 +292,7 @@ impl Turn {
                         }
                     }
                     let answer_unsaved = self.out.steps.iter().any(|step| step.kind == StepKind::Answer);
-                    if answer_unsaved || self.unsaved >= SLOW {
+                    if answer_unsaved || self.unsaved >= SLOW || !self.out.void.is_empty() {
                         self.after = After::Run(runs);
                         return Ok(self.commit(None, None));
                     }

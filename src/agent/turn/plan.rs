@@ -14,7 +14,7 @@ use crate::{
     },
     jobs::{
         NeedsWhat, Outcome,
-        approvals::{ApprovalState, NewApproval},
+        approvals::{Approval, ApprovalState, NewApproval},
     },
     llm::ToolCall,
     policy::{self, Origin, Verdict},
@@ -81,6 +81,18 @@ impl Turn {
                 What::refuse(error)
             }
         };
+        let goes_by_it = match &what {
+            What::Approve { .. } => true,
+            What::Run(run) => run.approval.is_some(),
+            What::Reply { .. } | What::End { .. } => false,
+        };
+        let undecided =
+            |approval: &&Approval| matches!(approval.state, ApprovalState::Pending | ApprovalState::Approved);
+        if let Some(approval) = known.and_then(|known| known.approval.as_ref()).filter(undecided)
+            && !goes_by_it
+        {
+            self.out.void.push(approval.id);
+        }
         Planned { index, id: call.id.clone(), name: call.name.clone(), what }
     }
 
@@ -168,7 +180,7 @@ impl Turn {
                 result: json!({ "status": "accepted" }),
             },
             Control::Ask(ask) => What::End {
-                outcome: Outcome::NeedsReview { needs: NeedsWhat::Answer, reason: ask.question.trim().to_owned() },
+                outcome: Outcome::NeedsReview { needs: NeedsWhat::Answer, reason: ask.review_reason() },
                 result: json!({ "status": "paused", "message": "the question was passed on; the answer follows below" }),
             },
             Control::MoreRoom(more) => What::End {

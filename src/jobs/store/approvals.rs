@@ -213,6 +213,23 @@ pub(in crate::jobs) fn decide(
     Ok(Approval { state, ..found })
 }
 
+/// Ends one that is pending or unused: its call goes on without it.
+///
+/// # Errors
+/// `conflict` when the lease is no longer held.
+pub fn void_one(conn: &Connection, now: Timestamp, lease: &Lease, id: ApprovalId) -> Result<()> {
+    super::claim::held(conn, lease)?;
+    let changed = conn
+        .prepare_cached(
+            "UPDATE approvals SET state = 'void' WHERE id = ?1 AND job_id = ?2 AND state IN ('pending', 'approved')",
+        )?
+        .execute((id.0, lease.job_id.0))?;
+    if changed == 1 {
+        emit(conn, now, lease.job_id, id, ApprovalState::Void)?;
+    }
+    Ok(())
+}
+
 /// Ends what is still pending or unused: the job ended.
 pub(super) fn void(conn: &Connection, job_id: JobId) -> Result<()> {
     conn.prepare_cached("UPDATE approvals SET state = 'void' WHERE job_id = ?1 AND state IN ('pending', 'approved')")?

@@ -70,7 +70,10 @@ fn command(what: &str, id: JobId) -> String {
         "limits" => format!("assistantctl job review {id} --max-iterations 100 --max-tokens 2000000"),
         "review" => format!("assistantctl job review {id} --instruction \"...\""),
         "release" => format!("assistantctl query POST /api/jobs/{id}/release"),
-        // Model and budget: once it is there, the job only has to be queued again.
+        "prompt" => {
+            format!("assistantctl config set limits.max_prompt_chars NUMBER && assistantctl job requeue {id}")
+        }
+        // Model and budget: once it is there, the job only has to be queued again. Time: each run has its own.
         _ => format!("assistantctl job requeue {id}"),
     }
 }
