@@ -132,9 +132,14 @@ impl Runner {
         let working = self.active.load(Ordering::Acquire).saturating_sub(cx.wake.running.hanging());
         let free = workers.saturating_sub(working);
         let (now, monotonic, term, busy) = (cx.clock.now(), cx.clock.monotonic(), self.term(), cx.wake.running.busy());
+        let waiting = cx.wake.running.waiting();
         let (expired, claimed, due) = cx
             .store
             .write(move |tx| {
+                // Whoever waits to store an outcome does not hang: its work must not be done again.
+                for lease in &waiting {
+                    claim::keep(tx, lease, &term)?;
+                }
                 let expired = claim::expire(tx, now, monotonic, &term.boot)?;
                 let claimed = claim::claim(tx, now, &term, &busy, free)?;
                 Ok((expired, claimed, claim::next_due(tx, now)?))
@@ -260,12 +265,13 @@ impl Runner {
     }
 
     /// Stores the outcome and claims the next job, in one commit. A database that cannot be written (a full disk) is
-    /// waited for: the outcome is not dropped while the lease is ours.
+    /// waited for: the outcome is not dropped while the lease is ours, and the lease is kept meanwhile.
     async fn finish(&self, lease: Lease, outcome: Outcome) -> Option<Claimed> {
         let cx = &self.cx;
         let mut pause = FIRST_PAUSE;
         loop {
-            let (now, term, busy) = (cx.clock.now(), self.term(), cx.wake.running.busy());
+            let (now, term, mut busy) = (cx.clock.now(), self.term(), cx.wake.running.busy());
+            busy.retain(|id| *id != lease.job_id);
             let config = cx.config.load();
             let jobs = &config.jobs;
             let backoff = Backoff { base: jobs.backoff.0, max: jobs.max_backoff.0, jitter: fastrand::f64() };
@@ -275,19 +281,24 @@ impl Runner {
                 .store
                 .write(move |tx| {
                     let status = finish::apply(tx, now, &lease, &ended, &backoff)?;
+                    let status = finish::ended_as(tx, lease.job_id, status)?;
                     Ok((status, claim::claim(tx, now, &term, &busy, usize::from(more))?.pop()))
                 })
                 .await;
             match written {
                 Ok((status, next)) => {
-                    let status = status.map_or("lost", assistant_api::jobs::JobStatus::as_str);
+                    cx.wake.running.end(&lease);
                     tracing::info!(job_id = lease.job_id.0, status, "a run ended");
                     return next;
                 }
                 Err(err) => {
                     tracing::error!(job_id = lease.job_id.0, error = err.chain(), "storing an outcome failed");
+                    cx.wake.running.waits(lease);
                     tokio::select! {
-                        () = cx.stop.cancelled() => return None,
+                        () = cx.stop.cancelled() => {
+                            cx.wake.running.end(&lease);
+                            return None;
+                        }
                         () = tokio::time::sleep(pause) => pause = (pause * 2).min(LONGEST_PAUSE),
                     }
                 }

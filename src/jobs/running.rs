@@ -19,19 +19,32 @@ struct Run {
     cancel: CancellationToken,
     /// Its lease ran out: it hangs, and no longer keeps others from the job or from the worker's place.
     expired: bool,
+    /// It has ended, and its outcome waits for a database that can be written.
+    ended: bool,
 }
 
 impl Running {
     /// A run begins; the token that ends it is returned.
     pub(super) fn begin(&self, lease: Lease) -> CancellationToken {
         let cancel = CancellationToken::new();
-        self.lock().insert(lease, Run { cancel: cancel.clone(), expired: false });
+        self.lock().insert(lease, Run { cancel: cancel.clone(), expired: false, ended: false });
         cancel
     }
 
     /// A run has ended.
     pub(super) fn end(&self, lease: &Lease) {
         self.lock().remove(lease);
+    }
+
+    /// A run has ended, and its outcome cannot be stored yet.
+    pub(super) fn waits(&self, lease: Lease) {
+        let run = Run { cancel: CancellationToken::new(), expired: false, ended: true };
+        self.lock().insert(lease, run);
+    }
+
+    /// Leases of runs that have ended and whose outcome is still to be stored.
+    pub(super) fn waiting(&self) -> Vec<Lease> {
+        self.lock().iter().filter(|(_, run)| run.ended).map(|(lease, _)| *lease).collect()
     }
 
     /// Ends the runs of these jobs.

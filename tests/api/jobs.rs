@@ -114,6 +114,24 @@ async fn changes_answer_with_the_status_codes_of_the_reference() {
     assert_eq!(served.get(&format!("/api/jobs/{id}")).await.status, 404);
 }
 
+/// A stored answer shows the title of the job that it made.
+#[tokio::test]
+async fn an_erased_job_is_gone_from_stored_answers_and_not_made_again() {
+    let served = Served::start();
+    let body = json!({ "subject": "a secret plan", "body": "do it" }).to_string();
+    let create = || served.call("POST", "/api/jobs", "idempotency-key: plan\r\n", &body);
+    let id = create().await.json()["job"]["id"].as_i64().unwrap();
+    let other = served.call("POST", "/api/jobs", "idempotency-key: other\r\n", &body).await;
+    assert_eq!(create().await.json()["job"]["id"], id, "replayed");
+    assert_eq!(served.call("DELETE", &format!("/api/jobs/{id}"), "", "").await.status, 200);
+
+    let again = create().await;
+    assert_eq!((again.status, &*again.body, again.header("idempotency-replayed")), (410, "", Some("true")));
+    assert_eq!(served.get("/api/jobs").await.json()["jobs"].as_array().unwrap().len(), 1, "no second job");
+    let kept = served.call("POST", "/api/jobs", "idempotency-key: other\r\n", &body).await;
+    assert_eq!((kept.status, &kept.body), (200, &other.body), "another job's answer stays");
+}
+
 #[tokio::test]
 async fn bad_input_is_refused_with_its_field() {
     let served = Served::start();

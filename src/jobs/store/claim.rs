@@ -3,9 +3,12 @@
 
 use std::time::Duration;
 
-use assistant_api::{JobId, jobs::JobStatus};
+use assistant_api::{
+    JobId,
+    jobs::{Job, JobStatus},
+};
 use jiff::Timestamp;
-use rusqlite::{Connection, OptionalExtension as _};
+use rusqlite::{Connection, OptionalExtension as _, Row};
 
 use super::{
     row::{self, job_columns},
@@ -14,7 +17,7 @@ use super::{
     steps::lost,
 };
 use crate::{
-    error::Result,
+    error::{ErrorKind, Result},
     jobs::{Claimed, Lease, Overrides},
     store::types::{RowExt as _, micros, timestamp},
 };
@@ -39,7 +42,8 @@ pub(super) fn monotonic_micros(at: Duration) -> i64 {
 }
 
 /// Takes at most `max` jobs that are due, by priority, then age; none while everything is stopped. Jobs in `busy`, whose
-/// former run has not ended yet, are passed over.
+/// former run has not ended yet, are passed over, and one whose row cannot be read goes to review instead of stopping
+/// all others.
 pub fn claim(conn: &Connection, now: Timestamp, term: &Term, busy: &[JobId], max: usize) -> Result<Vec<Claimed>> {
     let busy: Vec<i64> = busy.iter().map(|id| id.0).collect();
     let busy = serde_json::to_string(&busy)?;
@@ -49,17 +53,49 @@ pub fn claim(conn: &Connection, now: Timestamp, term: &Term, busy: &[JobId], max
         let token = fastrand::i64(1..);
         let found = take
             .query_row((micros(now), token, &term.boot, term.until_micros(), &busy), |row| {
-                Ok((row::from_row(row)?, row.col::<i64>("epoch")?))
+                Ok((JobId(row.col("id")?), readable(row)))
             })
             .optional()?;
-        let Some((job, epoch)) = found else { break };
+        let Some((id, found)) = found else { break };
+        let (job, epoch, overrides) = match found {
+            Ok(found) => found,
+            Err(err) => {
+                tracing::error!(job_id = id.0, error = %err, "a job cannot be read; it goes to review");
+                set_aside(conn, now, &Lease { job_id: id, token })?;
+                continue;
+            }
+        };
         let change = Changed { from: JobStatus::Queued, to: JobStatus::Running, reason: "" };
         status::changed(conn, now, job.id, &change, None)?;
-        let overrides = job.metadata.get("admin_review_override").cloned();
-        let overrides = overrides.map(serde_json::from_value::<Overrides>).transpose()?.unwrap_or_default();
         claimed.push(Claimed { lease: Lease { job_id: job.id, token }, epoch, overrides, job });
     }
     Ok(claimed)
+}
+
+/// The job, its epoch, and what was set for the run that begins.
+fn readable(row: &Row<'_>) -> Result<(Job, i64, Overrides)> {
+    let job = row::from_row(row)?;
+    let overrides = job.metadata.get("admin_review_override").cloned();
+    let overrides = overrides.map(serde_json::from_value::<Overrides>).transpose()?.unwrap_or_default();
+    Ok((job, row.col("epoch")?, overrides))
+}
+
+/// Ends the claim of a job whose row cannot be read. What could not be read is kept in `metadata.unreadable`, so that
+/// the job can be shown.
+fn set_aside(conn: &Connection, now: Timestamp, lease: &Lease) -> Result<()> {
+    let reason = "what is stored of this job could not be read; metadata.unreadable has what was there";
+    conn.prepare_cached(
+        "UPDATE jobs SET status = 'needs_review', needs = 'review', last_error = ?3, attempts = attempts - 1, \
+         metadata = CASE WHEN json_valid(metadata) AND json_type(metadata) = 'object' \
+         THEN json_set(json_remove(metadata, '$.admin_review_override'), '$.unreadable', \
+         json_extract(metadata, '$.admin_review_override')) ELSE json_object('unreadable', metadata) END, \
+         lease = NULL, lease_boot = NULL, lease_until = NULL, locked_at = NULL, locked_by = NULL, updated_at = ?4 \
+         WHERE id = ?1 AND lease = ?2 AND status = 'running'",
+    )?
+    .execute((lease.job_id.0, lease.token, reason, micros(now)))?;
+    let change = Changed { from: JobStatus::Queued, to: JobStatus::NeedsReview, reason };
+    let needs = row::get(conn, lease.job_id).ok().and_then(|job| job.needs);
+    status::changed(conn, now, lease.job_id, &change, needs.as_ref())
 }
 
 pub(super) const CLAIM: &str = concat!(
@@ -90,6 +126,14 @@ pub fn renew(conn: &Connection, lease: &Lease, term: &Term) -> Result<()> {
         )?
         .execute((lease.job_id.0, lease.token, &term.boot, term.until_micros()))?;
     if changed == 1 { Ok(()) } else { Err(lost(lease.job_id)) }
+}
+
+/// As [`renew`], for a lease that may be gone.
+pub fn keep(conn: &Connection, lease: &Lease, term: &Term) -> Result<()> {
+    match renew(conn, lease, term) {
+        Err(err) if err.kind() == ErrorKind::Conflict => Ok(()),
+        result => result,
+    }
 }
 
 /// At the start of the daemon: whoever held a job is gone, because the lock on the state directory is ours. Every
@@ -139,7 +183,8 @@ pub(super) const EXPIRED: &str = "SELECT id, lease FROM jobs INDEXED BY jobs_lea
      WHERE status = 'running' AND (lease_until <= ?2 OR lease_boot <> ?1)";
 pub(super) const NEXT_RUN: &str = "SELECT min(run_at) FROM jobs INDEXED BY jobs_due \
      WHERE status = 'queued' AND run_at > ?1 AND NOT EXISTS (SELECT 1 FROM runtime_state WHERE key = 'stopped')";
-pub(super) const NEXT_LEASE: &str = "SELECT min(lease_until) FROM jobs INDEXED BY jobs_lease WHERE status = 'running'";
+pub(in crate::jobs) const NEXT_LEASE: &str =
+    "SELECT min(lease_until) FROM jobs INDEXED BY jobs_lease WHERE status = 'running'";
 
 /// When something becomes due by itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

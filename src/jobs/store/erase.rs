@@ -6,10 +6,11 @@ use assistant_api::{
     JobId,
     jobs::{Erased, Metadata},
 };
+use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, OptionalExtension as _, ToSql};
 
 use super::{change::family, row, spend};
-use crate::error::Result;
+use crate::{error::Result, store::types::micros};
 
 /// Rows per table, zero counts left out.
 #[derive(Default)]
@@ -25,7 +26,8 @@ impl Counts {
 }
 
 /// Erases the job and every job that it started, in any state, with their logs, steps, instructions, approvals,
-/// effects, events and records; then the items of threads that no other job belongs to. Files stay.
+/// effects, events and records, and the stored answers that show it; then the items of threads that no other job belongs
+/// to. Files stay.
 pub(in crate::jobs) fn erase(conn: &Connection, root: JobId) -> Result<Erased> {
     row::get(conn, root)?;
     let jobs = family(conn, root)?;
@@ -33,7 +35,9 @@ pub(in crate::jobs) fn erase(conn: &Connection, root: JobId) -> Result<Erased> {
     let mut threads = BTreeSet::new();
     let mut texts = BTreeSet::new();
     for id in &jobs {
-        threads.insert(row::get(conn, *id)?.thread_id);
+        let job = row::get(conn, *id)?;
+        threads.insert(job.thread_id);
+        counts.add("idempotency", forget_answer(conn, *id, job.created_at)?);
         texts.extend(texts_of(conn, *id)?);
         spend::release_orphans(conn, Some(*id))?;
     }
@@ -67,6 +71,19 @@ pub(in crate::jobs) fn erase(conn: &Connection, root: JobId) -> Result<Erased> {
     let thread_ids = threads.into_iter().collect();
     Ok(Erased { root_job_id: root, job_ids: jobs, thread_ids, shared_thread_ids, deleted: counts.0 })
 }
+
+/// The answer that is kept for a repetition of the request that made the job shows its title. The key stays taken, so
+/// that a repetition makes no second job: it hears that what it asked for is gone (410).
+fn forget_answer(conn: &Connection, id: JobId, created_at: Timestamp) -> Result<usize> {
+    let minutes = |minutes| SignedDuration::from_mins(minutes);
+    let from = created_at.checked_sub(minutes(10)).unwrap_or(Timestamp::MIN);
+    let to = created_at.checked_add(minutes(10)).unwrap_or(Timestamp::MAX);
+    execute(conn, ANSWERS, &[&id.0, &micros(from), &micros(to)])
+}
+
+pub(super) const ANSWERS: &str = "UPDATE idempotency SET status = 410, content_type = NULL, body = NULL \
+     WHERE created_at BETWEEN ?2 AND ?3 AND body IS NOT NULL AND json_valid(CAST(body AS TEXT)) \
+     AND json_extract(CAST(body AS TEXT), '$.job.id') = ?1";
 
 fn execute(conn: &Connection, sql: &str, values: &[&dyn ToSql]) -> Result<usize> {
     Ok(conn.prepare_cached(sql)?.execute(values)?)

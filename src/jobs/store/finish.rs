@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use assistant_api::jobs::{JobStatus, Metadata};
+use assistant_api::{
+    JobId,
+    jobs::{JobStatus, Metadata},
+};
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, OptionalExtension as _};
 use serde_json::Value;
@@ -136,6 +139,20 @@ pub fn apply(
     let next = Next { error: next.error.as_deref().map(redact::reason), reason: redact::reason(&next.reason), ..next };
     write(conn, now, lease, &next, metadata)?;
     Ok(Some(next.status))
+}
+
+/// How a run ended, for the journal: the status that its outcome led to, or why it led nowhere.
+pub fn ended_as(conn: &Connection, id: JobId, applied: Option<JobStatus>) -> Result<&'static str> {
+    if let Some(status) = applied {
+        return Ok(status.as_str());
+    }
+    let now =
+        conn.prepare_cached("SELECT status FROM jobs WHERE id = ?1")?.query_row([id.0], row::status).optional()?;
+    Ok(match now {
+        Some(JobStatus::Cancelled) => JobStatus::Cancelled.as_str(),
+        Some(_) => "lost",
+        None => "erased",
+    })
 }
 
 /// What the calls of a lost run had reserved counts as spent, unless another run has the job.

@@ -350,6 +350,39 @@ async fn a_job_that_was_cancelled_before_its_run_was_registered_is_not_run() {
     assert_eq!((job(&cx, id).await.status, cx.wake.running.count()), (JobStatus::Cancelled, 0));
 }
 
+/// As a full disk does: the outcome waits, and the job is not taken for one whose worker hangs.
+#[tokio::test]
+async fn an_outcome_that_cannot_be_stored_keeps_its_lease() {
+    let (cx, _dir) = cx();
+    let sql = |sql: &'static str| cx.store.write(move |tx| Ok(tx.execute_batch(sql)?));
+    sql("CREATE TRIGGER full BEFORE UPDATE ON jobs WHEN new.status = 'completed' \
+         BEGIN SELECT RAISE(ABORT, 'full'); END")
+    .await
+    .unwrap();
+    runner::start(&cx, scripted).await.unwrap();
+    let id = submit(&cx, "fine").await;
+    while cx.wake.running.waiting().is_empty() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let lease_until = async || {
+        let read = |conn: &rusqlite::Connection| Ok(conn.query_row(claim::NEXT_LEASE, [], |row| row.get(0))?);
+        cx.store.read(read).await.unwrap()
+    };
+    for _ in 0..3 {
+        let before: Option<i64> = lease_until().await;
+        cx.clock.advance(Duration::from_secs(61));
+        while lease_until().await == before {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        assert_eq!(job(&cx, id).await.status, JobStatus::Running);
+    }
+    sql("DROP TRIGGER full").await.unwrap();
+    let done = reaches(&cx, id, JobStatus::Completed).await;
+    assert_eq!((done.attempts, &done.metadata["final_response"]), (1, &"attempt 1".into()), "it ran once");
+    assert_eq!(cx.wake.running.count(), 0);
+    stop(&cx).await;
+}
+
 /// As a full disk does.
 #[tokio::test]
 async fn a_database_that_cannot_be_written_at_the_start_is_waited_for() {

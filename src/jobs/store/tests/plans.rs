@@ -3,6 +3,7 @@
 use super::*;
 use crate::jobs::store::{
     claim::{CLAIM, EXPIRED, NEXT_LEASE, NEXT_RUN},
+    erase::ANSWERS,
     list,
 };
 
@@ -37,6 +38,7 @@ async fn statements_use_their_indexes() {
             (NEXT_RUN, "jobs_due"),
             (NEXT_LEASE, "jobs_lease"),
             (EXPIRED, "jobs_lease"),
+            (ANSWERS, "idempotency_age"),
             ("SELECT id FROM jobs WHERE parent_job_id = ?1", "jobs_parent"),
             ("SELECT id FROM jobs WHERE json_extract(metadata, '$.parent_job_id') = ?1", "jobs_parent_named"),
             (

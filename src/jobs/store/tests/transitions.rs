@@ -464,6 +464,57 @@ async fn claims_go_by_priority_then_age_and_pass_over_what_is_not_due_or_still_e
 }
 
 #[tokio::test]
+async fn a_row_that_cannot_be_read_stops_no_other() {
+    with_db(|conn| {
+        let [array, limit, fine] = ["a", "b", "c"].map(|subject| insert(conn, now(), &creation(subject)).unwrap().id);
+        let spoil = |id: JobId, metadata: &str| {
+            conn.execute("UPDATE jobs SET metadata = ?2 WHERE id = ?1", (id.0, metadata)).unwrap();
+        };
+        spoil(array, "[1]");
+        spoil(limit, r#"{"mine": 1, "admin_review_override": {"max_iterations_per_task": "many"}}"#);
+        let claimed = claim(conn, now(), &term(60), &[], 4).unwrap();
+        assert_eq!(claimed.iter().map(|claimed| claimed.job.id).collect::<Vec<_>>(), [fine]);
+        for (id, unreadable) in [(array, "[1]".into()), (limit, serde_json::json!({"max_iterations_per_task": "many"}))]
+        {
+            let job = row::get(conn, id).unwrap();
+            assert_eq!((job.status, job.attempts, job.locked_at), (NeedsReview, 0, None));
+            assert_eq!(job.metadata["unreadable"], unreadable, "what was there is kept");
+            assert!(job.last_error.unwrap().contains("could not be read") && job.needs.is_some());
+            change::requeue(conn, now(), id, "me").unwrap();
+        }
+        assert_eq!(row::get(conn, limit).unwrap().metadata["mine"], 1);
+        assert_eq!(claim(conn, now(), &term(60), &[], 4).unwrap().len(), 2, "they can go on");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_journal_tells_a_cancelled_run_from_one_that_lost_its_job() {
+    with_db(|conn| {
+        let done = Outcome::Completed { summary: "s".into(), response: "r".into() };
+        let ended = |claimed: &Claimed| {
+            let status = apply(conn, now(), &claimed.lease, &done, &BACKOFF).unwrap();
+            finish::ended_as(conn, claimed.job.id, status).unwrap()
+        };
+        let start = || {
+            insert(conn, now(), &creation("job")).unwrap();
+            claim_one(conn)
+        };
+        assert_eq!(ended(&start()), "completed");
+        let cancelled = start();
+        change::cancel(conn, now(), cancelled.job.id, "me").unwrap();
+        assert_eq!(ended(&cancelled), "cancelled");
+        let erased = start();
+        erase::erase(conn, erased.job.id).unwrap();
+        assert_eq!(ended(&erased), "erased");
+        let lost = start();
+        pause::stop(conn, now(), "me").unwrap();
+        assert_eq!(ended(&lost), "lost");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn an_expired_lease_is_taken_back_and_its_holder_can_write_nothing() {
     with_db(|conn| {
         let id = insert(conn, now(), &creation("hangs")).unwrap().id;
