@@ -7,12 +7,17 @@ use assistant_api::JobId;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{parse, segment, steps::Cached, tools::Call};
+use super::{
+    parse, segment,
+    steps::Cached,
+    tools::{Call, ToolDef},
+};
 use crate::{
     config::Config,
     cx::Cx,
     error::{Error, Result},
-    root::{Mode, Root},
+    policy::Access,
+    root::{Kind, Mode, Root},
 };
 
 /// Characters of a kept result that later prompts carry.
@@ -54,7 +59,7 @@ pub(crate) fn stored(whole: &str, cached: Option<&Cached>, most: usize) -> Strin
 pub(crate) async fn keep(
     cx: &Cx,
     config: &Config,
-    tool: &str,
+    tool: &ToolDef,
     call: &Call,
     arguments: &Value,
     whole: &str,
@@ -63,14 +68,19 @@ pub(crate) async fn keep(
     if !cache.enabled || (whole.len() as u64) < cache.min_bytes.0 {
         return None;
     }
-    if let Some(path) = names_kept(arguments, &cache.root) {
-        // Reading a kept result does not make another one.
-        return Some(Cached { path, sha256: parse::hex(whole), bytes: whole.len() as u64 });
-    }
-    let (tool, call, whole) = (tool.to_owned(), call.clone(), whole.to_owned());
-    let (at, folder, root) = (cx.clock.now(), cache.root.clone(), cx.root().ok()?);
-    let written = tokio::task::spawn_blocking(move || write(&root, &folder, at, &tool, call.job_id, &whole)).await;
-    match written.map_err(Error::internal).flatten() {
+    let root = cx.root().ok()?;
+    let named =
+        arguments.get("path").and_then(Value::as_str).filter(|_| tool.access == Access::Read).map(str::to_owned);
+    let (tool, call, whole) = (tool.name, call.clone(), whole.to_owned());
+    let (at, folder) = (cx.clock.now(), cache.root.clone());
+    let kept = tokio::task::spawn_blocking(move || {
+        if let Some(path) = named.and_then(|path| kept_at(&root, &folder, &path)) {
+            // Reading a kept result does not make another one.
+            return Ok(Cached { path, sha256: parse::hex(&whole), bytes: whole.len() as u64 });
+        }
+        write(&root, &folder, at, tool, call.job_id, &whole)
+    });
+    match kept.await.map_err(Error::internal).flatten() {
         Ok(cached) => Some(cached),
         Err(err) => {
             tracing::warn!(error = err.chain(), "a tool result could not be kept");
@@ -79,15 +89,13 @@ pub(crate) async fn keep(
     }
 }
 
-/// The path of a kept result among the arguments.
-fn names_kept(arguments: &Value, folder: &str) -> Option<String> {
-    let folder = folder.trim_matches('/');
-    arguments
-        .as_object()?
-        .values()
-        .filter_map(Value::as_str)
-        .find(|text| text.trim_start_matches("./").starts_with(folder) || text.contains(&format!("/{folder}/")))
-        .map(str::to_owned)
+/// The path of a kept result, if `text` is one and the file is there: `<folder>/job-<id>/<name>.json`.
+fn kept_at(root: &Root, folder: &str, text: &str) -> Option<String> {
+    let path = root.real_path(&root.rel(text).ok()?).ok()?;
+    let (job, name) = path.below(&root.rel(folder).ok()?)?.split_once('/')?;
+    let is_job = job.strip_prefix("job-").is_some_and(|id| id.parse::<i64>().is_ok());
+    let is_file = root.metadata(&path).ok()??.kind == Kind::File;
+    (is_job && is_file && !name.contains('/') && name.ends_with(".json")).then(|| path.as_str().to_owned())
 }
 
 fn write(root: &Root, folder: &str, at: Timestamp, tool: &str, job: JobId, whole: &str) -> Result<Cached> {
@@ -151,15 +159,31 @@ mod tests {
     }
 
     #[test]
-    fn reading_a_kept_result_is_recognised() {
+    fn only_the_file_of_a_kept_result_is_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Root::open(dir.path(), 0o022).unwrap();
         let folder = ".assistant/cache/tool-results";
-        for (path, is) in [
-            (".assistant/cache/tool-results/job-7/a.json", true),
-            ("./.assistant/cache/tool-results/job-7/a.json", true),
-            ("/srv/workspace/.assistant/cache/tool-results/job-7/a.json", true),
-            ("reports/a.json", false),
+        let cached = write(&root, folder, Timestamp::UNIX_EPOCH, "file_read", JobId(7), "{}").unwrap();
+        std::fs::create_dir_all(dir.path().join(".assistant/cache/tool-results-old/job-7")).unwrap();
+        std::fs::write(dir.path().join(".assistant/cache/tool-results-old/job-7/a.json"), "{}").unwrap();
+        std::fs::write(dir.path().join(folder).join("a.json"), "{}").unwrap();
+        let kept = cached.path.as_str();
+        let dotted = format!("./{kept}");
+        let absolute = dir.path().join(kept).to_str().unwrap().to_owned();
+        for path in [kept, &dotted, &absolute] {
+            assert_eq!(kept_at(&root, folder, path).as_deref(), Some(kept), "{path}");
+        }
+        for path in [
+            folder,
+            ".assistant/cache/tool-results/job-7",
+            ".assistant/cache/tool-results/job-7/missing.json",
+            ".assistant/cache/tool-results/a.json",
+            ".assistant/cache/tool-results-old/job-7/a.json",
+            "notes/.assistant/cache/tool-results/job-7/a.json",
+            "what is in /.assistant/cache/tool-results/ now?",
+            "reports/a.json",
         ] {
-            assert_eq!(names_kept(&json!({ "path": path, "n": 1 }), folder).is_some(), is, "{path}");
+            assert_eq!(kept_at(&root, folder, path), None, "{path}");
         }
     }
 }

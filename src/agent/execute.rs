@@ -8,10 +8,14 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::{
     cache,
-    tools::{self, Call},
+    tools::{self, Call, ToolDef},
     turn::effects::{Ran, ToRun},
 };
-use crate::{config::Config, cx::Cx, error::Error, jobs::Lease};
+use crate::{config::Config, cx::Cx, error::Error, jobs::Lease, policy::Access};
+
+/// What the model is told when nobody knows whether a call did what it was for.
+const LOOK_FIRST: &str = "its effect may have happened, wholly or in part, or not at all, and it may still be under way: \
+     look first (file_list and file_read show what is there), and do it again only if it certainly did not happen";
 
 /// Runs it within `limit`. Whatever goes wrong is a result that the model can act on.
 pub(crate) async fn run(cx: &Cx, config: &Config, lease: Lease, run: ToRun, limit: Duration) -> Ran {
@@ -33,12 +37,15 @@ pub(crate) async fn run(cx: &Cx, config: &Config, lease: Lease, run: ToRun, limi
         Ok(Ok(outcome)) => outcome,
         Ok(Err(join)) if join.is_panic() => {
             tracing::error!(job_id = job_id.0, tool = name, "a tool panicked");
-            Err(Error::internal(format!("{name} panicked")))
+            Err(broken_off(run.tool, Error::internal(format!("{name} panicked"))))
         }
-        Ok(Err(_)) => Err(Error::unavailable(format!("{name} was stopped"))),
-        Err(_) => Err(Error::timeout(format!("{name} did not end within {} s", limit.as_secs()))
-            .field("limits.tool_timeout_default_seconds")
-            .hint("ask for less at once, or try another way")),
+        Ok(Err(_)) => Err(broken_off(run.tool, Error::unavailable(format!("{name} was stopped")))),
+        Err(_) => {
+            let late = Error::timeout(format!("{name} did not end within {} s", limit.as_secs()))
+                .field("limits.tool_timeout_default_seconds")
+                .hint("ask for less at once, or try another way");
+            Err(broken_off(run.tool, late))
+        }
     };
     let result = match outcome {
         Ok(value) => Ok(value.to_string()),
@@ -48,10 +55,18 @@ pub(crate) async fn run(cx: &Cx, config: &Config, lease: Lease, run: ToRun, limi
         }
     };
     let cached = match &result {
-        Ok(whole) => cache::keep(cx, config, name, &call, &run.arguments, whole).await,
+        Ok(whole) => cache::keep(cx, config, run.tool, &call, &run.arguments, whole).await,
         Err(_) => None,
     };
     Ran { index: run.index, result, cached, took: started.elapsed() }
+}
+
+/// The error of a call that did not end by itself: what would have changed something may have done so.
+fn broken_off(tool: &ToolDef, error: Error) -> Error {
+    match tool.access {
+        Access::Read | Access::Control => error,
+        Access::Write | Access::Send | Access::Run => error.hint(LOOK_FIRST),
+    }
 }
 
 /// The result of a call whose approval was gone when it was to be used.

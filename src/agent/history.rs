@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     control,
+    detector::Watch,
     segment::Fence,
     steps::{self, AnswerBody, NoteBody, PromptBody, ResultBody, SummaryBody, Why},
 };
@@ -51,6 +52,8 @@ pub(crate) struct History {
     pub origin: Origin,
     /// The whole text of results of the last answer that are stored by reference, by call id.
     pub whole: BTreeMap<String, String>,
+    /// Notices circles.
+    pub watch: Watch,
     /// The number that the next step gets.
     pub next_seq: i64,
 }
@@ -69,6 +72,7 @@ impl History {
             loaded: BTreeSet::new(),
             origin: Origin::Owner,
             whole: BTreeMap::new(),
+            watch: Watch::default(),
             next_seq,
         }
     }
@@ -125,6 +129,7 @@ impl History {
                 Entry::Note(body)
             }
         };
+        self.watch.take(&entry);
         self.entries.push(Placed { seq, origin: step.origin, entry });
         Ok(())
     }

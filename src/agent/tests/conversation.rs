@@ -93,6 +93,23 @@ async fn what_is_wrong_with_a_call_is_told_and_ends_nothing() {
 }
 
 #[tokio::test]
+async fn of_a_change_that_did_not_end_nobody_knows_whether_it_happened() {
+    let world =
+        Setup::config(|config| config.limits.tool_timeout_default_seconds.0 = Duration::from_millis(80)).world(play(
+            vec![calls(&[("test_put", json!({ "line": "one", "stall": "after" })), ("test_hangs", json!({}))]), done()],
+        ));
+    world.job("x").await;
+    assert_eq!(world.run().await, completed());
+    let results = results(&world.asked()[1]);
+    assert!(
+        results[0].contains("test_put did not end within") && results[0].contains("may have happened"),
+        "{results:?}"
+    );
+    assert!(results[0].contains("look first") && results[0].contains("file_read"), "{results:?}");
+    assert!(!results[1].contains("may have happened"), "reading changes nothing: {results:?}");
+}
+
+#[tokio::test]
 async fn adjacent_reads_run_at_once_and_answer_in_order() {
     let slow = |ms: u64| ("test_slow", json!({ "ms": ms }));
     let world = Setup::default()

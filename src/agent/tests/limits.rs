@@ -256,7 +256,7 @@ async fn steps_without_anything_new_are_a_loop_too() {
 
 #[tokio::test]
 async fn the_time_of_a_run_ends_it() {
-    let mut setup = Setup::config(|config| config.limits.max_run_seconds.0 = Duration::from_millis(200));
+    let mut setup = Setup::config(|config| config.limits.max_run_seconds.0 = Duration::from_millis(600));
     setup.silent_from = 1;
     let world = setup.world(busy());
     let id = world.job("x").await;

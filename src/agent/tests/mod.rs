@@ -229,6 +229,23 @@ impl World {
         self.llm.asked.lock().unwrap().clone()
     }
 
+    /// Waits until something is so.
+    async fn until(&self, what: &str, so: impl Fn(&Self) -> bool) {
+        let wait = async {
+            while !so(self) {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        assert!(tokio::time::timeout(Duration::from_secs(60), wait).await.is_ok(), "it does not come to that: {what}");
+    }
+
+    /// Waits until a test tool hangs.
+    async fn until_hanging(&self) {
+        let mark = self.dir.path().join(tools::HANGS);
+        self.until("a tool hangs", |_| mark.exists()).await;
+        std::fs::remove_file(mark).unwrap();
+    }
+
     fn workspace(&self) -> PathBuf {
         self.dir.path().join("workspace")
     }

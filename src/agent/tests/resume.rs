@@ -3,12 +3,14 @@
 use super::*;
 use crate::ledger;
 
-/// Runs until `line` stalls inside the test tool, then drops the run as a crash would.
+/// Runs until the test tool hangs, then drops the run as a crash would.
 async fn crash_while_running(world: &World) {
     let claimed = world.claim().await;
     let cancel = CancellationToken::new();
-    let run = agent::run(&world.cx, &claimed, &cancel);
-    assert!(tokio::time::timeout(Duration::from_millis(700), run).await.is_err(), "the tool was to hang");
+    tokio::select! {
+        outcome = agent::run(&world.cx, &claimed, &cancel) => panic!("the tool was to hang: {outcome:?}"),
+        () = world.until_hanging() => {}
+    }
 }
 
 async fn settle(world: &World, id: JobId, state: assistant_api::effects::EffectState) {
@@ -86,8 +88,10 @@ async fn a_large_result_that_was_not_seen_is_whole_after_a_restart() {
     let id = world.job("x").await;
     let claimed = world.claim().await;
     let cancel = CancellationToken::new();
-    let run = agent::run(&world.cx, &claimed, &cancel);
-    assert!(tokio::time::timeout(Duration::from_millis(700), run).await.is_err());
+    tokio::select! {
+        outcome = agent::run(&world.cx, &claimed, &cancel) => panic!("the model was to be silent: {outcome:?}"),
+        () = world.until("the model is asked again", |world| world.asked().len() == 2) => {}
+    }
     assert!(results(&world.asked()[1])[0].contains("xEND"));
     world.restart().await;
     let World { dir, cx, .. } = world;
@@ -189,16 +193,17 @@ async fn a_job_that_starts_over_knows_its_earlier_answer_and_effects() {
 
 #[tokio::test]
 async fn a_stop_gives_the_job_back_and_stores_what_was_done() {
-    let world = Arc::new(Setup::default().world(play(vec![
-        calls(&[("test_slow", json!({ "ms": 300 })), ("test_put", json!({ "line": "one" }))]),
-        done(),
-    ])));
+    let world =
+        Arc::new(Setup::default().world(play(vec![
+            calls(&[("test_until_stop", json!({})), ("test_put", json!({ "line": "one" }))]),
+            done(),
+        ])));
     let id = world.job("x").await;
     let claimed = world.claim().await;
-    let stop = world.cx.stop.clone();
+    let waiting = Arc::clone(&world);
     world.cx.tasks.spawn(async move {
-        tokio::time::sleep(Duration::from_millis(150)).await;
-        stop.cancel();
+        waiting.until_hanging().await;
+        waiting.cx.stop.cancel();
     });
     let outcome = agent::run(&world.cx, &claimed, &CancellationToken::new()).await;
     assert_eq!(outcome, Outcome::Released);
@@ -210,13 +215,13 @@ async fn a_stop_gives_the_job_back_and_stores_what_was_done() {
 #[tokio::test]
 async fn a_cancelled_run_ends_at_once_and_writes_nothing() {
     let setup = Setup { silent_from: 0, ..Setup::default() };
-    let world = setup.world(play(vec![done()]));
+    let world = Arc::new(setup.world(play(vec![done()])));
     let id = world.job("x").await;
     let claimed = world.claim().await;
     let cancel = CancellationToken::new();
-    let token = cancel.clone();
+    let (asked, token) = (Arc::clone(&world), cancel.clone());
     world.cx.tasks.spawn(async move {
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        asked.until("the model is asked", |world| world.asked().len() == 1).await;
         token.cancel();
     });
     let outcome = tokio::time::timeout(Duration::from_secs(5), agent::run(&world.cx, &claimed, &cancel)).await.unwrap();

@@ -21,6 +21,7 @@ pub(in crate::agent) const TOOLS: &[ToolDef] = &[
     ToolDef::of::<Big>(),
     ToolDef::of::<Page>(),
     ToolDef::of::<Put>(),
+    ToolDef::of::<UntilStop>(),
     ToolDef::of::<Panics>(),
     ToolDef::of::<Hangs>(),
     ToolDef::of::<Refuses>(),
@@ -133,7 +134,7 @@ impl Tool for Put {
             })
             .await?;
         if self.stall.as_deref() == Some("before") {
-            std::future::pending::<()>().await;
+            hang(cx).await;
         }
         let path = cx.state_dir.join("workspace/lines");
         let mut lines = std::fs::read_to_string(&path).unwrap_or_default();
@@ -142,9 +143,34 @@ impl Tool for Put {
         std::fs::write(&path, lines).unwrap();
         cx.store.write(move |tx| ledger::settle(tx, now, id, EffectState::Confirmed, None)).await?;
         if self.stall.as_deref() == Some("after") {
-            std::future::pending::<()>().await;
+            hang(cx).await;
         }
         Ok(json!({ "put": self.line }))
+    }
+}
+
+/// Leaves word that it hangs, and hangs.
+async fn hang(cx: &Cx) {
+    std::fs::write(cx.state_dir.join(HANGS), "").unwrap();
+    std::future::pending().await
+}
+
+/// In the state directory, while a tool hangs or waits.
+pub(in crate::agent) const HANGS: &str = "hangs";
+
+/// End when the daemon stops.
+#[derive(Deserialize, JsonSchema)]
+struct UntilStop {}
+
+impl Tool for UntilStop {
+    const NAME: &'static str = "test_until_stop";
+    const ACCESS: Access = Access::Read;
+    const GROUP: &'static str = "Test";
+    type Output = Value;
+    async fn run(self, cx: &Cx, _: &Call) -> Result<Value> {
+        std::fs::write(cx.state_dir.join(HANGS), "").unwrap();
+        cx.stop.cancelled().await;
+        Ok(json!({ "stopped": true }))
     }
 }
 

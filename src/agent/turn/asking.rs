@@ -9,7 +9,7 @@ use super::{
 use crate::{
     agent::{
         compact::{self, Plan, Room},
-        detector::{self, Finding},
+        detector::Finding,
         segment,
         steps::{self, SummaryBody, Why},
     },
@@ -31,7 +31,7 @@ impl Turn {
         if let Some(outcome) = self.limit_reached(now) {
             return Ok(self.finish(outcome));
         }
-        match detector::judge(&self.history, &self.settings.config.loop_detector) {
+        match self.history.watch.judge(&self.settings.config.loop_detector) {
             Some(Finding::Warn(what)) => {
                 let text = format!(
                     "You may be going round in circles: {what}. Look at what the results say, try another way, ask with \
