@@ -7,7 +7,7 @@ use std::{
 };
 
 use assistant_api::{
-    ErrorKind, JobId,
+    ErrorKind, JobId, client,
     jobs::{JobDetail, JobPoll, JobStatus, LogRow, Poll},
     status::Status,
 };
@@ -44,6 +44,8 @@ pub struct Goal<'a> {
     pub steps: bool,
     /// Only rows after this one.
     pub after: i64,
+    /// Whether the daemon has answered already: then it comes back, and is waited for also before its first event.
+    pub met: bool,
 }
 
 /// How the waiting ended.
@@ -57,9 +59,9 @@ pub enum Ended {
 /// Waits until the job rests in one of the states, or cannot reach one any more.
 pub async fn watch(cx: &Cx, id: JobId, goal: &Goal<'_>) -> Result<Ended> {
     let mut events = cx.client.events(&format!("/api/events?job={id}"), None);
-    events.connect().await?;
     let mut steps = Steps::default();
     let mut progress = Progress::new(cx);
+    let mut away = Away::default();
     let mut after = goal.after;
     let deadline = async {
         match goal.timeout {
@@ -69,22 +71,37 @@ pub async fn watch(cx: &Cx, id: JobId, goal: &Goal<'_>) -> Result<Ended> {
     };
     let mut deadline = pin!(deadline);
     let mut interrupt = cx.interrupts.expect()?;
-    let mut away: Option<Instant> = None;
     let mut delay = Delay::new();
+    // What happens from here on is not missed.
+    loop {
+        let failure = match events.connect().await {
+            Ok(()) => break,
+            // A socket that nobody has answered on may be the wrong one, unless somebody has left it behind.
+            Err(err @ (client::Error::Refused(_) | client::Error::Lost(_))) => Failure::from(err),
+            Err(err) if goal.met => Failure::from(err),
+            Err(err) => return Err(err.into()),
+        };
+        away.bear(cx, &mut progress, failure)?;
+        tokio::select! {
+            biased;
+            () = interrupt.pressed() => return Ok(Ended::Detached),
+            () = &mut deadline => return Ok(Ended::TimedOut),
+            () = tokio::time::sleep(LOOK_SOON) => {}
+        }
+    }
     loop {
         let looked = rows(cx, id, &mut after, |row| show(cx, goal, &mut steps, &mut progress, row)).await;
         let (poll, doing) = match looked {
             Ok(poll) => {
-                away = None;
+                away = Away::default();
                 let doing = doing(&steps, poll.job.status);
                 (Some(poll), doing)
             }
             // A daemon that restarts takes the job up again.
-            Err(failure) if away.is_none_or(|since| since.elapsed() < PATIENCE) && may_come_back(&failure) => {
-                away.get_or_insert_with(Instant::now);
-                (None, "the daemon is away".to_owned())
+            Err(failure) => {
+                away.bear(cx, &mut progress, failure)?;
+                (None, AWAY.to_owned())
             }
-            Err(failure) => return Err(failure),
         };
         let here = poll.is_some();
         let mut pause = LOOK_SOON;
@@ -112,6 +129,28 @@ pub async fn watch(cx: &Cx, id: JobId, goal: &Goal<'_>) -> Result<Ended> {
                 () = progress.tick() => {}
             }
         }
+    }
+}
+
+const AWAY: &str = "the daemon is away";
+
+/// How long the daemon has not answered, told once.
+#[derive(Default)]
+struct Away(Option<Instant>);
+
+impl Away {
+    /// Gives a failure back that cannot be of a daemon that restarts, or after too long.
+    fn bear(&mut self, cx: &Cx, progress: &mut Progress, failure: Failure) -> Result<()> {
+        if !may_come_back(&failure) || self.0.is_some_and(|since| since.elapsed() >= PATIENCE) {
+            return Err(failure);
+        }
+        if self.0.is_none() {
+            self.0 = Some(Instant::now());
+            progress.clear();
+            cx.out.note(&format!("{AWAY}; waiting up to {} s until it is back", PATIENCE.as_secs()));
+        }
+        progress.draw(AWAY);
+        Ok(())
     }
 }
 
@@ -203,7 +242,15 @@ pub fn detached(cx: &Cx, id: JobId) -> Result {
 
 /// Shows how a job ended, its answer and what it wrote, and fetches that.
 pub async fn conclude(cx: &Cx, id: JobId, get: Option<&PathBuf>, after_steps: bool) -> Result {
-    let detail: JobDetail = cx.client.get(&format!("/api/jobs/{id}")).await?;
+    let (mut away, mut progress) = (Away::default(), Progress::new(cx));
+    let detail = loop {
+        match cx.client.get::<JobDetail>(&format!("/api/jobs/{id}")).await {
+            Ok(detail) => break detail,
+            Err(err) => away.bear(cx, &mut progress, err.into())?,
+        }
+        tokio::time::sleep(LOOK_SOON).await;
+    };
+    drop(progress);
     let job = &detail.job;
     let answer = job.metadata.get("final_response").and_then(serde_json::Value::as_str).unwrap_or_default();
     let fetched = match get {

@@ -78,6 +78,42 @@ fn a_daemon_that_restarts_meanwhile_is_waited_for() {
     assert_eq!((ran.code, ran.out.as_str()), (Some(0), "job 7 is completed\n"), "{ran:?}");
 }
 
+const AWAY: &str = "the daemon is away; waiting up to 30 s until it is back\n";
+
+#[test]
+fn a_daemon_that_goes_before_the_first_event_is_waited_for() {
+    let looks = AtomicUsize::new(0);
+    let daemon = Daemon::with(move |_, path, _| {
+        let early = path.starts_with("/api/events") && looks.fetch_add(1, Ordering::Relaxed) < 3;
+        early.then(|| problem(503, "unavailable", "the daemon stops"))
+    });
+    let ran = daemon.run(&["submit", "Sum up", "--wait"]);
+    assert_eq!((ran.code, ran.err), (Some(0), format!("job 7: Sum up\n{AWAY}")), "{}", ran.out);
+
+    // A socket that a killed daemon has left, until the next one takes its place.
+    let daemon = Daemon::new();
+    let aside = daemon.dir.path().join("aside.sock");
+    std::fs::rename(&daemon.socket, &aside).unwrap();
+    drop(std::os::unix::net::UnixListener::bind(&daemon.socket).unwrap());
+    let mut child = daemon.command(&["job", "wait", "7"]);
+    let child = child.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(700));
+    std::fs::rename(&aside, &daemon.socket).unwrap();
+    let ran = crate::fake::Ran::of(child.wait_with_output().unwrap());
+    assert_eq!((ran.code, &*ran.out, &*ran.err), (Some(0), "job 7 is completed\n", AWAY));
+}
+
+#[test]
+fn a_daemon_that_goes_before_the_answer_is_shown_is_waited_for() {
+    let looks = AtomicUsize::new(0);
+    let daemon = Daemon::with(move |_, path, _| {
+        let early = path == "/api/jobs/7" && looks.fetch_add(1, Ordering::Relaxed) < 2;
+        early.then(|| problem(503, "unavailable", "the daemon stops"))
+    });
+    let ran = daemon.run(&["submit", "Sum up", "--wait"]);
+    assert_eq!((ran.code, ran.err), (Some(0), format!("job 7: Sum up\n{AWAY}")), "{}", ran.out);
+}
+
 #[test]
 fn a_job_that_is_not_there_is_told_at_once() {
     let daemon = Daemon::new();

@@ -111,7 +111,7 @@ pub async fn run(args: Args, cx: &Cx) -> Result {
     if !cx.out.json {
         cx.out.note(&format!("job {}: {}", job.id, text::one_line(&new.subject)));
     }
-    let goal = Goal { until: watch::RESTS, timeout: None, steps: args.follow, after: 0 };
+    let goal = Goal { until: watch::RESTS, timeout: None, steps: args.follow, after: 0, met: true };
     match watch::watch(cx, job.id, &goal).await? {
         Ended::Detached => watch::detached(cx, job.id),
         Ended::Reached(_) | Ended::TimedOut => watch::conclude(cx, job.id, args.get.as_ref(), args.follow).await,

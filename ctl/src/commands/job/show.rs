@@ -134,7 +134,7 @@ pub async fn logs(args: Logs, cx: &Cx) -> Result {
         }
         return Ok(Code::Ok);
     }
-    let goal = Goal { until: watch::RESTS, timeout: None, steps: true, after };
+    let goal = Goal { until: watch::RESTS, timeout: None, steps: true, after, met: args.lines.is_some() };
     match watch::watch(cx, id, &goal).await? {
         Ended::Detached => watch::detached(cx, id),
         Ended::TimedOut => Ok(Code::Timeout),

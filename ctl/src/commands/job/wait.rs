@@ -35,7 +35,7 @@ pub struct Args {
 pub async fn run(args: Args, cx: &Cx) -> Result {
     let id = args.which.id;
     let until = if args.states.is_empty() { watch::RESTS } else { &args.states };
-    let goal = Goal { until, timeout: args.timeout, steps: false, after: i64::MAX };
+    let goal = Goal { until, timeout: args.timeout, steps: false, after: i64::MAX, met: false };
     let (poll, timed_out) = match watch::watch(cx, id, &goal).await? {
         Ended::Detached => return watch::detached(cx, id),
         Ended::Reached(poll) => (*poll, false),
