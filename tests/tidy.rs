@@ -488,6 +488,10 @@ fn texts_are_finished_and_portable() {
         let pattern = Regex::new(pattern).unwrap();
         let mut broken = Vec::new();
         for file in all.clone().filter(|file| file != "tests/tidy.rs") {
+            // Its commented allow list is the one place that names them.
+            if file == "config/egress.toml" && rule == "no host of a package registry" {
+                continue;
+            }
             let Ok(text) = fs::read_to_string(repo().join(&file)) else { continue };
             for (index, line) in text.lines().enumerate().filter(|(_, line)| pattern.is_match(line)) {
                 broken.push(format!("{file}:{}: {}", index + 1, line.trim()));
