@@ -1,3 +1,4 @@
 //! What the runner and those who start it share: the protocol on the socket between them.
 
 pub mod protocol;
+pub mod seccomp;
