@@ -47,8 +47,9 @@ struct Global {
     /// The daemon's socket [default: the system's, else this user's]
     #[arg(long, global = true, env = "ASSISTANT_SOCKET", value_name = "PATH", hide_env_values = true)]
     socket: Option<PathBuf>,
-    /// How to print: for people or for programs
-    #[arg(short, long, global = true, value_name = "FORMAT", default_value = "table", hide_possible_values = true)]
+    /// How to print: table, table=COLUMN,... or name for people, json or
+    /// ndjson for programs
+    #[arg(short, long, global = true, value_name = "FORMAT", default_value = "table")]
     output: Format,
     /// Short for --output json
     #[arg(long, global = true, hide_short_help = true)]
@@ -169,8 +170,14 @@ fn usage(err: &clap::Error) -> Code {
         progress::page(&help_of(&arguments));
         return Code::Usage;
     }
-    let json = arguments.iter().any(|argument| matches!(argument.as_str(), "--json" | "-ojson" | "--output=json"))
-        || arguments.windows(2).any(|pair| matches!(pair[0].as_str(), "-o" | "--output") && pair[1] == "json");
+    let json = arguments.iter().enumerate().any(|(at, argument)| {
+        let format = match argument.as_str() {
+            "--json" => return true,
+            "-o" | "--output" => arguments.get(at + 1).map_or("", String::as_str),
+            joined => joined.strip_prefix("--output=").or_else(|| joined.strip_prefix("-o")).unwrap_or_default(),
+        };
+        matches!(format, "json" | "ndjson")
+    });
     let rendered = err.render().to_string();
     let mut parts = rendered.splitn(2, "\n\n");
     let message = parts.next().unwrap_or_default().trim().trim_start_matches("error: ");
@@ -178,7 +185,7 @@ fn usage(err: &clap::Error) -> Code {
     let tip = rest.lines().find_map(|line| line.trim().strip_prefix("tip: "));
     let more = "for more, see assistantctl --help, or --help after a command";
     let failure = Failure::usage(message).hint(tip.map_or_else(|| more.to_owned(), str::to_owned));
-    Output::detect(if json { Format::Json } else { Format::Table }, true).failure(&failure, false);
+    Output::detect(if json { Format::Json } else { Format::default() }, true).failure(&failure, false);
     Code::Usage
 }
 

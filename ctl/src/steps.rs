@@ -242,7 +242,7 @@ mod tests {
 
     #[test]
     fn each_step_is_one_line() {
-        let out = Output::detect(Format::Table, true);
+        let out = Output::detect(Format::default(), true);
         let mut response =
             row(3, "llm_response", None, Value::Null, json!({"text": "I look.\n", "tool_calls": ["file_list"]}));
         response.tokens_used = Some(json!({"total_tokens": 1234}));

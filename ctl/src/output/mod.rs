@@ -7,6 +7,7 @@ use std::{
     env,
     fmt::Write as _,
     io::{self, IsTerminal as _, Write as _},
+    str::FromStr,
 };
 
 use assistant_api::OUTPUT_SCHEMA;
@@ -15,26 +16,56 @@ use serde_json::{Map, Value};
 pub use table::{Style, Table, cell, state};
 
 use crate::{
-    exit::{Failure, Result},
+    exit::{Code, Failure, Result},
     text,
 };
 
 /// `-o`
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Format {
-    /// Tables and text for people; plain and stable when piped.
-    #[default]
-    Table,
+    /// Tables and text for people; plain and stable when piped. Only the named columns of a table, if any are named.
+    Table(Vec<String>),
+    /// The first column of a table, without its head.
+    Name,
     /// One JSON document, or one per line for what streams.
     Json,
+    /// One JSON document per line, also for each entry of a list.
+    Ndjson,
+}
+
+impl Default for Format {
+    fn default() -> Self {
+        Self::Table(Vec::new())
+    }
+}
+
+impl FromStr for Format {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "table" => Ok(Self::default()),
+            "name" => Ok(Self::Name),
+            "json" => Ok(Self::Json),
+            "ndjson" => Ok(Self::Ndjson),
+            _ => match text.strip_prefix("table=") {
+                Some(columns) if !columns.is_empty() => {
+                    Ok(Self::Table(columns.split(',').map(|column| column.trim().to_uppercase()).collect()))
+                }
+                _ => Err("possible are table, table=COLUMN,..., name, json and ndjson".to_owned()),
+            },
+        }
+    }
 }
 
 /// Where and how things are printed.
 #[derive(Clone, Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "independent facts about the terminal")]
 pub struct Output {
+    /// Whether a program reads it, in either form of JSON.
     pub json: bool,
-    pub headers: bool,
+    format: Format,
+    headers: bool,
     /// Whether a person reads the standard output.
     pub terminal: bool,
     /// Whether a person reads the standard error.
@@ -51,8 +82,9 @@ impl Output {
         let dumb = env::var_os("TERM").is_none_or(|value| value == "dumb");
         let width = terminal_size::terminal_size().map_or(80, |(width, _)| usize::from(width.0));
         Self {
-            json: format == Format::Json,
-            headers,
+            json: matches!(format, Format::Json | Format::Ndjson),
+            headers: headers && format != Format::Name,
+            format,
             terminal,
             error_terminal: io::stderr().is_terminal(),
             color: terminal && !no_color && !dumb,
@@ -95,7 +127,26 @@ impl Output {
             }
             return Ok(());
         }
-        print(self.render(table).as_bytes())
+        let table = self.chosen(table)?;
+        print(self.render(&table).as_bytes())
+    }
+
+    /// The columns that were asked for.
+    fn chosen<'a>(&self, table: &'a Table) -> Result<Cow<'a, Table>> {
+        let columns = match &self.format {
+            Format::Name => vec![0],
+            Format::Table(names) if !names.is_empty() => {
+                let place = |name: &String| table.headers.iter().position(|header| header == name);
+                let known = || table.headers.join(", ").to_lowercase();
+                let unknown = |name: &String| {
+                    let name = name.to_lowercase();
+                    Failure::usage(format!("there is no column {name}")).hint(format!("there are {}", known()))
+                };
+                names.iter().map(|name| place(name).ok_or_else(|| unknown(name))).collect::<Result<_>>()?
+            }
+            _ => return Ok(Cow::Borrowed(table)),
+        };
+        Ok(Cow::Owned(table.columns(&columns)))
     }
 
     fn render(&self, table: &Table) -> String {
@@ -134,8 +185,16 @@ impl Output {
     }
 
     /// Prints a JSON object with the schema's version as its first field: indented for people, one line for programs.
+    /// As `ndjson`, a list goes out entry by entry: an object whose only array it is.
     pub fn json(&self, value: &impl Serialize) -> Result<()> {
-        self.object(value, self.terminal)
+        if self.format != Format::Ndjson {
+            return self.object(value, self.terminal);
+        }
+        let value = serde_json::to_value(value).map_err(|err| Failure::new(Code::Failed, err.to_string()))?;
+        match only_list(&value) {
+            Some(entries) => entries.iter().try_for_each(|entry| self.json_line(entry)),
+            None => self.json_line(&value),
+        }
     }
 
     /// Prints one JSON object on one line, as part of a stream.
@@ -144,8 +203,7 @@ impl Output {
     }
 
     fn object(&self, value: &impl Serialize, indented: bool) -> Result<()> {
-        let unfit =
-            |what: &str| Failure::new(crate::exit::Code::Failed, format!("the answer is no JSON object: {what}"));
+        let unfit = |what: &str| Failure::new(Code::Failed, format!("the answer is no JSON object: {what}"));
         let mut object = Map::from_iter([("schema".to_owned(), Value::from(OUTPUT_SCHEMA))]);
         match serde_json::to_value(value).map_err(|err| unfit(&err.to_string()))? {
             Value::Object(fields) => object.extend(fields),
@@ -193,6 +251,13 @@ impl Output {
     }
 }
 
+/// The entries of an object that is a list: it has one array, of objects, and no other part of weight.
+fn only_list(value: &Value) -> Option<&Vec<Value>> {
+    let mut parts = value.as_object()?.values().filter(|part| part.is_array() || part.is_object());
+    let list = parts.next()?.as_array()?;
+    (parts.next().is_none() && list.iter().all(Value::is_object)).then_some(list)
+}
+
 /// A value with nothing left out, indented; what a terminal may act on is escaped as JSON escapes it.
 pub fn exact(value: &Value) -> String {
     escape(&format!("{value:#}")).into_owned()
@@ -229,6 +294,7 @@ mod tests {
     fn output(width: Option<usize>, color: bool) -> Output {
         Output {
             json: false,
+            format: Format::default(),
             headers: true,
             terminal: width.is_some(),
             error_terminal: false,
@@ -260,6 +326,33 @@ mod tests {
         let text = output(Some(30), false).render(&table());
         assert!(text.lines().all(|line| text::width(line) <= 30), "{text}");
         assert!(output(Some(80), true).render(&table()).contains("\u{1b}[31mfailed\u{1b}[0m"));
+    }
+
+    #[test]
+    fn columns_are_chosen_by_name() {
+        let render = |format: &str| {
+            let format: Format = format.parse().unwrap();
+            let output = Output { headers: format != Format::Name, format, ..output(None, false) };
+            output.chosen(&table()).map(|table| output.render(&table))
+        };
+        assert_eq!(render("name").unwrap(), "7\n1234\n");
+        assert_eq!(render("table=status,id").unwrap(), "STATUS   ID\nrunning  7\nfailed   1234\n");
+        let failure = render("table=size").unwrap_err();
+        assert_eq!(failure.message, "there is no column size");
+        assert_eq!(failure.hint.as_deref(), Some("there are id, status, subject"));
+        for wrong in ["yaml", "table=", ""] {
+            assert!(wrong.parse::<Format>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_list_is_known_by_its_only_array() {
+        let list = |json| only_list(&json).map(Vec::len);
+        assert_eq!(list(serde_json::json!({ "jobs": [{}, {}], "next_cursor": null })), Some(2));
+        assert_eq!(list(serde_json::json!({ "jobs": [] })), Some(0));
+        assert_eq!(list(serde_json::json!({ "job": {}, "logs": [{}] })), None);
+        assert_eq!(list(serde_json::json!({ "names": ["a"] })), None);
+        assert_eq!(list(serde_json::json!({ "ok": true })), None);
     }
 
     #[test]

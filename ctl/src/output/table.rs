@@ -43,7 +43,7 @@ impl Style {
 }
 
 /// Columns and rows. The last column takes what is left of the line.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Table {
     pub(super) headers: Vec<&'static str>,
     pub(super) rows: Vec<Vec<(String, Style)>>,
@@ -57,6 +57,14 @@ impl Table {
     /// Adds a row; its cells are cleaned and put on one line each.
     pub fn row<'a>(&mut self, cells: impl IntoIterator<Item = (Cow<'a, str>, Style)>) {
         self.rows.push(cells.into_iter().map(|(cell, style)| (text::one_line(&cell), style)).collect());
+    }
+
+    /// Some of its columns, by number and in this order.
+    pub(super) fn columns(&self, numbers: &[usize]) -> Self {
+        Self {
+            headers: numbers.iter().map(|number| self.headers[*number]).collect(),
+            rows: self.rows.iter().map(|row| numbers.iter().map(|number| row[*number].clone()).collect()).collect(),
+        }
     }
 
     pub fn is_empty(&self) -> bool {
