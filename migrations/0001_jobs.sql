@@ -46,6 +46,9 @@ CREATE TABLE jobs (
     attempts INTEGER NOT NULL DEFAULT 0,
     max_attempts INTEGER NOT NULL DEFAULT 3,
     run_at INTEGER NOT NULL,
+    -- Whether run_at was still to come when it was set. A claim clears it of jobs that have become due and looks at no
+    -- others, so that jobs for later cost it nothing.
+    later INTEGER NOT NULL DEFAULT 0,
     -- The lease: a token that only its holder knows, and its end in CLOCK_MONOTONIC of one boot.
     lease INTEGER,
     lease_boot TEXT,
@@ -78,8 +81,9 @@ CREATE TABLE jobs (
     updated_at INTEGER NOT NULL,
     completed_at INTEGER
 ) STRICT;
--- The order of a claim; run_at is in it so that jobs that are not due yet are passed over without a look at the row.
-CREATE INDEX jobs_claim ON jobs (priority DESC, created_at, id, run_at) WHERE status = 'queued';
+-- The order of a claim; run_at is in it because the clock may have been set back since.
+CREATE INDEX jobs_claim ON jobs (priority DESC, created_at, id, run_at) WHERE status = 'queued' AND later = 0;
+CREATE INDEX jobs_later ON jobs (run_at) WHERE status = 'queued' AND later = 1;
 CREATE INDEX jobs_due ON jobs (run_at) WHERE status = 'queued';
 CREATE INDEX jobs_lease ON jobs (lease_until) WHERE status = 'running';
 CREATE INDEX jobs_status ON jobs (status, id);

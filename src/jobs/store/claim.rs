@@ -47,6 +47,9 @@ pub(super) fn monotonic_micros(at: Duration) -> i64 {
 pub fn claim(conn: &Connection, now: Timestamp, term: &Term, busy: &[JobId], max: usize) -> Result<Vec<Claimed>> {
     let busy: Vec<i64> = busy.iter().map(|id| id.0).collect();
     let busy = serde_json::to_string(&busy)?;
+    if max > 0 {
+        conn.prepare_cached(NOW_DUE)?.execute([micros(now)])?;
+    }
     let mut take = conn.prepare_cached(CLAIM)?;
     let mut claimed = Vec::new();
     while claimed.len() < max {
@@ -98,10 +101,13 @@ fn set_aside(conn: &Connection, now: Timestamp, lease: &Lease) -> Result<()> {
     status::changed(conn, now, lease.job_id, &change, needs.as_ref())
 }
 
+/// Jobs for later whose time has come.
+pub(super) const NOW_DUE: &str =
+    "UPDATE jobs INDEXED BY jobs_later SET later = 0 WHERE status = 'queued' AND later = 1 AND run_at <= ?1";
 pub(super) const CLAIM: &str = concat!(
     "UPDATE jobs SET status = 'running', attempts = attempts + 1, lease = ?2, lease_boot = ?3, lease_until = ?4, \
      claimed_step = step_seq, locked_at = ?1, locked_by = 'worker', updated_at = ?1 \
-     WHERE id = (SELECT id FROM jobs INDEXED BY jobs_claim WHERE status = 'queued' AND run_at <= ?1 \
+     WHERE id = (SELECT id FROM jobs INDEXED BY jobs_claim WHERE status = 'queued' AND later = 0 AND run_at <= ?1 \
      AND id NOT IN (SELECT value FROM json_each(?5)) ORDER BY priority DESC, created_at, id LIMIT 1) \
      AND NOT EXISTS (SELECT 1 FROM runtime_state WHERE key = 'stopped') RETURNING ",
     job_columns!()

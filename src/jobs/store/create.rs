@@ -47,8 +47,8 @@ pub fn insert(conn: &Connection, now: Timestamp, new: &Creation) -> Result<assis
     let job = conn
         .prepare_cached(concat!(
             "INSERT INTO jobs (thread_id, trigger_email_id, parent_job_id, status, priority, max_attempts, run_at, \
-             task_summary, metadata, needs, last_error, created_at, updated_at) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?12) RETURNING ",
+             task_summary, metadata, needs, last_error, created_at, updated_at, later) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?12, ?7 > ?12) RETURNING ",
             row::job_columns!()
         ))?
         .query_row(

@@ -192,7 +192,7 @@ fn write(conn: &Connection, now: Timestamp, lease: &Lease, next: &Next, metadata
     let run_at = now.checked_add(pause).unwrap_or(Timestamp::MAX);
     conn.prepare_cached(
         "UPDATE jobs SET status = ?3, needs = ?4, last_error = ?5, run_at = CASE ?3 WHEN 'queued' THEN ?6 ELSE run_at \
-         END, attempts = max(attempts - ?7, 0), epoch = epoch + ?8, task_summary = coalesce(?9, task_summary), \
+         END, later = (?3 = 'queued' AND ?6 > ?12), attempts = max(attempts - ?7, 0), epoch = epoch + ?8, task_summary = coalesce(?9, task_summary), \
          metadata = coalesce(?10, metadata), completed_at = ?11, updated_at = ?12, orphaned = 0, lease = NULL, \
          lease_boot = NULL, lease_until = NULL, locked_at = NULL, locked_by = NULL \
          WHERE id = ?1 AND lease = ?2 AND status = 'running'",

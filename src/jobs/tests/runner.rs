@@ -379,7 +379,9 @@ async fn an_outcome_that_cannot_be_stored_keeps_its_lease() {
     sql("DROP TRIGGER full").await.unwrap();
     let done = reaches(&cx, id, JobStatus::Completed).await;
     assert_eq!((done.attempts, &done.metadata["final_response"]), (1, &"attempt 1".into()), "it ran once");
-    assert_eq!(cx.wake.running.count(), 0);
+    while cx.wake.running.count() > 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
     stop(&cx).await;
 }
 

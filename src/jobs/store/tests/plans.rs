@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::jobs::store::{
-    claim::{CLAIM, EXPIRED, NEXT_LEASE, NEXT_RUN},
+    claim::{CLAIM, EXPIRED, NEXT_LEASE, NEXT_RUN, NOW_DUE},
     erase::ANSWERS,
     list,
 };
@@ -31,6 +31,7 @@ fn check(conn: &Connection, sql: &str, wanted: &[&str]) {
 async fn statements_use_their_indexes() {
     with_db(|conn| {
         check(conn, CLAIM, &["jobs_claim"]);
+        check(conn, NOW_DUE, &["jobs_later (run_at<?)"]);
         check(conn, list::IDS, &["jobs_status"]);
         check(conn, list::ONE, &["INTEGER PRIMARY KEY", "emails_thread"]);
         check(conn, list::NEWEST, &["INTEGER PRIMARY KEY (rowid<?)", "emails_thread"]);
@@ -72,6 +73,37 @@ async fn statements_use_their_indexes() {
         ] {
             check(conn, sql, &[index]);
         }
+    })
+    .await;
+}
+
+/// Steps of SQLite's machine, which are the same on every machine.
+fn steps(conn: &Connection, sql: &str, values: impl rusqlite::Params) -> i32 {
+    let mut statement = conn.prepare(sql).unwrap();
+    let mut rows = statement.query(values).unwrap();
+    while rows.next().unwrap().is_some() {}
+    drop(rows);
+    statement.get_status(rusqlite::StatementStatus::VmStep)
+}
+
+#[tokio::test]
+async fn jobs_for_later_cost_a_claim_nothing() {
+    with_db(|conn| {
+        let run_at = now() + jiff::SignedDuration::from_hours(1);
+        let later = || drop(insert(conn, now(), &Creation { run_at, ..creation("later") }).unwrap());
+        let cost = || {
+            let at = crate::store::types::micros(now());
+            let claim = steps(conn, CLAIM, (at, 1, "boot", 0, "[]"));
+            (steps(conn, NOW_DUE, [at]), claim, steps(conn, NEXT_RUN, [at]), steps(conn, NEXT_LEASE, []))
+        };
+        later();
+        let one = cost();
+        for _ in 1..2000 {
+            later();
+        }
+        assert_eq!(cost(), one);
+        assert!(claim(conn, now(), &term(60), &[], 4).unwrap().is_empty());
+        assert_eq!(claim(conn, run_at, &term(60), &[], 4).unwrap().len(), 4, "until they are due");
     })
     .await;
 }
