@@ -218,6 +218,12 @@ CREATE TABLE kept_files (
 CREATE INDEX kept_files_age ON kept_files (created_at);
 CREATE INDEX kept_files_effect ON kept_files (effect_id);
 
+-- Where contents of the workspace came from, as far as they are trusted less than the results of tools are.
+CREATE TABLE file_origins (
+    path TEXT PRIMARY KEY,
+    origin TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
 -- What lies in the trash and where it came from.
 CREATE TABLE trash (
     id INTEGER PRIMARY KEY AUTOINCREMENT,

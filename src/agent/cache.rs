@@ -95,7 +95,8 @@ fn kept_at(root: &Root, folder: &str, text: &str) -> Option<String> {
     let (job, name) = path.below(&root.rel(folder).ok()?)?.split_once('/')?;
     let is_job = job.strip_prefix("job-").is_some_and(|id| id.parse::<i64>().is_ok());
     let is_file = root.metadata(&path).ok()??.kind == Kind::File;
-    (is_job && is_file && !name.contains('/') && name.ends_with(".json")).then(|| path.as_str().to_owned())
+    let is_kept = name.rsplit_once('.').is_some_and(|(stem, end)| !stem.contains('/') && end == "json");
+    (is_job && is_file && is_kept).then(|| path.as_str().to_owned())
 }
 
 fn write(root: &Root, folder: &str, at: Timestamp, tool: &str, job: JobId, whole: &str) -> Result<Cached> {

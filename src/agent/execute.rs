@@ -11,7 +11,13 @@ use super::{
     tools::{self, Call, ToolDef},
     turn::effects::{Ran, ToRun},
 };
-use crate::{config::Config, cx::Cx, error::Error, jobs::Lease, policy::Access};
+use crate::{
+    config::Config,
+    cx::Cx,
+    error::Error,
+    jobs::Lease,
+    policy::{Access, Origin},
+};
 
 /// What the model is told when nobody knows whether a call did what it was for.
 const LOOK_FIRST: &str = "its effect may have happened, wholly or in part, or not at all, and it may still be under way: \
@@ -47,8 +53,12 @@ pub(crate) async fn run(cx: &Cx, config: &Config, lease: Lease, run: ToRun, limi
             Err(broken_off(run.tool, late))
         }
     };
+    let mut origin = run.tool.result_origin;
     let result = match outcome {
-        Ok(value) => Ok(value.to_string()),
+        Ok(output) => {
+            origin = output.origin;
+            Ok(output.value.to_string())
+        }
         Err(err) => {
             tracing::debug!(job_id = job_id.0, tool = name, error = err.chain(), "a tool call failed");
             Err(tools::error_result(&err))
@@ -58,7 +68,7 @@ pub(crate) async fn run(cx: &Cx, config: &Config, lease: Lease, run: ToRun, limi
         Ok(whole) => cache::keep(cx, config, run.tool, &call, &run.arguments, whole).await,
         Err(_) => None,
     };
-    Ran { index: run.index, result, cached, took: started.elapsed() }
+    Ran { index: run.index, result, origin, cached, took: started.elapsed() }
 }
 
 /// The error of a call that did not end by itself: what would have changed something may have done so.
@@ -72,5 +82,5 @@ fn broken_off(tool: &ToolDef, error: Error) -> Error {
 /// The result of a call whose approval was gone when it was to be used.
 pub(crate) fn not_approved(run: &ToRun) -> Ran {
     let error = json!({ "error": "the approval of this call is no longer valid; it was not run", "kind": "forbidden" });
-    Ran { index: run.index, result: Err(error), cached: None, took: Duration::ZERO }
+    Ran { index: run.index, result: Err(error), origin: Origin::Host, cached: None, took: Duration::ZERO }
 }

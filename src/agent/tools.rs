@@ -44,10 +44,15 @@ pub trait Tool: DeserializeOwned + JsonSchema + Send + 'static {
     const ACCESS: Access;
     /// The guardrail group whose text is given when it is loaded, such as `Files`.
     const GROUP: &'static str;
-    /// The origin of what it returns.
+    /// The origin of what it returns, unless [`Tool::origin`] says another one.
     const RESULT_ORIGIN: Origin = Origin::Tool;
     /// What the model gets, as JSON.
-    type Output: Serialize;
+    type Output: Serialize + Send;
+
+    /// Where this output came from: text that came from others keeps its origin, whatever tool hands it over.
+    fn origin(_output: &Self::Output) -> Origin {
+        Self::RESULT_ORIGIN
+    }
 
     /// Does it. An error is told to the model; it never ends the run.
     fn run(self, cx: &Cx, call: &Call) -> impl Future<Output = Result<Self::Output>> + Send;
@@ -59,7 +64,16 @@ pub trait Tool: DeserializeOwned + JsonSchema + Send + 'static {
     }
 }
 
-type Run = fn(Cx, Call, Value) -> BoxFuture<'static, Result<Value>>;
+/// What a call gave.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Output {
+    /// What the model gets.
+    pub value: Value,
+    /// Where it came from.
+    pub origin: Origin,
+}
+
+type Run = fn(Cx, Call, Value) -> BoxFuture<'static, Result<Output>>;
 type Reconcile = for<'a> fn(&'a Cx, &'a Effect) -> BoxFuture<'a, Result<EffectState>>;
 
 /// A tool with its types erased, so that it can stand in a list.
@@ -67,6 +81,7 @@ pub struct ToolDef {
     pub name: &'static str,
     pub access: Access,
     pub group: &'static str,
+    /// Of its errors, and of its results unless they carry another one.
     pub result_origin: Origin,
     pub schema: fn() -> Value,
     pub run: Run,
@@ -114,12 +129,13 @@ pub(super) fn schema_of<T: JsonSchema>() -> Value {
     schema.to_value()
 }
 
-fn run<T: Tool>(cx: Cx, call: Call, arguments: Value) -> BoxFuture<'static, Result<Value>> {
+fn run<T: Tool>(cx: Cx, call: Call, arguments: Value) -> BoxFuture<'static, Result<Output>> {
     Box::pin(async move {
         let tool: T = serde_json::from_value(arguments)
             .map_err(|err| Error::validation(format!("the arguments of {} do not fit: {err}", T::NAME)))?;
         let output = tool.run(&cx, &call).await?;
-        serde_json::to_value(output).map_err(Error::internal)
+        let origin = T::origin(&output);
+        Ok(Output { value: serde_json::to_value(output).map_err(Error::internal)?, origin })
     })
 }
 

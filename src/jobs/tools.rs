@@ -83,6 +83,9 @@ struct Found {
     result_count: usize,
     /// The search looks at the newest jobs only; `false`: there are older ones that it did not look at.
     complete: bool,
+    /// The least trusted of the jobs that were found.
+    #[serde(skip)]
+    origin: Origin,
 }
 
 impl Tool for JobSearch {
@@ -91,6 +94,10 @@ impl Tool for JobSearch {
     const GROUP: &'static str = "Context";
     type Output = Found;
 
+    fn origin(found: &Found) -> Origin {
+        found.origin
+    }
+
     async fn run(self, cx: &Cx, _call: &Call) -> Result<Found> {
         let words: Vec<String> = self.query.split_whitespace().map(str::to_lowercase).collect();
         if words.is_empty() || self.query.chars().count() > MAX_QUERY {
@@ -98,8 +105,18 @@ impl Tool for JobSearch {
         }
         let limit = self.limit.unwrap_or(10).clamp(1, 50);
         let status = self.status;
-        let (results, complete) = cx.store.read(move |conn| search::find(conn, &words, status, limit)).await?;
-        Ok(Found { query: self.query, result_count: results.len(), results, complete })
+        let (results, complete, origin) = cx
+            .store
+            .read(move |conn| {
+                let (results, complete) = search::find(conn, &words, status, limit)?;
+                let mut origin = Self::RESULT_ORIGIN;
+                for hit in &results {
+                    origin = origin.least(search::origin(conn, hit.id)?);
+                }
+                Ok((results, complete, origin))
+            })
+            .await?;
+        Ok(Found { query: self.query, result_count: results.len(), results, complete, origin })
     }
 }
 
@@ -127,6 +144,8 @@ struct Known {
     created_at: Timestamp,
     updated_at: Timestamp,
     completed_at: Option<Timestamp>,
+    #[serde(skip)]
+    origin: Origin,
 }
 
 impl Tool for JobRead {
@@ -135,14 +154,18 @@ impl Tool for JobRead {
     const GROUP: &'static str = "Context";
     type Output = Known;
 
+    fn origin(known: &Known) -> Origin {
+        known.origin
+    }
+
     async fn run(self, cx: &Cx, _call: &Call) -> Result<Known> {
         let id = JobId(self.job_id);
-        let (job, email) = cx
+        let (job, email, origin) = cx
             .store
             .read(move |conn| {
                 let job = row::get(conn, id)?;
                 let email = job.trigger_email_id.map(|id| thread::email(conn, id)).transpose()?.flatten();
-                Ok((job, email))
+                Ok((job, email, search::origin(conn, id)?))
             })
             .await?;
         let response = job.metadata.get("final_response").and_then(|value| value.as_str());
@@ -162,6 +185,7 @@ impl Tool for JobRead {
             created_at: job.created_at,
             updated_at: job.updated_at,
             completed_at: job.completed_at,
+            origin,
         })
     }
 }

@@ -9,7 +9,7 @@ use serde_json::json;
 use super::{
     actor::Actor,
     guard::Place,
-    reconcile,
+    origins, reconcile,
     store::{self, NewTrash},
 };
 use crate::{
@@ -18,6 +18,7 @@ use crate::{
     error::{Error, Result},
     events, jobs,
     ledger::{self, NewEffect},
+    policy::Origin,
     root::Guards,
 };
 
@@ -132,7 +133,7 @@ pub(super) async fn perform<T: Send + 'static>(
 }
 
 async fn begin(cx: &Cx, actor: &Actor, change: &Change) -> Result<EffectId> {
-    let (now, change, lease) = (cx.clock.now(), change.clone(), actor.lease);
+    let (now, change, lease, origin) = (cx.clock.now(), change.clone(), actor.lease, actor.origin);
     let new = NewEffect {
         job_id: actor.job_id,
         call_key: actor.call_key.clone(),
@@ -148,6 +149,7 @@ async fn begin(cx: &Cx, actor: &Actor, change: &Change) -> Result<EffectId> {
             if let Some(lease) = &lease {
                 jobs::held(tx, lease)?;
             }
+            origins::begin(tx, &change, origin)?;
             let id = ledger::prepare(tx, now, &new)?;
             ledger::dispatch(tx, now, id)?;
             if let Change::Write { path, before: Some(Before { sha256, size, kept: Some(kept) }), .. } = &change {
@@ -183,12 +185,12 @@ async fn end(
     state: EffectState,
     reason: Option<String>,
 ) -> Result<()> {
-    let (now, job_id) = (cx.clock.now(), actor.job_id);
+    let (now, job_id, origin) = (cx.clock.now(), actor.job_id, actor.origin);
     let detail = reason.map(|reason| json!({ "reason": reason }));
     cx.store
         .write(move |tx| {
             ledger::settle(tx, now, id, state, detail.as_ref())?;
-            record(tx, now, job_id, &change, state)
+            record(tx, now, job_id, origin, &change, state)
         })
         .await?;
     cx.wake.announce();
@@ -200,6 +202,7 @@ pub(super) fn record(
     conn: &Connection,
     now: Timestamp,
     job_id: Option<JobId>,
+    origin: Origin,
     change: &Change,
     state: EffectState,
 ) -> Result<()> {
@@ -209,6 +212,7 @@ pub(super) fn record(
     if state != EffectState::Confirmed {
         return Ok(());
     }
+    origins::made(conn, change, origin)?;
     match change {
         Change::Trash { path, trash_path, is_dir, size, .. } => {
             let new = NewTrash { trash_path, original_path: path, is_dir: *is_dir, size: *size, job_id };

@@ -12,6 +12,7 @@ pub mod config;
 mod entry;
 mod guard;
 mod open;
+mod origins;
 mod put;
 mod read;
 mod reconcile;

@@ -10,6 +10,7 @@ use crate::{
     cx::Cx,
     error::{Error, ErrorKind, Result},
     ledger,
+    policy::Origin,
     root::{Kind, Meta, Spot},
 };
 
@@ -41,7 +42,8 @@ pub async fn reconcile(cx: &Cx, effect: &Effect) -> Result<EffectState> {
         })
         .await?;
     let (now, job_id) = (cx.clock.now(), effect.job_id);
-    cx.store.write(move |tx| record(tx, now, job_id, &change, state)).await?;
+    let origin = effect.origin.parse().unwrap_or(Origin::Stranger);
+    cx.store.write(move |tx| record(tx, now, job_id, origin, &change, state)).await?;
     Ok(state)
 }
 

@@ -61,7 +61,14 @@ async fn purge_trash(cx: &Cx, place: &Place, before: Timestamp) -> Result<u64> {
             .run(move |place| Ok(rows.into_iter().map(|row| row.trash_path).filter(|path| place.away(path)).collect()))
             .await?;
         let count = gone.len();
-        cx.store.write(move |tx| gone.iter().try_for_each(|path| store::forget_trash(tx, path))).await?;
+        cx.store
+            .write(move |tx| {
+                gone.iter().try_for_each(|path| {
+                    store::forget_origins(tx, path)?;
+                    store::forget_trash(tx, path)
+                })
+            })
+            .await?;
         removed += count as u64;
         if count < found || found < BATCH as usize {
             return Ok(removed); // all, or some that cannot be removed now

@@ -1,4 +1,4 @@
-//! SQL of the trash and of kept file contents.
+//! SQL of the trash, of kept file contents, and of where contents came from.
 
 use assistant_api::{EffectId, JobId, workspace::Trashed};
 use jiff::Timestamp;
@@ -6,6 +6,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row};
 
 use crate::{
     error::Result,
+    policy::Origin,
     store::types::{RowExt as _, micros},
 };
 
@@ -155,4 +156,45 @@ pub(super) fn trash_before(conn: &Connection, before: Timestamp, limit: u32) -> 
         )?
         .query_map((micros(before), limit), |row| trashed(row).map(|(_, entry)| entry))?
         .collect::<rusqlite::Result<_>>()?)
+}
+
+/// Where the content of a file came from; [`Origin::Tool`] unless it is known to be trusted less.
+pub(super) fn origin_of(conn: &Connection, path: &str) -> Result<Origin> {
+    let found: Option<String> = conn
+        .prepare_cached("SELECT origin FROM file_origins WHERE path = ?1")?
+        .query_row([path], |row| row.get(0))
+        .optional()?;
+    Ok(found.map_or(Origin::Tool, |origin| origin.parse().unwrap_or(Origin::Stranger)))
+}
+
+/// Sets where the content of a file came from.
+pub(super) fn set_origin(conn: &Connection, path: &str, origin: Origin) -> Result<()> {
+    if origin <= Origin::Tool {
+        conn.prepare_cached("DELETE FROM file_origins WHERE path = ?1")?.execute([path])?;
+        return Ok(());
+    }
+    conn.prepare_cached(
+        "INSERT INTO file_origins (path, origin) VALUES (?1, ?2) ON CONFLICT (path) DO UPDATE SET origin = ?2",
+    )?
+    .execute((path, origin.as_str()))?;
+    Ok(())
+}
+
+/// What is at `to`, and below it, came from where that at `from` came from.
+pub(super) fn copy_origins(conn: &Connection, from: &str, to: &str) -> Result<()> {
+    conn.prepare_cached(
+        "INSERT OR REPLACE INTO file_origins (path, origin) \
+         SELECT ?2 || substr(path, length(?1) + 1), origin FROM file_origins \
+         WHERE path = ?1 OR (path > ?1 || '/' AND path < ?1 || '0')",
+    )?
+    .execute((from, to))?;
+    Ok(())
+}
+
+/// Nothing is at this path any more, nor below it.
+pub(super) fn forget_origins(conn: &Connection, path: &str) -> Result<()> {
+    // `0` is the character after `/`.
+    conn.prepare_cached("DELETE FROM file_origins WHERE path = ?1 OR (path > ?1 || '/' AND path < ?1 || '0')")?
+        .execute([path])?;
+    Ok(())
 }

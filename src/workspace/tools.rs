@@ -4,12 +4,12 @@ use assistant_api::effects::{Effect, EffectState};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Actor, reconcile};
+use super::{Actor, origins, reconcile};
 use crate::{
     agent::tools::{Call, Tool, ToolDef},
     cx::Cx,
     error::Result,
-    policy::Access,
+    policy::{Access, Origin},
     root::Mode,
 };
 
@@ -110,6 +110,8 @@ struct ReadPart {
     next_offset: u64,
     size_bytes: u64,
     truncated: bool,
+    #[serde(skip)]
+    origin: Origin,
 }
 
 impl Tool for FileRead {
@@ -118,11 +120,16 @@ impl Tool for FileRead {
     const GROUP: &'static str = GROUP;
     type Output = ReadPart;
 
+    fn origin(part: &ReadPart) -> Origin {
+        part.origin
+    }
+
     async fn run(self, cx: &Cx, call: &Call) -> Result<ReadPart> {
         let max = self.max_bytes.map(|max| u64::try_from(max).unwrap_or(1));
         let offset = u64::try_from(self.offset).unwrap_or(0);
         let part = super::read(cx, Some(call.job_id), self.path, offset, max).await?;
         Ok(ReadPart {
+            origin: origins::of(cx, &part.path).await?,
             content: String::from_utf8_lossy(&part.bytes).into_owned(),
             offset: part.offset,
             bytes_read: part.bytes.len() as u64,

@@ -250,6 +250,35 @@ async fn text_of_strangers_stays_in_its_segment_and_taints_what_follows() {
     assert!(!world.workspace().join("lines").exists());
 }
 
+#[tokio::test]
+async fn a_result_carries_its_own_origin() {
+    for (strange, expected) in [(false, Origin::Web), (true, Origin::Stranger)] {
+        let world = Setup::default()
+            .world(play(vec![call("test_page", json!({ "text": "hello", "strange": strange })), done()]));
+        let id = world.job("x").await;
+        assert_eq!(world.run().await, completed());
+        assert!(results(&world.asked()[1])[0].contains(&format!("origin={}", expected.as_str())));
+        let steps = world.steps(id, 0).await;
+        let result = steps.iter().find(|step| step.kind == jobs::StepKind::Result).unwrap();
+        assert_eq!(result.origin, expected);
+        // And what the job has to say carries it on.
+        let job = world.get(id).await;
+        for (name, arguments) in [("job_read", json!({ "job_id": id })), ("job_search", json!({ "query": "did it" }))] {
+            let call = agent::tools::Call {
+                job_id: job.id,
+                lease: jobs::Lease { job_id: job.id, token: 1 },
+                key: "1:0".into(),
+                origin: Origin::Owner,
+                rule: "test".into(),
+                args_hash: "00".into(),
+            };
+            let tool = jobs::SUBSYSTEM.tools.iter().find(|tool| tool.name == name).unwrap();
+            let output = (tool.run)(world.cx.clone(), call, arguments).await.unwrap();
+            assert_eq!(output.origin, expected, "{name}: {}", output.value);
+        }
+    }
+}
+
 /// A question about a call that goes on without its answer is asked of nobody any more.
 #[tokio::test]
 async fn an_approval_ends_when_its_call_needs_it_no_more() {

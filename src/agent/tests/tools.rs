@@ -84,6 +84,9 @@ impl Tool for Big {
 #[derive(Deserialize, JsonSchema)]
 struct Page {
     text: String,
+    /// Whether a stranger wrote it.
+    #[serde(default)]
+    strange: bool,
 }
 
 impl Tool for Page {
@@ -92,8 +95,11 @@ impl Tool for Page {
     const GROUP: &'static str = "Test";
     const RESULT_ORIGIN: Origin = Origin::Web;
     type Output = Value;
+    fn origin(page: &Value) -> Origin {
+        if page["strange"] == true { Origin::Stranger } else { Self::RESULT_ORIGIN }
+    }
     async fn run(self, _: &Cx, _: &Call) -> Result<Value> {
-        Ok(json!({ "page": self.text }))
+        Ok(json!({ "page": self.text, "strange": self.strange }))
     }
 }
 
@@ -152,7 +158,7 @@ impl Tool for Put {
 /// Leaves word that it hangs, and hangs.
 async fn hang(cx: &Cx) {
     std::fs::write(cx.state_dir.join(HANGS), "").unwrap();
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 /// In the state directory, while a tool hangs or waits.

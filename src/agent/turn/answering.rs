@@ -157,7 +157,6 @@ impl Turn {
         let Some((_, open)) = self.history.open_calls() else { return Ok(()) };
         let Some((_, call)) = open.into_iter().find(|(index, _)| *index == ran.index) else { return Ok(()) };
         self.unsaved += ran.took;
-        let tool_origin = self.toolbox.get(&call.name).map_or(Origin::Tool, |tool| tool.result_origin);
         let (ok, whole) = match ran.result {
             Ok(text) => (true, text),
             Err(error) => (false, error.to_string()),
@@ -175,7 +174,7 @@ impl Turn {
             loaded: Vec::new(),
         };
         self.log_result(&body, Some(ran.took));
-        self.append(steps::new(StepKind::Result, &body, tool_origin))?;
+        self.append(steps::new(StepKind::Result, &body, ran.origin))?;
         self.history.whole.insert(call.id, shown);
         Ok(())
     }

@@ -84,6 +84,8 @@ pub(crate) struct Ran {
     pub index: usize,
     /// The result as JSON text, or the error for the model.
     pub result: Result<String, Value>,
+    /// Where that came from.
+    pub origin: Origin,
     /// Where the whole result is kept.
     pub cached: Option<Cached>,
     pub took: Duration,

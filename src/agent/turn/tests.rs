@@ -116,6 +116,7 @@ fn trace(turn: &mut Turn, script: Vec<Do>) -> Vec<String> {
                 let ran = |index: &usize| Ran {
                     index: *index,
                     result: Ok(json!({ "index": index }).to_string()),
+                    origin: Origin::Tool,
                     cached: None,
                     took: Duration::from_millis(1),
                 };
@@ -455,6 +456,7 @@ fn a_summary_is_by_rule_when_no_model_writes_it() {
         let ran = Ran {
             index: 0,
             result: Ok(json!({ "n": "x".repeat(900) }).to_string()),
+            origin: Origin::Tool,
             cached: None,
             took: Duration::ZERO,
         };

@@ -6,7 +6,7 @@ use rusqlite::Connection;
 use serde::Serialize;
 
 use super::row;
-use crate::{error::Result, store::types::RowExt as _};
+use crate::{error::Result, policy::Origin, store::types::RowExt as _};
 
 /// Jobs that one search looks at.
 const LOOKED_AT: i64 = 5000;
@@ -24,6 +24,19 @@ pub struct Hit {
     pub final_response: Option<String>,
     pub created_at: Timestamp,
     pub completed_at: Option<Timestamp>,
+}
+
+/// The least trusted origin of what a job was told in any of its runs, and so of what it has to say.
+pub fn origin(conn: &Connection, id: JobId) -> Result<Origin> {
+    let origins: Vec<String> = conn
+        .prepare_cached(
+            "SELECT DISTINCT origin FROM steps WHERE job_id = ?1 UNION \
+             SELECT emails.origin FROM jobs JOIN emails ON emails.id = jobs.trigger_email_id WHERE jobs.id = ?1",
+        )?
+        .query_map([id.0], |row| row.get(0))?
+        .collect::<rusqlite::Result<_>>()?;
+    let least = origins.iter().map(|origin| origin.parse().unwrap_or(Origin::Stranger)).max();
+    Ok(least.unwrap_or(Origin::Tool).least(Origin::Tool))
 }
 
 /// At most `limit` of the newest jobs whose subject, summary or answer has all of `words` (lower case), and whether

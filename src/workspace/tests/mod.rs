@@ -4,6 +4,7 @@ mod api;
 mod changes;
 mod hostile;
 mod kept;
+mod origins;
 mod paths;
 mod tools;
 
@@ -26,7 +27,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::*;
 use crate::{
-    agent::tools::Call,
+    agent::tools::{Call, Output},
     clock::Clock,
     config::{Config, Environment, Secrets},
     cx::{Cx, Inner, Process, Wake},
@@ -107,8 +108,12 @@ impl Bed {
     }
 
     async fn tool_of(&self, job_id: JobId, name: &str, arguments: Value) -> Result<Value> {
+        self.tool_by(call(job_id), name, arguments).await.map(|output| output.value)
+    }
+
+    async fn tool_by(&self, call: Call, name: &str, arguments: Value) -> Result<Output> {
         let tool = TOOLS.iter().find(|tool| tool.name == name).unwrap();
-        (tool.run)(self.cx.clone(), call(job_id), arguments).await
+        (tool.run)(self.cx.clone(), call, arguments).await
     }
 
     async fn api(&self) -> Api {
