@@ -135,6 +135,13 @@ fn a_job_that_is_waited_for_ends_with_its_own_code() {
 }
 
 #[test]
+fn a_check_says_that_the_daemons_file_is_missing() {
+    let ran = Daemon::new().run(&["config", "check"]);
+    let note = "/nowhere/assistant.toml, which the running daemon reads, does not exist; ";
+    assert!(ran.err.starts_with(note), "{ran:?}");
+}
+
+#[test]
 fn a_daemon_that_was_named_and_is_not_there_is_not_configured() {
     let dir = tempfile::tempdir().unwrap();
     let set = ["config", "set", "jobs.workers", "2"];

@@ -87,23 +87,8 @@ impl Root {
             Err(Errno::EEXIST) => return Ok(false),
             Err(err) => return Err(acting(fail(err))),
         }
-        self.set_up(spot, bits).map_err(Error::in_doubt)?;
+        set_up(spot, bits).map_err(Error::in_doubt)?;
         Ok(true)
-    }
-
-    /// Gives a directory that was just made its permission bits, and brings it to disk.
-    fn set_up(&self, spot: &Spot, bits: Bits) -> Result<()> {
-        let fail = |err: Errno| explain(err.into(), "making the directory", &spot.path);
-        let made =
-            spot.dir.open_dir_nofollow(&spot.name).map_err(|err| explain(err, "making the directory", &spot.path))?;
-        // The process's own umask must not count; the set-group-id bit that the directory above gave must stay.
-        let found = nix::sys::stat::fstat(&made).map_err(fail)?;
-        let inherited = Bits::from_bits_truncate(found.st_mode) & Bits::S_ISGID;
-        if Bits::from_bits_truncate(found.st_mode & 0o777) != bits {
-            let made = readable(&made).map_err(|err| explain(err, "making the directory", &spot.path))?;
-            fchmod(made, bits | inherited).map_err(fail)?;
-        }
-        sync_dir(&spot.dir, &spot.path)
     }
 
     /// Renames a file, directory or link, unless something has the new name.
@@ -191,6 +176,21 @@ impl Spot {
         })?;
         Ok(hex(&hash.finalize()))
     }
+}
+
+/// Gives a directory that was just made its permission bits, and brings it to disk.
+fn set_up(spot: &Spot, bits: Bits) -> Result<()> {
+    let fail = |err: Errno| explain(err.into(), "making the directory", &spot.path);
+    let made =
+        spot.dir.open_dir_nofollow(&spot.name).map_err(|err| explain(err, "making the directory", &spot.path))?;
+    // The process's own umask must not count; the set-group-id bit that the directory above gave must stay.
+    let found = nix::sys::stat::fstat(&made).map_err(fail)?;
+    let inherited = Bits::from_bits_truncate(found.st_mode) & Bits::S_ISGID;
+    if Bits::from_bits_truncate(found.st_mode & 0o777) != bits {
+        let made = readable(&made).map_err(|err| explain(err, "making the directory", &spot.path))?;
+        fchmod(made, bits | inherited).map_err(fail)?;
+    }
+    sync_dir(&spot.dir, &spot.path)
 }
 
 fn remove_tree(parent: &Arc<Dir>, name: &str, path: &RelPath, depth: usize) -> Result<()> {

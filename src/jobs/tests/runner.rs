@@ -59,6 +59,11 @@ async fn stop(cx: &Cx) {
     tokio::time::timeout(Duration::from_secs(8), cx.tasks.wait()).await.unwrap();
 }
 
+/// Where the only lease ends.
+async fn lease_until(cx: &Cx) -> Option<i64> {
+    cx.store.read(|conn| Ok(conn.query_row(claim::NEXT_LEASE, [], |row| row.get(0))?)).await.unwrap()
+}
+
 #[tokio::test]
 async fn a_submitted_job_is_run_at_once() {
     let (cx, _dir) = cx();
@@ -210,10 +215,13 @@ async fn a_lease_is_renewed_and_no_step_of_the_wall_clock_ends_it() {
         cx.clock.step_wall(wall.parse().unwrap());
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    // Five leases long, in steps that a renewal keeps up with.
+    // Five leases long, in steps of a renewal each.
     for _ in 0..15 {
+        let before = lease_until(&cx).await;
         cx.clock.advance(Duration::from_secs(20));
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        while lease_until(&cx).await == before {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
     }
     let after = job(&cx, id).await;
     assert_eq!((after.status, after.attempts, after.locked_at), (JobStatus::Running, 1, before.locked_at));
@@ -364,14 +372,10 @@ async fn an_outcome_that_cannot_be_stored_keeps_its_lease() {
     while cx.wake.running.waiting().is_empty() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    let lease_until = async || {
-        let read = |conn: &rusqlite::Connection| Ok(conn.query_row(claim::NEXT_LEASE, [], |row| row.get(0))?);
-        cx.store.read(read).await.unwrap()
-    };
     for _ in 0..3 {
-        let before: Option<i64> = lease_until().await;
+        let before = lease_until(&cx).await;
         cx.clock.advance(Duration::from_secs(61));
-        while lease_until().await == before {
+        while lease_until(&cx).await == before {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         assert_eq!(job(&cx, id).await.status, JobStatus::Running);

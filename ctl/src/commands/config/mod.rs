@@ -92,7 +92,16 @@ async fn check(args: Check, cx: &Cx) -> Result {
     let config = match args.config {
         Some(config) => Some(config),
         // One that need not exist does not: then the defaults are what is checked.
-        None => file_in_use(cx).await.filter(|file| file.exists()),
+        None => match file_in_use(cx).await {
+            Some(missing) if !missing.exists() => {
+                let missing = missing.display();
+                cx.out.note(&format!(
+                    "{missing}, which the running daemon reads, does not exist; assistantd checks its default file"
+                ));
+                None
+            }
+            file => file,
+        },
     };
     let checked = daemon::check(config.as_deref())?;
     if cx.out.json {
