@@ -17,7 +17,7 @@ pub struct Attempts(Arc<AtomicU32>);
 
 /// One attempt; dropped before it is [known](Attempt::known), it stays lost.
 #[derive(Debug)]
-pub(super) struct Attempt<'a>(Option<&'a Attempts>);
+pub(crate) struct Attempt<'a>(Option<&'a Attempts>);
 
 impl Attempts {
     /// How many were made so far whose cost nobody knows. Each may have cost what was reserved for the request.
@@ -26,7 +26,7 @@ impl Attempts {
     }
 
     /// An attempt is made; one that is `free` is not counted.
-    pub(super) fn begin(&self, free: bool) -> Attempt<'_> {
+    pub(crate) fn begin(&self, free: bool) -> Attempt<'_> {
         if free {
             return Attempt(None);
         }
@@ -37,7 +37,7 @@ impl Attempts {
 
 impl Attempt<'_> {
     /// What it cost is known.
-    pub(super) fn known(self) {
+    pub(crate) fn known(self) {
         if let Some(attempts) = self.0 {
             attempts.0.fetch_sub(1, Ordering::Relaxed);
         }

@@ -106,6 +106,33 @@ async fn s31_the_daily_spend_cap_stops_before_the_call() {
 }
 
 #[tokio::test]
+async fn attempts_that_brought_nothing_are_paid_for() {
+    let mut setup = Setup::config(|config| config.llm.max_tokens_per_call = 1000);
+    setup.models[0].price = Some(Price::new(0.0, 40.0));
+    setup.models[0].local = false;
+    let world = setup.world(|request, number| {
+        let lose = |times: u32| {
+            for _ in 0..times {
+                let _lost = request.attempts.begin(false);
+            }
+        };
+        if number == 0 {
+            lose(2);
+            return Ok(Answer { cost_nanos: Some(10_000_000), ..call("test_echo", json!({ "text": "a" })) });
+        }
+        lose(1);
+        Err(LlmError::Unavailable { model: "m".into(), reason: "cut".into(), retry_after: None })
+    });
+    let id = world.job("x").await;
+    assert!(matches!(world.run().await, Outcome::Retry { .. }));
+    // 0.04 are reserved for each call: two of them were lost before the answer for 0.01, and one without an answer.
+    let usage = jobs::detail(&world.cx, id).await.unwrap().usage;
+    assert!((usage.cost_total - 0.13).abs() < 1e-9, "{}", usage.cost_total);
+    let now = world.cx.clock.now();
+    assert_eq!(world.cx.store.read(move |conn| jobs::spend::today(conn, now)).await.unwrap(), 130_000_000);
+}
+
+#[tokio::test]
 async fn an_unknown_price_counts_as_what_was_reserved() {
     let mut setup = Setup::config(|config| config.limits.max_job_cost_usd = 0.5);
     setup.models[0].price = None;
