@@ -64,7 +64,7 @@ pub fn claim(conn: &Connection, now: Timestamp, term: &Term, busy: &[JobId], max
             Ok(found) => found,
             Err(err) => {
                 tracing::error!(job_id = id.0, error = %err, "a job cannot be read; it goes to review");
-                set_aside(conn, now, &Lease { job_id: id, token })?;
+                set_aside(conn, now, &Lease { job_id: id, token }, JobStatus::Queued)?;
                 continue;
             }
         };
@@ -85,7 +85,7 @@ fn readable(row: &Row<'_>) -> Result<(Job, i64, Overrides)> {
 
 /// Ends the claim of a job whose row cannot be read. What could not be read is kept in `metadata.unreadable`, so that
 /// the job can be shown.
-fn set_aside(conn: &Connection, now: Timestamp, lease: &Lease) -> Result<()> {
+fn set_aside(conn: &Connection, now: Timestamp, lease: &Lease, from: JobStatus) -> Result<()> {
     let reason = "what is stored of this job could not be read; metadata.unreadable has what was there";
     conn.prepare_cached(
         "UPDATE jobs SET status = 'needs_review', needs = 'review', last_error = ?3, attempts = attempts - 1, \
@@ -96,7 +96,7 @@ fn set_aside(conn: &Connection, now: Timestamp, lease: &Lease) -> Result<()> {
          WHERE id = ?1 AND lease = ?2 AND status = 'running'",
     )?
     .execute((lease.job_id.0, lease.token, reason, micros(now)))?;
-    let change = Changed { from: JobStatus::Queued, to: JobStatus::NeedsReview, reason };
+    let change = Changed { from, to: JobStatus::NeedsReview, reason };
     let needs = row::get(conn, lease.job_id).ok().and_then(|job| job.needs);
     status::changed(conn, now, lease.job_id, &change, needs.as_ref())
 }
@@ -164,7 +164,8 @@ pub fn recover(conn: &Connection, now: Timestamp, max_orphaned: i64) -> Result<V
         .collect::<rusqlite::Result<_>>()?;
     for (id, to) in &found {
         let reason = if *to == JobStatus::Queued { "the daemon ended while it ran; it goes on" } else { reason };
-        let needs = row::get(conn, *id)?.needs;
+        // One that cannot be read shows itself when it is claimed.
+        let needs = row::get(conn, *id).ok().and_then(|job| job.needs);
         status::changed(conn, now, *id, &Changed { from: JobStatus::Running, to: *to, reason }, needs.as_ref())?;
     }
     Ok(found.into_iter().map(|(id, _)| id).collect())
@@ -179,7 +180,17 @@ pub fn expire(conn: &Connection, now: Timestamp, monotonic: Duration, boot: &str
         })?
         .collect::<rusqlite::Result<_>>()?;
     for lease in &expired {
-        super::finish::expired(conn, now, lease)?;
+        match super::finish::expired(conn, now, lease) {
+            Err(err) if err.kind() == ErrorKind::Internal => {
+                tracing::error!(
+                    job_id = lease.job_id.0,
+                    error = err.chain(),
+                    "a job cannot be read; it goes to review"
+                );
+                set_aside(conn, now, lease, JobStatus::Running)?;
+            }
+            result => result?,
+        }
     }
     Ok(expired)
 }

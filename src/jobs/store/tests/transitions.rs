@@ -484,6 +484,15 @@ async fn a_row_that_cannot_be_read_stops_no_other() {
         }
         assert_eq!(row::get(conn, limit).unwrap().metadata["mine"], 1);
         assert_eq!(claim(conn, now(), &term(60), &[], 4).unwrap().len(), 2, "they can go on");
+
+        // Nor does one that runs, at the next start and when its lease ends.
+        spoil(array, "[2]");
+        assert_eq!(claim::recover(conn, now(), 3).unwrap().len(), 3);
+        assert_eq!(claim(conn, now(), &term(60), &[], 4).unwrap().len(), 2);
+        spoil(limit, "[3]");
+        assert_eq!(claim::expire(conn, now(), Duration::from_secs(61), "boot").unwrap().len(), 2);
+        let status = |id| row::get(conn, id).unwrap().status;
+        assert_eq!((status(array), status(limit), status(fine)), (NeedsReview, NeedsReview, Queued));
     })
     .await;
 }
