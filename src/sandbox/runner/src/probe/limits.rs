@@ -1,0 +1,195 @@
+//! Using up what others need as well. They run confined alone.
+
+use std::{
+    fs::{self, File},
+    io::Write as _,
+    path::Path,
+};
+
+use super::{
+    Place, Probe, Stop, Tried, attempt,
+    run::{check, fork, leave, wait},
+};
+
+pub(super) const PROBES: &[Probe] = &[
+    Probe::must_fail("fork-bomb", fork_bomb).harmful().slow(30),
+    Probe::must_fail("thread-bomb", thread_bomb).harmful().slow(30),
+    Probe::must_fail("memory-bomb", memory_bomb).harmful().slow(60),
+    Probe::must_fail("disk-bomb-in-tmp", disk_bomb).harmful().slow(60),
+    Probe::must_fail("inode-bomb-in-tmp", inode_bomb).harmful().slow(60),
+    Probe::must_fail("file-larger-than-allowed", large_file).harmful(),
+    Probe::must_fail("descriptor-bomb", descriptor_bomb).harmful(),
+    Probe::must_fail("leave-a-core-file", core_file).harmful(),
+    Probe::must_fail("raise-limits", raise_limits),
+    Probe::must_fail("raise-priority", |_| {
+        #[expect(unsafe_code, reason = "a plain system call on this process")]
+        let answer = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, -10) };
+        attempt(check(answer), "nice -10")
+    }),
+    Probe::must_fail("real-time-priority", |_| {
+        let priority = libc::sched_param { sched_priority: 1 };
+        #[expect(unsafe_code, reason = "a structure that lives, on this process")]
+        let answer = unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO, &raw const priority) };
+        attempt(check(answer), "SCHED_FIFO")
+    }),
+    Probe::must_fail("escape-the-out-of-memory-killer", |_| {
+        attempt(fs::write("/proc/self/oom_score_adj", "-1000"), "oom_score_adj -1000")
+    }),
+    Probe::must_fail("leave-the-control-group", |_| {
+        let path = "/sys/fs/cgroup/cgroup.procs";
+        attempt(fs::write(path, "0"), format!("{path} was written"))
+    })
+    .harmful(),
+];
+
+/// Ends children however the probe ends.
+struct Children(Vec<i32>);
+
+impl Drop for Children {
+    fn drop(&mut self) {
+        for child in &self.0 {
+            #[expect(unsafe_code, reason = "children of this process that are not reaped yet")]
+            unsafe {
+                libc::kill(*child, libc::SIGKILL);
+            }
+        }
+        for child in self.0.drain(..) {
+            let _ = wait(child);
+        }
+    }
+}
+
+fn fork_bomb(place: &Place) -> Tried {
+    let wanted = place.limits.processes + 64;
+    let mut children = Children(Vec::new());
+    for number in 0..wanted {
+        match fork() {
+            Ok(0) => {
+                #[expect(unsafe_code, reason = "waits to be ended")]
+                unsafe {
+                    libc::pause();
+                }
+                leave();
+            }
+            Ok(child) => children.0.push(child),
+            Err(err) => return Err(Stop::Refused(format!("after {number}: {err}"))),
+        }
+    }
+    Ok(format!("{wanted} processes"))
+}
+
+fn thread_bomb(place: &Place) -> Tried {
+    let wanted = place.limits.processes + 64;
+    for number in 0..wanted {
+        let thread = std::thread::Builder::new().stack_size(16 << 10).spawn(|| {
+            loop {
+                std::thread::park();
+            }
+        });
+        if let Err(err) = thread {
+            return Err(Stop::Refused(format!("after {number}: {err}")));
+        }
+    }
+    Ok(format!("{wanted} threads"))
+}
+
+fn memory_bomb(place: &Place) -> Tried {
+    const CHUNK: usize = 16 << 20;
+    let wanted = place.limits.memory_bytes + (128 << 20);
+    let mut held: Vec<Vec<u8>> = Vec::new();
+    let mut total = 0_u64;
+    while total < wanted {
+        let mut chunk = Vec::new();
+        if let Err(err) = chunk.try_reserve_exact(CHUNK) {
+            return Err(Stop::Refused(format!("after {} MiB: {err}", total >> 20)));
+        }
+        chunk.resize(CHUNK, 1);
+        held.push(chunk);
+        total += CHUNK as u64;
+    }
+    Ok(format!("{} MiB", total >> 20))
+}
+
+fn disk_bomb(place: &Place) -> Tried {
+    let scratch = Place::scratch_in(Path::new("/tmp"))?;
+    let wanted = place.limits.tmp_bytes + (8 << 20);
+    let chunk = vec![1; 1 << 20];
+    let mut total = 0_u64;
+    // in several files, so that the bound of one does not pass for that of all
+    for number in 0.. {
+        let mut file = File::create(scratch.join(&number.to_string()))?;
+        for _ in 0..64 {
+            if total >= wanted {
+                return Ok(format!("{} MiB", total >> 20));
+            }
+            if let Err(err) = file.write_all(&chunk) {
+                return Err(Stop::Refused(format!("after {} MiB: {err}", total >> 20)));
+            }
+            total += 1 << 20;
+        }
+    }
+    Err(Stop::Broken("no end".to_owned()))
+}
+
+fn inode_bomb(_: &Place) -> Tried {
+    const WANTED: u32 = 1_000_000;
+    let scratch = Place::scratch_in(Path::new("/tmp"))?;
+    for number in 0..WANTED {
+        if let Err(err) = File::create(scratch.join(&number.to_string())) {
+            return Err(Stop::Refused(format!("after {number}: {err}")));
+        }
+    }
+    Ok(format!("{WANTED} files"))
+}
+
+fn large_file(place: &Place) -> Tried {
+    let scratch = place.scratch()?;
+    let file = File::create(scratch.join("large"))?;
+    attempt(file.set_len(place.limits.file_bytes + 1), "it is longer than allowed")
+}
+
+fn descriptor_bomb(_: &Place) -> Tried {
+    const WANTED: usize = 70_000;
+    let mut held = Vec::new();
+    while held.len() < WANTED {
+        match File::open("/dev/null") {
+            Ok(file) => held.push(file),
+            Err(err) => return Err(Stop::Refused(format!("after {}: {err}", held.len()))),
+        }
+    }
+    Ok(format!("{WANTED} descriptors"))
+}
+
+fn core_file(_: &Place) -> Tried {
+    let child = fork()?;
+    if child == 0 {
+        #[expect(unsafe_code, reason = "ends this process the way that leaves a core")]
+        unsafe {
+            libc::signal(libc::SIGABRT, libc::SIG_DFL);
+            libc::raise(libc::SIGABRT);
+        }
+        leave();
+    }
+    let status = wait(child)?;
+    super::ensure(libc::WIFSIGNALED(status), format!("it did not abort: {status:#x}"))?;
+    if libc::WCOREDUMP(status) { Ok("the kernel wrote one".to_owned()) } else { Err(Stop::Refused("none".to_owned())) }
+}
+
+fn raise_limits(_: &Place) -> Tried {
+    super::any([libc::RLIMIT_NPROC, libc::RLIMIT_NOFILE, libc::RLIMIT_FSIZE, libc::RLIMIT_CORE].map(|resource| {
+        let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+        #[expect(unsafe_code, reason = "a structure that lives, on this process")]
+        let answer = unsafe {
+            check(libc::getrlimit(resource, &raw mut limit))?;
+            let above = if limit.rlim_max == libc::RLIM_INFINITY { limit.rlim_max } else { limit.rlim_max + 1 };
+            limit = libc::rlimit { rlim_cur: limit.rlim_cur, rlim_max: above };
+            libc::setrlimit(resource, &raw const limit)
+        };
+        let done = format!("limit {resource} may be {}", limit.rlim_max);
+        match check(answer) {
+            // above the kernel's own bound
+            Err(err) if err.raw_os_error() == Some(libc::EINVAL) => Ok(done),
+            answer => attempt::<i32>(answer, done),
+        }
+    }))
+}
