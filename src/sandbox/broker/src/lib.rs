@@ -7,4 +7,6 @@ pub mod address;
 pub mod allow;
 pub mod config;
 pub mod control;
+pub mod egress;
 pub mod host;
+pub mod listen;

@@ -4,12 +4,13 @@
 //! or `error`, in order. Between the answers come [`Event::Request`]s: one for each request of a job that this connection
 //! granted, when it is over, and those of nobody. What was granted over a connection is revoked when it ends.
 
-use std::net::IpAddr;
+mod record;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::{address::Class, allow::Entry};
+pub use self::record::{Reason, Record, RequestKind, Verdict};
+use crate::allow::Entry;
 
 /// The number that both sides must share.
 pub const VERSION: u32 = 1;
@@ -19,6 +20,9 @@ pub const MAX_LINE: usize = 64 << 10;
 
 /// The user name that goes with a token: `Proxy-Authorization: Basic base64("job:<token>")`.
 pub const USER: &str = "job";
+
+/// `MESSAGE_ID=` of a refused request in the journal; catalogued with those of the daemon.
+pub const DENIED: &str = "e6374d03ee344e6aa2dafb4623e836e1";
 
 /// From the daemon.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -111,99 +115,6 @@ pub enum Event {
     },
 }
 
-/// One request, when it is over.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Record {
-    /// Whose token was shown; `None`: no known one.
-    pub job: Option<String>,
-    pub kind: RequestKind,
-    /// The host in its one spelling, as far as it could be read.
-    pub host: Option<String>,
-    pub port: Option<u16>,
-    /// The address that was connected to, or the one that was refused.
-    pub address: Option<IpAddr>,
-    pub verdict: Verdict,
-    pub reason: Reason,
-    /// Which entry of the allow list allowed it, or what it broke.
-    pub rule: Option<String>,
-    /// What would allow it: a sentence with the line to add.
-    pub suggestion: Option<String>,
-    /// Bytes sent to the host.
-    pub bytes_up: u64,
-    /// Bytes received from the host.
-    pub bytes_down: u64,
-    pub duration_ms: u64,
-}
-
-/// How it was asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum RequestKind {
-    /// `CONNECT host:port`.
-    Tunnel,
-    /// `GET http://host/`.
-    Plain,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Verdict {
-    /// It was let through, and ended by itself.
-    Allowed,
-    /// A rule or a bound forbade it, or ended it.
-    Refused,
-    /// It was allowed, and did not work.
-    Failed,
-}
-
-/// Why a request ended as it did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Reason {
-    /// By itself.
-    Done,
-    /// It could not be understood.
-    Malformed,
-    /// No token, or none that is granted.
-    TokenUnknown,
-    HostNotListed,
-    PortNotListed,
-    /// The host is listed, but not for this token.
-    NotGranted,
-    /// Every address of the name is of this class.
-    AddressNotPublic(Class),
-    /// The address is this machine's own.
-    AddressOwn,
-    TooManyRequests,
-    /// The request came through this proxy before.
-    Loop,
-    /// What went into the tunnel was not TLS.
-    NotTls,
-    /// TLS asked for another host than CONNECT.
-    SniMismatch,
-    /// TLS named no host.
-    SniMissing,
-    /// TLS hid the name of the host (encrypted client hello).
-    SniHidden,
-    ResolveFailed,
-    ResolveTimeout,
-    ConnectFailed,
-    ConnectTimeout,
-    /// The host did not speak HTTP, or broke off.
-    UpstreamFailed,
-    /// The command closed its end early.
-    ClientGone,
-    HeaderTimeout,
-    Idle,
-    TotalTime,
-    UploadBytes,
-    DownloadBytes,
-    /// The token was revoked.
-    Revoked,
-    /// The allow list was reloaded without the host.
-    NoLongerListed,
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -233,27 +144,5 @@ mod tests {
         }
         let plus = format!(r#"{{"grant":{{"job":"7","token_sha256":"{}"}}}}"#, "+1".repeat(32));
         assert!(serde_json::from_str::<Request>(&plus).is_err());
-    }
-
-    #[test]
-    fn records_survive_the_wire() {
-        let record = Record {
-            job: Some("7".to_owned()),
-            kind: RequestKind::Tunnel,
-            host: Some("example.org".to_owned()),
-            port: Some(443),
-            address: Some([10, 0, 0, 1].into()),
-            verdict: Verdict::Refused,
-            reason: Reason::AddressNotPublic(Class::Private),
-            rule: None,
-            suggestion: None,
-            bytes_up: 1,
-            bytes_down: 2,
-            duration_ms: 3,
-        };
-        let event = Event::Request(Box::new(record));
-        let line = serde_json::to_string(&event).unwrap();
-        assert!(line.contains(r#""reason":{"address_not_public":"private"}"#), "{line}");
-        assert_eq!(serde_json::from_str::<Event>(&line).unwrap(), event);
     }
 }

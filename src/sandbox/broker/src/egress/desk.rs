@@ -1,0 +1,161 @@
+//! The serving end of the control socket: takes grants from the daemon, tells it what became of requests.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+};
+
+use tokio::{
+    io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
+    net::{
+        UnixListener, UnixStream,
+        unix::{OwnedReadHalf, OwnedWriteHalf},
+    },
+    sync::mpsc,
+};
+
+use super::{Egress, grants::Owner};
+use crate::control::{Event, MAX_LINE, Request, VERSION};
+
+/// Events that wait for a daemon that does not read; what comes on top is counted and dropped.
+const WAITING: usize = 1024;
+
+/// Control connections that are open.
+#[derive(Debug, Default)]
+pub(super) struct Desk {
+    next: AtomicU64,
+    open: Mutex<BTreeMap<Owner, Arc<Line>>>,
+}
+
+/// One control connection.
+#[derive(Debug)]
+struct Line {
+    events: mpsc::Sender<Event>,
+    lost: AtomicU64,
+}
+
+impl Desk {
+    /// Tells one connection, or all of them; never waits.
+    pub(super) fn tell(&self, owner: Option<Owner>, event: &Event) {
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let tell = |line: &Line| {
+            if line.events.try_send(event.clone()).is_err() {
+                line.lost.fetch_add(1, Relaxed);
+            }
+        };
+        match owner {
+            Some(owner) => open.get(&owner).into_iter().for_each(|line| tell(line)),
+            None => open.values().for_each(|line| tell(line)),
+        }
+    }
+
+    fn enter(&self) -> (Owner, Arc<Line>, mpsc::Receiver<Event>) {
+        let owner = Owner(self.next.fetch_add(1, Relaxed));
+        let (events, queue) = mpsc::channel(WAITING);
+        let line = Arc::new(Line { events, lost: AtomicU64::new(0) });
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).insert(owner, line.clone());
+        (owner, line, queue)
+    }
+
+    fn leave(&self, owner: Owner) {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(&owner);
+    }
+}
+
+/// Accepts the daemon's connections until the proxy stops. Only `users` are listened to.
+pub(super) async fn serve(egress: &Arc<Egress>, listener: UnixListener, users: Vec<u32>) {
+    loop {
+        let stream = tokio::select! {
+            () = egress.stop.cancelled() => return,
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => stream,
+                Err(err) => {
+                    tracing::warn!(%err, "accepting a control connection");
+                    tokio::time::sleep(super::ACCEPT_PAUSE).await;
+                    continue;
+                }
+            },
+        };
+        match stream.peer_cred() {
+            Ok(peer) if users.contains(&peer.uid()) => {
+                let egress = egress.clone();
+                egress.tasks.clone().spawn(async move { attend(&egress, stream).await });
+            }
+            Ok(peer) => tracing::warn!(uid = peer.uid(), "a control connection of another user is refused"),
+            Err(err) => tracing::warn!(%err, "a control connection of nobody known is refused"),
+        }
+    }
+}
+
+/// One control connection; its end ends what it granted.
+async fn attend(egress: &Arc<Egress>, stream: UnixStream) {
+    let (owner, line, queue) = egress.desk.enter();
+    let (reading, writing) = stream.into_split();
+    tokio::select! {
+        () = egress.stop.cancelled() => {}
+        ended = read(egress, owner, &line, reading) => if let Err(err) = ended {
+            tracing::warn!(%err, "a control connection ended");
+        },
+        _ = write(&line, queue, writing) => {} // it is gone
+    }
+    egress.desk.leave(owner);
+    let tokens = egress.grants.revoke(owner, None);
+    tracing::info!(tokens, "a control connection is over, and its tokens with it");
+}
+
+async fn read(egress: &Egress, owner: Owner, line: &Line, reading: OwnedReadHalf) -> io::Result<()> {
+    let mut reading = BufReader::new(reading);
+    let mut bytes = Vec::new();
+    // The other half ends with this one, so nobody is left to read when a send fails.
+    let gone = |_| io::Error::from(io::ErrorKind::BrokenPipe);
+    line.events.send(Event::Hello { version: VERSION }).await.map_err(gone)?;
+    loop {
+        bytes.clear();
+        (&mut reading).take(MAX_LINE as u64 + 1).read_until(b'\n', &mut bytes).await?;
+        if bytes.pop_if(|last| *last == b'\n').is_none() {
+            return match bytes.len() {
+                0 => Ok(()),
+                length if length > MAX_LINE => Err(io::Error::other(format!("a line is longer than {MAX_LINE} bytes"))),
+                _ => Err(io::ErrorKind::UnexpectedEof.into()),
+            };
+        }
+        let answer = obey(egress, owner, &bytes).unwrap_or_else(|message| Event::Error { message });
+        line.events.send(answer).await.map_err(gone)?;
+    }
+}
+
+fn obey(egress: &Egress, owner: Owner, line: &[u8]) -> Result<Event, String> {
+    match serde_json::from_slice(line).map_err(|err| format!("the line is no request: {err}"))? {
+        Request::Grant(grant) => {
+            let job = grant.job.clone();
+            let limits = egress.config.borrow().limits;
+            egress.grants.add(grant, owner, &limits)?;
+            Ok(Event::Granted { job })
+        }
+        Request::Revoke(revoke) => {
+            let tokens = egress.grants.revoke(owner, Some(&revoke.job));
+            Ok(Event::Revoked { job: revoke.job, tokens })
+        }
+    }
+}
+
+async fn write(line: &Line, mut queue: mpsc::Receiver<Event>, mut writing: OwnedWriteHalf) -> io::Result<()> {
+    while let Some(event) = queue.recv().await {
+        send(&mut writing, &event).await?;
+        let count = line.lost.swap(0, Relaxed);
+        if count > 0 {
+            send(&mut writing, &Event::Lost { count }).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn send(writing: &mut OwnedWriteHalf, event: &Event) -> io::Result<()> {
+    let mut bytes = serde_json::to_vec(event)?;
+    bytes.push(b'\n');
+    writing.write_all(&bytes).await
+}
