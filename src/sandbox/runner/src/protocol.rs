@@ -25,6 +25,10 @@ pub const MAX_FRAME: usize = 1 << 20;
 /// Most bytes of output or input that one frame carries.
 pub const CHUNK: usize = 64 << 10;
 
+/// Most bytes of standard input that may be sent beyond those that `taken` frames have named. The runner never stops
+/// reading its socket, so that a command that does not read can still be ended; it ends the session when this is exceeded.
+pub const STDIN_WINDOW: usize = 1 << 20;
+
 /// What a frame means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -49,10 +53,12 @@ pub enum Kind {
     Exit = 20,
     /// From the runner: nothing has run ([`Refused`]).
     Refused = 21,
+    /// From the runner: so much of standard input is out of its hands ([`Taken`]).
+    Taken = 22,
 }
 
 impl Kind {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::Exec,
         Self::Stdin,
         Self::StdinEnd,
@@ -64,6 +70,7 @@ impl Kind {
         Self::Stderr,
         Self::Exit,
         Self::Refused,
+        Self::Taken,
     ];
 
     /// The kind with this number.
@@ -278,8 +285,17 @@ pub struct Ready {
 /// A command has begun.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Started {
-    /// Its process, in the runner's own numbering.
+    /// Its process, in the numbering of its own namespace.
     pub pid: i32,
+    /// What a person should know, such as paths that could not be protected.
+    #[serde(default)]
+    pub notes: Vec<String>,
+}
+
+/// Standard input that the command's pipe took, or that nobody will read any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Taken {
+    pub bytes: u64,
 }
 
 /// How a command is ended by the daemon.

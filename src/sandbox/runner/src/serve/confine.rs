@@ -1,0 +1,162 @@
+//! What a process gives up before it becomes the command, in this order: capabilities, new privileges, its streams, limits,
+//! Landlock, the filter of system calls, every other descriptor. All of it was prepared before the fork; here nothing
+//! takes memory.
+
+use std::{
+    ffi::CString,
+    os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd},
+    rc::Rc,
+};
+
+use assistant_sandbox::seccomp::{self, Program};
+use libc::c_char;
+use nix::{
+    errno::Errno,
+    fcntl::{OFlag, open},
+    sys::{
+        prctl,
+        resource::{Resource, setrlimit},
+        stat::{Mode, umask},
+    },
+    unistd::{fchdir, setsid, write},
+};
+
+use super::{kernel, report::Step};
+
+/// A command as the kernel takes it.
+pub(crate) struct Image {
+    /// Paths to try, first to last.
+    pub(crate) programs: Vec<CString>,
+    argv: Vec<CString>,
+    envp: Vec<CString>,
+}
+
+impl Image {
+    pub(crate) fn new(programs: Vec<CString>, argv: Vec<CString>, envp: Vec<CString>) -> Self {
+        Self { programs, argv, envp }
+    }
+
+    /// The lists that `execve` wants. They point into this image.
+    pub(crate) fn pointers(&self) -> Pointers {
+        let list = |texts: &[CString]| texts.iter().map(|text| text.as_ptr()).chain([std::ptr::null()]).collect();
+        Pointers { argv: list(&self.argv), envp: list(&self.envp) }
+    }
+}
+
+/// Null-terminated lists.
+pub(crate) struct Pointers {
+    argv: Vec<*const c_char>,
+    envp: Vec<*const c_char>,
+}
+
+/// Everything that the child needs.
+pub(crate) struct Confinement {
+    pub(crate) image: Image,
+    pub(crate) pointers: Pointers,
+    pub(crate) stdin: OwnedFd,
+    pub(crate) stdout: OwnedFd,
+    pub(crate) stderr: OwnedFd,
+    /// To the runner: takes the filter's listener.
+    pub(crate) channel: OwnedFd,
+    pub(crate) rlimits: Vec<(Resource, u64)>,
+    pub(crate) walls: Rc<Walls>,
+}
+
+/// What is the same for all commands of one level.
+pub(crate) struct Walls {
+    /// Of Landlock.
+    pub(crate) ruleset: OwnedFd,
+    /// Of system calls.
+    pub(crate) filter: Program,
+    /// The same without notices, for a runner that is below a filter with a listener itself.
+    pub(crate) silent: Program,
+}
+
+/// A step that failed.
+pub(crate) type Failure = (Step, usize, Errno);
+
+const SECBITS: u64 = 0b1110_1111; // noroot, no_setuid_fixup, keep_caps off, no_cap_ambient_raise; each locked
+const LAST_CAPABILITY: u64 = 63;
+
+/// Gives up every capability and every way to get one, and reads back that it is so.
+pub(crate) fn drop_privileges() -> Result<(), Failure> {
+    let at = |errno| (Step::Capabilities, 0, errno);
+    for capability in 0..=LAST_CAPABILITY {
+        match kernel::prctl(libc::PR_CAPBSET_READ, capability, 0) {
+            Err(Errno::EINVAL) => break,
+            Ok(0) => {}
+            // Without CAP_SETPCAP the bounding set stays; no_new_privs makes it idle.
+            _ => drop(kernel::prctl(libc::PR_CAPBSET_DROP, capability, 0)),
+        }
+    }
+    kernel::prctl(libc::PR_CAP_AMBIENT, u64::from(libc::PR_CAP_AMBIENT_CLEAR_ALL.cast_unsigned()), 0).map_err(at)?;
+    let _ = kernel::prctl(libc::PR_SET_SECUREBITS, SECBITS, 0);
+    kernel::clear_capabilities().map_err(at)?;
+    if !kernel::no_capabilities().map_err(at)? {
+        return Err((Step::Capabilities, 1, Errno::EPERM));
+    }
+    prctl::set_no_new_privs().map_err(|errno| (Step::NoNewPrivileges, 0, errno))?;
+    if prctl::get_no_new_privs() == Ok(true) { Ok(()) } else { Err((Step::NoNewPrivileges, 1, Errno::EPERM)) }
+}
+
+/// That no capability is left in the bounding set, and the locks are on: what a namespace of our own must give.
+pub(crate) fn verify_bounding() -> Result<(), Failure> {
+    for capability in 0..=LAST_CAPABILITY {
+        match kernel::prctl(libc::PR_CAPBSET_READ, capability, 0) {
+            Ok(0) => {}
+            Err(Errno::EINVAL) => break,
+            _ => return Err((Step::Capabilities, 2, Errno::EPERM)),
+        }
+    }
+    match kernel::prctl(libc::PR_GET_SECUREBITS, 0, 0) {
+        Ok(bits) if u64::from(bits.cast_unsigned()) == SECBITS => Ok(()),
+        _ => Err((Step::Capabilities, 3, Errno::EPERM)),
+    }
+}
+
+/// The rest, in the process that becomes the command; returns only if it fails.
+pub(crate) fn become_command(of: &Confinement, working_directory: BorrowedFd<'_>) -> Failure {
+    match confine(of, working_directory) {
+        Err(failure) => failure,
+        Ok(()) => exec(of),
+    }
+}
+
+fn confine(of: &Confinement, working_directory: BorrowedFd<'_>) -> Result<(), Failure> {
+    setsid().map_err(|errno| (Step::Session, 0, errno))?;
+    kernel::reset_signals();
+    for (index, (stream, number)) in [(&of.stdin, 0), (&of.stdout, 1), (&of.stderr, 2)].into_iter().enumerate() {
+        kernel::duplicate(stream.as_raw_fd(), number).map_err(|errno| (Step::Streams, index, errno))?;
+    }
+    fchdir(working_directory).map_err(|errno| (Step::WorkingDirectory, 0, errno))?;
+    // The first to go when memory runs out. Without /proc nobody can say so.
+    if let Ok(file) = open(c"/proc/self/oom_score_adj", OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty()) {
+        let _ = write(&file, b"1000");
+    }
+    let _ = kernel::be_nice(10);
+    umask(Mode::from_bits_truncate(0o002));
+    for (index, (resource, limit)) in of.rlimits.iter().enumerate() {
+        setrlimit(*resource, *limit, *limit).map_err(|errno| (Step::Limits, index, errno))?;
+    }
+    kernel::landlock_restrict(of.walls.ruleset.as_fd()).map_err(|errno| (Step::Landlock, 0, errno))?;
+    let filtered = match of.walls.filter.install() {
+        Ok(listener) => seccomp::send_fd(of.channel.as_fd(), listener.as_fd()),
+        Err(err) if err.raw_os_error() == Some(libc::EBUSY) => of.walls.silent.install_silent(),
+        Err(err) => Err(err),
+    };
+    filtered.map_err(|err| (Step::Filter, 0, Errno::from_raw(err.raw_os_error().unwrap_or(0))))?;
+    kernel::close_from(3).map_err(|errno| (Step::Descriptors, 0, errno))
+}
+
+/// As `execvp` tries them: one that may not be run is remembered while a later one might be.
+fn exec(of: &Confinement) -> Failure {
+    let mut worst = Errno::ENOENT;
+    for program in &of.image.programs {
+        match kernel::exec(program, &of.pointers.argv, &of.pointers.envp) {
+            Errno::ENOENT | Errno::ENOTDIR => {}
+            Errno::EACCES => worst = Errno::EACCES,
+            errno => return (Step::Exec, 0, errno),
+        }
+    }
+    (Step::Exec, 0, worst)
+}

@@ -1,0 +1,249 @@
+//! The runner: serves one session over one socket, in one thread that waits for whatever happens next.
+
+mod command;
+mod confine;
+mod environment;
+mod fault;
+mod init;
+mod kernel;
+mod namespaces;
+pub(crate) mod options;
+mod protect;
+mod report;
+mod root;
+mod rules;
+mod session;
+mod wire;
+
+use std::{
+    io,
+    os::fd::{AsFd as _, OwnedFd},
+    time::Instant,
+};
+
+use assistant_sandbox::protocol::{End, Exec, Frame, Kind, Signal};
+use nix::{
+    errno::Errno,
+    fcntl::{OFlag, open},
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+    sys::stat::Mode,
+    unistd,
+};
+
+use self::{
+    command::{Command, unavailable},
+    fault::Fault,
+    options::Options,
+    session::Session,
+    wire::Wire,
+};
+
+/// Serves until the other side closes.
+pub(crate) fn run(options: &Options) -> io::Result<()> {
+    let socket = take_standard_input()?;
+    let mut runner = Runner {
+        wire: Wire::new(socket)?,
+        session: Session::enter(options),
+        options,
+        command: None,
+        leaving: Vec::new(),
+    };
+    let ready = match &runner.session {
+        Ok(session) => session.ready(),
+        Err(fault) => session::nothing(fault),
+    };
+    runner.wire.send_json(Kind::Ready, &ready)?;
+    let outcome = runner.serve();
+    if let Some(mut command) = runner.command.take() {
+        command.kill(End::Cancelled);
+        let (pid, _pidfd) = command.into_leaving();
+        let _ = kernel::wait_child(pid, true);
+    }
+    outcome
+}
+
+/// The socket becomes a descriptor of our own, and nothing else stays open that we were given.
+fn take_standard_input() -> io::Result<OwnedFd> {
+    kernel::close_from(3)?;
+    let socket = io::stdin().as_fd().try_clone_to_owned()?;
+    let null = open("/dev/null", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty())?;
+    unistd::dup2_stdin(null)?;
+    Ok(socket)
+}
+
+struct Runner<'a> {
+    wire: Wire,
+    session: Result<Session, Fault>,
+    options: &'a Options,
+    command: Option<Command>,
+    /// First processes of ended commands that the kernel is still clearing away.
+    leaving: Vec<(i32, OwnedFd)>,
+}
+
+/// What can happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Source {
+    Wire,
+    Report,
+    Refusal,
+    Stdin,
+    Stdout,
+    Stderr,
+    Gone,
+    Left,
+}
+
+impl Runner<'_> {
+    fn serve(&mut self) -> io::Result<()> {
+        loop {
+            let events = self.wait()?;
+            for (source, flags) in events {
+                if !self.on(source, flags)? {
+                    return Ok(());
+                }
+            }
+            if let Some(command) = &mut self.command
+                && command.deadline().is_some_and(|deadline| deadline <= Instant::now())
+            {
+                command.kill(End::TimedOut);
+            }
+        }
+    }
+
+    /// What has happened, in an order in which each may be handled: what a command said before that it ended.
+    fn wait(&self) -> io::Result<Vec<(Source, PollFlags)>> {
+        let input = PollFlags::POLLIN;
+        let mut sources = Vec::with_capacity(8);
+        let wanted = if self.wire.waiting() { input | PollFlags::POLLOUT } else { input };
+        sources.push((Source::Wire, PollFd::new(self.wire.as_fd(), wanted)));
+        if let Some(command) = &self.command {
+            let process = command.process();
+            let mut watch = |source, fd, wanted| sources.push((source, PollFd::new(fd, wanted)));
+            if let Some(channel) = &process.channel {
+                watch(Source::Report, channel.as_fd(), input);
+            }
+            if let Some(listener) = process.listener.as_ref().and_then(|listener| listener.fd()) {
+                watch(Source::Refusal, listener, input);
+            }
+            if let (Some(stdin), true) = (&process.stdin, command.has_input()) {
+                watch(Source::Stdin, stdin.as_fd(), PollFlags::POLLOUT);
+            }
+            if self.wire.has_room() {
+                for (source, stream) in [(Source::Stdout, &process.stdout), (Source::Stderr, &process.stderr)] {
+                    if let Some(stream) = stream {
+                        watch(source, stream.as_fd(), input);
+                    }
+                }
+            }
+            watch(Source::Gone, process.pidfd.as_fd(), input);
+        }
+        sources.extend(self.leaving.iter().map(|(_, pidfd)| (Source::Left, PollFd::new(pidfd.as_fd(), input))));
+
+        let timeout = match self.command.as_ref().and_then(Command::deadline) {
+            Some(deadline) => {
+                let left = deadline.saturating_duration_since(Instant::now()).as_millis() + 1;
+                PollTimeout::try_from(left.min(i32::MAX as u128)).unwrap_or(PollTimeout::MAX)
+            }
+            None => PollTimeout::NONE,
+        };
+        let (names, mut fds): (Vec<_>, Vec<_>) = sources.into_iter().unzip();
+        match poll(&mut fds, timeout) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+        let flags = fds.iter().map(|fd| fd.revents().unwrap_or(PollFlags::empty()));
+        Ok(names.into_iter().zip(flags).filter(|(_, flags)| !flags.is_empty()).collect())
+    }
+
+    /// Handles one event. False: the session is over.
+    fn on(&mut self, source: Source, flags: PollFlags) -> io::Result<bool> {
+        if source == Source::Wire {
+            return self.on_wire(flags);
+        }
+        if source == Source::Left {
+            self.leaving.retain(|(pid, _)| matches!(kernel::wait_child(*pid, false), Ok(None)));
+            return Ok(true);
+        }
+        let (Some(command), Ok(session)) = (&mut self.command, &mut self.session) else { return Ok(true) };
+        let mut gone = false;
+        match source {
+            Source::Wire | Source::Left => {}
+            Source::Report => {
+                if let Some(refused) = command.hear_report(session, self.options, &mut self.wire)? {
+                    self.command = None;
+                    self.wire.send_json(Kind::Refused, &refused)?;
+                    return Ok(true);
+                }
+            }
+            Source::Refusal => command.hear_refusals(),
+            Source::Stdin => command.pass_input(&mut self.wire)?,
+            Source::Stdout => drop(command.forward(Kind::Stdout, &mut self.wire)?),
+            Source::Stderr => drop(command.forward(Kind::Stderr, &mut self.wire)?),
+            Source::Gone => gone = true,
+        }
+        // Its last report comes before its end, but may have come after this round's look at the channel.
+        if gone && let Some(refused) = command.hear_report(session, self.options, &mut self.wire)? {
+            self.command = None;
+            self.wire.send_json(Kind::Refused, &refused)?;
+            return Ok(true);
+        }
+        match command.finish(gone, &mut self.wire)? {
+            None => {}
+            Some(Ok(exit)) => {
+                self.wire.send_json(Kind::Exit, &exit)?;
+                self.leaving.extend(self.command.take().map(Command::into_leaving));
+            }
+            Some(Err(refused)) => {
+                self.command = None;
+                self.wire.send_json(Kind::Refused, &refused)?;
+            }
+        }
+        Ok(true)
+    }
+
+    fn on_wire(&mut self, flags: PollFlags) -> io::Result<bool> {
+        if flags.contains(PollFlags::POLLOUT) && !self.wire.flush()? {
+            return Ok(false);
+        }
+        if flags.intersects(PollFlags::POLLIN | PollFlags::POLLHUP | PollFlags::POLLERR) && !self.wire.receive()? {
+            return Ok(false);
+        }
+        while let Some(frame) = self.wire.next()? {
+            if frame.kind == Kind::Close {
+                return Ok(false);
+            }
+            self.on_frame(&frame)?;
+        }
+        Ok(true)
+    }
+
+    fn on_frame(&mut self, frame: &Frame) -> io::Result<()> {
+        match (frame.kind, &mut self.command) {
+            (Kind::Exec, Some(_)) => Err(io::Error::other("an exec frame while a command runs")),
+            (Kind::Exec, None) => self.exec(frame.parse()?),
+            (Kind::Stdin, Some(command)) => command.feed(&frame.body, &mut self.wire),
+            (Kind::StdinEnd, Some(command)) => command.end_input(&mut self.wire),
+            (Kind::Signal, Some(command)) => {
+                command.signal(frame.parse::<Signal>()?);
+                Ok(())
+            }
+            // Meant for a command that has ended meanwhile.
+            (Kind::Stdin | Kind::StdinEnd | Kind::Signal, None) => Ok(()),
+            (kind, _) => Err(io::Error::other(format!("a {kind:?} frame is not for a runner"))),
+        }
+    }
+
+    fn exec(&mut self, exec: Exec) -> io::Result<()> {
+        let started = match &mut self.session {
+            Ok(session) => Command::start(session, self.options, exec),
+            Err(fault) => Err(unavailable(fault)),
+        };
+        match started {
+            Ok(command) => {
+                self.command = Some(command);
+                Ok(())
+            }
+            Err(refused) => self.wire.send_json(Kind::Refused, &refused),
+        }
+    }
+}

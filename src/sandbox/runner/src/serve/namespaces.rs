@@ -1,0 +1,69 @@
+//! The namespaces of a session, made once: user, mount, network, ipc, uts and, where it can be had, cgroup. Each command
+//! gets a pid and a mount namespace of its own besides.
+
+use std::fs;
+
+use nix::{
+    errno::Errno,
+    sched::{CloneFlags, unshare},
+    sys::prctl,
+    unistd::{self, Gid, Uid},
+};
+
+use super::fault::{At as _, Fault};
+
+const NAME: &str = "sandbox";
+
+/// Gives up root for this user, for ever; then nothing is left to give up.
+pub(crate) fn become_user(uid: u32, gid: u32) -> Result<(), Fault> {
+    let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+    unistd::setgroups(&[]).at("setgroups")?;
+    unistd::setresgid(gid, gid, gid).at("setresgid")?;
+    unistd::setresuid(uid, uid, uid).at("setresuid")
+}
+
+/// Leaves the host's namespaces. The working directory stays what it was.
+pub(crate) fn enter() -> Result<(), Fault> {
+    let (uid, gid) = (unistd::getuid(), unistd::getgid());
+    if uid.is_root() {
+        return Err(Fault::new("user", "started as root, the runner needs --uid and --gid of another user"));
+    }
+    // A process that changed its user is not dumpable, and its own maps are then not its own to write.
+    prctl::set_dumpable(true).at("dumpable")?;
+    let flags = CloneFlags::CLONE_NEWUSER
+        | CloneFlags::CLONE_NEWNS
+        | CloneFlags::CLONE_NEWNET
+        | CloneFlags::CLONE_NEWIPC
+        | CloneFlags::CLONE_NEWUTS;
+    if let Err(errno) = unshare(flags | CloneFlags::CLONE_NEWCGROUP).or_else(|_| unshare(flags)) {
+        return Err(Fault::new("namespaces", format!("{}{}", errno.desc(), way_out(errno))));
+    }
+    fs::write("/proc/self/setgroups", "deny").at("setgroups")?;
+    fs::write("/proc/self/uid_map", format!("{uid} {uid} 1")).at("uid map")?;
+    fs::write("/proc/self/gid_map", format!("{gid} {gid} 1")).at("gid map")?;
+    prctl::set_dumpable(false).at("dumpable")?;
+    unistd::sethostname(NAME).map_err(|errno| Fault::new("hostname", format!("{}{}", errno.desc(), way_out(errno))))
+}
+
+/// The usual reasons why an ordinary user gets no namespaces, each with what mends it.
+fn way_out(errno: Errno) -> String {
+    let is = |name: &str, value: &str| fs::read_to_string(name).is_ok_and(|text| text.trim() == value);
+    if is("/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1") {
+        return " (kernel.apparmor_restrict_unprivileged_userns=1: load the AppArmor profile of the package, or run as a \
+                service with the backend `unit`)"
+            .to_owned();
+    }
+    if is("/proc/sys/kernel/unprivileged_userns_clone", "0") {
+        return " (kernel.unprivileged_userns_clone=0: set it to 1, or run as a service with the backend `unit`)"
+            .to_owned();
+    }
+    if is("/proc/sys/user/max_user_namespaces", "0") {
+        return " (user.max_user_namespaces=0: raise it, or run as a service with the backend `unit`)".to_owned();
+    }
+    match errno {
+        Errno::EPERM => " (a container or a filter of system calls around the runner forbids them: run as a service \
+                         with the backend `unit`)"
+            .to_owned(),
+        _ => String::new(),
+    }
+}

@@ -1,0 +1,147 @@
+//! The arguments of the runner: where the walls are. No frame can move them.
+
+use std::{ffi::OsString, path::PathBuf};
+
+use assistant_sandbox::protocol::Limits;
+
+pub(crate) const USAGE: &str = "\
+usage: assistant-sandbox serve --backend namespace|unit|docker|landlock --workspace DIR
+         [--uid N --gid N] [--protect PATH]... [--landlock-abi N]
+         [--seconds N] [--memory-bytes N] [--processes N] [--cpu-millis N] [--tmp-bytes N] [--file-bytes N] [--output-bytes N]
+Standard input is the socket to whoever started it. PATH is relative to the workspace; one that is not there is made,
+as a directory if it ends with a slash, else as an empty file.";
+
+/// Who makes the walls around the runner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Backend {
+    /// The runner itself, with namespaces.
+    Namespace,
+    /// systemd, which gave the session a uid of its own.
+    Unit,
+    /// A container engine; everything in the container is the session's.
+    Docker,
+    /// Nobody: Landlock and seccomp alone.
+    Landlock,
+}
+
+/// What the runner was told to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Options {
+    pub(crate) backend: Backend,
+    pub(crate) workspace: PathBuf,
+    /// Who the commands are, if the runner was started as root.
+    pub(crate) user: Option<(u32, u32)>,
+    /// Paths in the workspace that no command writes, beside those that are always protected.
+    pub(crate) protect: Vec<String>,
+    /// The most that a command may ask for.
+    pub(crate) limits: Limits,
+    /// For tests: the newest Landlock version that is made use of.
+    pub(crate) landlock_abi: Option<i32>,
+}
+
+impl Options {
+    pub(crate) fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Self, String> {
+        let mut arguments = arguments.map(|argument| {
+            argument.into_string().map_err(|argument| format!("{}: not valid UTF-8", argument.display()))
+        });
+        match arguments.next().transpose()?.as_deref() {
+            Some("serve") => {}
+            Some(other) => return Err(format!("unknown command `{other}`")),
+            None => return Err("no command given".to_owned()),
+        }
+        let (mut backend, mut workspace, mut uid, mut gid) = (None, None, None, None);
+        let (mut protect, mut limits, mut landlock_abi) = (Vec::new(), Limits::default(), None);
+        while let Some(name) = arguments.next().transpose()? {
+            let value = arguments.next().transpose()?.ok_or_else(|| format!("{name}: needs a value"))?;
+            match name.as_str() {
+                "--backend" => backend = Some(parse_backend(&value)?),
+                "--workspace" => workspace = Some(PathBuf::from(value)),
+                "--uid" => uid = Some(number(&name, &value)?),
+                "--gid" => gid = Some(number(&name, &value)?),
+                "--protect" => protect.push(value),
+                "--landlock-abi" => landlock_abi = Some(number(&name, &value)?),
+                "--seconds" => limits.seconds = number(&name, &value)?,
+                "--memory-bytes" => limits.memory_bytes = number(&name, &value)?,
+                "--processes" => limits.processes = number(&name, &value)?,
+                "--cpu-millis" => limits.cpu_millis = number(&name, &value)?,
+                "--tmp-bytes" => limits.tmp_bytes = number(&name, &value)?,
+                "--file-bytes" => limits.file_bytes = number(&name, &value)?,
+                "--output-bytes" => limits.output_bytes = number(&name, &value)?,
+                _ => return Err(format!("unknown option `{name}`")),
+            }
+        }
+        let workspace = workspace.ok_or("--workspace: missing")?;
+        if !workspace.is_absolute() {
+            return Err(format!("--workspace: `{}` is not an absolute path", workspace.display()));
+        }
+        let user = match (uid, gid) {
+            (Some(0), _) | (_, Some(0)) => return Err("--uid, --gid: commands never run as root".to_owned()),
+            (Some(uid), Some(gid)) => Some((uid, gid)),
+            (None, None) => None,
+            _ => return Err("--uid and --gid: give both or none".to_owned()),
+        };
+        for path in &protect {
+            let inside = path.trim_end_matches('/');
+            let sound = inside.split('/').all(|part| !matches!(part, "" | "." | ".."));
+            if !sound || path.contains('\0') {
+                return Err(format!("--protect: `{path}` is not a path inside the workspace"));
+            }
+        }
+        Ok(Self { backend: backend.ok_or("--backend: missing")?, workspace, user, protect, limits, landlock_abi })
+    }
+}
+
+fn parse_backend(value: &str) -> Result<Backend, String> {
+    match value {
+        "namespace" => Ok(Backend::Namespace),
+        "unit" => Ok(Backend::Unit),
+        "docker" => Ok(Backend::Docker),
+        "landlock" => Ok(Backend::Landlock),
+        _ => Err(format!("--backend: `{value}` is none of namespace, unit, docker, landlock")),
+    }
+}
+
+fn number<T: std::str::FromStr>(name: &str, value: &str) -> Result<T, String> {
+    value.parse().map_err(|_| format!("{name}: `{value}` is not a number in range"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Options, String> {
+        Options::parse(line.split(' ').map(OsString::from))
+    }
+
+    #[test]
+    fn arguments_are_read() {
+        let options =
+            parse("serve --backend namespace --workspace /w --uid 7 --gid 8 --protect a/b --seconds 5").unwrap();
+        assert_eq!(options.backend, Backend::Namespace);
+        assert_eq!(options.workspace, PathBuf::from("/w"));
+        assert_eq!(options.user, Some((7, 8)));
+        assert_eq!(options.protect, ["a/b"]);
+        assert_eq!(options.limits, Limits { seconds: 5, ..Limits::default() });
+    }
+
+    #[test]
+    fn unsound_arguments_are_refused() {
+        for (line, reason) in [
+            ("serve --workspace /w", "--backend: missing"),
+            ("serve --backend namespace", "--workspace: missing"),
+            ("serve --backend namespace --workspace w", "not an absolute path"),
+            ("serve --backend none --workspace /w", "none of namespace"),
+            ("serve --backend namespace --workspace /w --uid 0 --gid 5", "never run as root"),
+            ("serve --backend namespace --workspace /w --uid 5", "both or none"),
+            ("serve --backend namespace --workspace /w --protect ../x", "not a path inside"),
+            ("serve --backend namespace --workspace /w --protect /x", "not a path inside"),
+            ("serve --backend namespace --workspace /w --seconds -1", "not a number"),
+            ("serve --backend namespace --workspace", "needs a value"),
+            ("serve --shell yes", "unknown option"),
+            ("run", "unknown command"),
+        ] {
+            let message = parse(line).unwrap_err();
+            assert!(message.contains(reason), "{line}: {message}");
+        }
+    }
+}

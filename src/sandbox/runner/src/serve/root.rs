@@ -1,0 +1,200 @@
+//! The file system that commands see: a read-only root made of the host's `/usr` and the few of `/etc` that programs
+//! need, the workspace, a temporary directory and a few devices. Everything else of the host is not hidden but absent.
+
+use std::{
+    ffi::{CStr, CString},
+    fs,
+    io::Write as _,
+    os::{
+        fd::{AsFd as _, BorrowedFd, OwnedFd},
+        unix::ffi::OsStrExt as _,
+    },
+    path::Path,
+};
+
+use nix::{
+    errno::Errno,
+    fcntl::{AT_FDCWD, OFlag, openat},
+    mount::{MntFlags, MsFlags, mount, umount2},
+    sys::stat::{Mode, mkdirat},
+    unistd::{self, fchdir, pivot_root, symlinkat},
+};
+
+use super::{
+    fault::{At as _, Fault},
+    kernel::{self, attr},
+};
+
+/// Where commands find the workspace.
+pub(crate) const WORKSPACE: &CStr = c"/workspace";
+
+/// Their home, made new for each session.
+pub(crate) const HOME: &str = "/tmp/home";
+
+const SAFE: u64 = attr::NOSUID | attr::NODEV;
+
+/// Beside `/usr`: a link where the host has merged them, else a directory of its own.
+const SYSTEM: [&str; 6] = ["bin", "sbin", "lib", "lib32", "lib64", "libx32"];
+
+/// Directories of `/etc` that programs need and that hold nothing private.
+const ETC_DIRECTORIES: [&str; 4] = ["alternatives", "ssl", "fonts", "pki"];
+
+/// Files and links of `/etc`, copied.
+const ETC_FILES: [&str; 13] = [
+    "ld.so.cache",
+    "localtime",
+    "timezone",
+    "os-release",
+    "debian_version",
+    "mime.types",
+    "services",
+    "protocols",
+    "magic",
+    "mailcap",
+    "papersize",
+    "ca-certificates.conf",
+    "locale.conf",
+];
+
+const DEVICES: [&CStr; 6] = [c"null", c"zero", c"full", c"random", c"urandom", c"tty"];
+
+/// Builds it and makes it the root of this process. The workspace is the working directory.
+/// Says whether the host's `/proc` is at `/proc`, as the kernel wants to see it before it gives a command a new one.
+pub(crate) fn enter(uid: u32, gid: u32, tmp_bytes: u64) -> Result<bool, Fault> {
+    mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>).at("private mounts")?;
+    // Copies of everything first: the new root then covers a directory of the old one.
+    let mut trees = Vec::new();
+    let mut take = |source: &CStr, target: CString, attributes: u64| -> nix::Result<()> {
+        let tree = kernel::clone_tree(AT_FDCWD, source)?;
+        kernel::add_attributes(tree.as_fd(), attributes, true)?;
+        trees.push((tree, target));
+        Ok(())
+    };
+    take(c"", text("workspace")?, SAFE).at("workspace")?;
+    take(c"/usr", text("usr")?, SAFE | attr::RDONLY).at("/usr")?;
+    for name in DEVICES {
+        let source = text(Path::new("/dev").join(os(name)))?;
+        match take(&source, text(Path::new("dev").join(os(name)))?, attr::NOSUID | attr::NOEXEC | attr::RDONLY) {
+            Ok(()) => {}
+            Err(Errno::ENOENT | Errno::EACCES) if name == c"tty" => {}
+            Err(errno) => return Err(Fault::new(format!("/dev/{}", os(name).display()), errno.desc())),
+        }
+    }
+    let mut links = Vec::new();
+    for name in SYSTEM {
+        let path = Path::new("/").join(name);
+        if let Ok(target) = fs::read_link(&path) {
+            links.push((text(&target)?, text(name)?));
+        } else if path.is_dir() {
+            take(&text(&path)?, text(name)?, SAFE | attr::RDONLY).at(format!("/{name}"))?;
+        }
+    }
+    for name in ETC_DIRECTORIES {
+        let path = Path::new("/etc").join(name);
+        if path.is_dir() {
+            take(&text(&path)?, text(Path::new("etc").join(name))?, SAFE | attr::RDONLY).at(format!("/etc/{name}"))?;
+        }
+    }
+    let proc_visible = take(c"/proc", text("proc")?, 0).is_ok();
+    let files = etc_files(uid, gid, &mut links)?;
+
+    let root = kernel::new_mount(c"tmpfs", &[(c"mode", c"0755"), (c"size", c"4m")], SAFE).at("root")?;
+    let dir = |path: &str| -> Result<(), Fault> {
+        match mkdirat(&root, path, Mode::from_bits_truncate(0o755)) {
+            Err(errno) if errno != Errno::EEXIST => Err(Fault::new(format!("root: /{path}"), errno.desc())),
+            _ => Ok(()),
+        }
+    };
+    for path in ["dev", "dev/shm", "etc", "proc", "tmp", "var"] {
+        dir(path)?;
+    }
+    for (target, name) in [(c"/proc/self/fd", c"dev/fd"), (c"/proc/self/fd/0", c"dev/stdin")]
+        .into_iter()
+        .chain([(c"/proc/self/fd/1", c"dev/stdout"), (c"/proc/self/fd/2", c"dev/stderr"), (c"../tmp", c"var/tmp")])
+        .chain(links.iter().map(|(target, name)| (target.as_c_str(), name.as_c_str())))
+    {
+        symlinkat(target, &root, name).at(format!("root: {}", os(name).display()))?;
+    }
+    for (name, content) in files {
+        write_file(root.as_fd(), &format!("etc/{name}"), &content).at(format!("root: etc/{name}"))?;
+    }
+    for (_, target) in &trees {
+        let path = os(target).to_string_lossy().into_owned();
+        if path.starts_with("dev/") {
+            write_file(root.as_fd(), &path, b"").at(format!("root: {path}"))?
+        } else {
+            dir(&path)?
+        }
+    }
+
+    kernel::attach(root.as_fd(), AT_FDCWD, c"/usr").at("root")?;
+    for (tree, target) in &trees {
+        kernel::attach(tree.as_fd(), root.as_fd(), target).at(format!("/{}", os(target).display()))?;
+    }
+    fchdir(&root).at("root")?;
+    pivot_root(".", ".").at("pivot_root")?;
+    umount2(".", MntFlags::MNT_DETACH).at("the old root")?;
+    unistd::chdir("/").at("root")?;
+    temporary(tmp_bytes).at("/tmp")?;
+    kernel::add_attributes(root.as_fd(), attr::RDONLY, false).at("read-only root")?;
+    Ok(proc_visible)
+}
+
+/// `/tmp` and, out of the same space, `/dev/shm`.
+fn temporary(bytes: u64) -> nix::Result<()> {
+    let size = CString::new(bytes.to_string()).map_err(|_| Errno::EINVAL)?;
+    let inodes = CString::new((bytes / 2048).clamp(1024, 1 << 20).to_string()).map_err(|_| Errno::EINVAL)?;
+    let options = [(c"mode", c"1777"), (c"size", size.as_c_str()), (c"nr_inodes", inodes.as_c_str())];
+    let tmp = kernel::new_mount(c"tmpfs", &options, SAFE)?;
+    kernel::attach(tmp.as_fd(), AT_FDCWD, c"/tmp")?;
+    mkdirat(&tmp, "home", Mode::from_bits_truncate(0o700))?;
+    mkdirat(&tmp, ".shm", Mode::from_bits_truncate(0o700))?;
+    let shm = kernel::clone_tree(AT_FDCWD, c"/tmp/.shm")?;
+    kernel::add_attributes(shm.as_fd(), SAFE | attr::NOEXEC, false)?;
+    kernel::attach(shm.as_fd(), AT_FDCWD, c"/dev/shm")
+}
+
+/// The files of `/etc`: copies of harmless ones, and our own where the host's would tell of its users and names.
+fn etc_files(uid: u32, gid: u32, links: &mut Vec<(CString, CString)>) -> Result<Vec<(&'static str, Vec<u8>)>, Fault> {
+    let mut files = vec![
+        (
+            "passwd",
+            format!(
+                "root:x:0:0:root:/:/usr/sbin/nologin\nwork:x:{uid}:{gid}:work:{HOME}:/bin/sh\n\
+                 nobody:x:65534:65534:nobody:/:/usr/sbin/nologin\n"
+            )
+            .into_bytes(),
+        ),
+        ("group", format!("root:x:0:\nwork:x:{gid}:\nnogroup:x:65534:\n").into_bytes()),
+        ("hosts", b"127.0.0.1 localhost\n::1 localhost\n".to_vec()),
+        ("hostname", b"sandbox\n".to_vec()),
+        (
+            "nsswitch.conf",
+            b"passwd: files\ngroup: files\nhosts: files dns\nservices: files\nprotocols: files\n".to_vec(),
+        ),
+    ];
+    for name in ETC_FILES {
+        let path = Path::new("/etc").join(name);
+        if let Ok(target) = fs::read_link(&path) {
+            links.push((text(&target)?, text(Path::new("etc").join(name))?));
+        } else if let Ok(content) = fs::read(&path) {
+            files.push((name, content));
+        }
+    }
+    Ok(files)
+}
+
+fn write_file(root: BorrowedFd<'_>, path: &str, content: &[u8]) -> std::io::Result<()> {
+    let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
+    let file: OwnedFd = openat(root, path, flags, Mode::from_bits_truncate(0o644))?;
+    fs::File::from(file).write_all(content)
+}
+
+fn text(path: impl AsRef<Path>) -> Result<CString, Fault> {
+    let path = path.as_ref();
+    CString::new(path.as_os_str().as_bytes()).map_err(|err| Fault::new(path.display().to_string(), err))
+}
+
+fn os(name: &CStr) -> &Path {
+    Path::new(std::ffi::OsStr::from_bytes(name.to_bytes()))
+}

@@ -1,0 +1,89 @@
+//! The Landlock rules: what of the file system, of TCP and of other processes is within a command's reach.
+//!
+//! The rights of ABI 2 are required. Whatever later kernels add is used where it is there, because namespaces, mounts and
+//! the filter of system calls give those guarantees as well.
+
+use std::{os::fd::OwnedFd, path::Path};
+
+use assistant_sandbox::protocol::Level;
+use landlock::{
+    ABI, Access as _, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible as _, PathBeneath, PathFd, Ruleset,
+    RulesetAttr as _, RulesetCreatedAttr as _, Scope,
+};
+
+use super::{fault::Fault, kernel};
+
+/// The oldest version that will do.
+const REQUIRED: i32 = 2;
+
+/// The newest version that we know.
+const NEWEST: i32 = 9;
+
+/// How far a command may go below a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reach {
+    Read,
+    Write,
+}
+
+/// The version that will be used: the kernel's, or an older one if a test says so.
+pub(crate) fn version(pretended: Option<i32>) -> i32 {
+    kernel::landlock_abi().min(pretended.unwrap_or(NEWEST)).min(NEWEST)
+}
+
+/// Makes the rules; they are put in force by [`kernel::landlock_restrict`], as often as needed.
+pub(crate) fn make<'a>(
+    version: i32,
+    level: Level,
+    paths: impl IntoIterator<Item = (&'a Path, Reach)>,
+) -> Result<OwnedFd, Fault> {
+    if version < REQUIRED {
+        return Err(Fault::new("landlock", way_out(version)));
+    }
+    build(version, level, paths).map_err(|err| Fault::new("landlock", err))
+}
+
+/// Why the version does not do, and what would.
+pub(crate) fn way_out(version: i32) -> String {
+    if version == 0 {
+        "the kernel has no Landlock, or not in its list of security modules: add `landlock` to `lsm=` on the kernel command line"
+            .to_owned()
+    } else {
+        format!("the kernel has version {version} of Landlock, {REQUIRED} is needed: use kernel 5.19 or newer")
+    }
+}
+
+fn build<'a>(
+    version: i32,
+    level: Level,
+    paths: impl IntoIterator<Item = (&'a Path, Reach)>,
+) -> Result<OwnedFd, Box<dyn std::error::Error>> {
+    let (required, newest) = (ABI::from(REQUIRED), ABI::from(version));
+    let mut ruleset = Ruleset::default()
+        .set_compatibility(CompatLevel::HardRequirement)
+        .handle_access(AccessFs::from_all(required))?
+        .set_compatibility(CompatLevel::BestEffort)
+        .handle_access(AccessFs::from_all(newest))?;
+    // No rule follows for either: no TCP at all but, with the proxy, to connect to its bridge.
+    if version >= 4 {
+        ruleset = ruleset.handle_access(AccessNet::BindTcp)?;
+        if level != Level::WorkNet {
+            ruleset = ruleset.handle_access(AccessNet::ConnectTcp)?;
+        }
+    }
+    if version >= 6 {
+        ruleset = ruleset.scope(Scope::from_all(newest))?;
+    }
+    let mut created = ruleset.create()?;
+    for (path, reach) in paths {
+        let mut access: BitFlags<AccessFs> = match reach {
+            Reach::Read => AccessFs::from_read(newest),
+            Reach::Write => AccessFs::from_all(newest) & !(AccessFs::MakeChar | AccessFs::MakeBlock),
+        };
+        if !path.is_dir() {
+            access &= AccessFs::from_file(newest);
+        }
+        created = created.add_rule(PathBeneath::new(PathFd::new(path)?, access))?;
+    }
+    Option::<OwnedFd>::from(created).ok_or_else(|| "the kernel gave no ruleset".into())
+}

@@ -1,0 +1,111 @@
+//! The socket to the daemon, without ever blocking on it.
+
+use std::{
+    io::{self, Read as _, Write as _},
+    os::{
+        fd::{AsFd, BorrowedFd, OwnedFd},
+        unix::net::UnixStream,
+    },
+};
+
+use assistant_sandbox::protocol::{CHUNK, Frame, Kind, body_length};
+use serde::Serialize;
+
+/// Bytes that wait for the daemon before we stop reading from the command.
+const BACKLOG: usize = 4 * CHUNK;
+
+/// Frames in both directions.
+pub(crate) struct Wire {
+    socket: UnixStream,
+    input: Vec<u8>,
+    output: Vec<u8>,
+    sent: usize,
+}
+
+impl Wire {
+    pub(crate) fn new(socket: OwnedFd) -> io::Result<Self> {
+        let socket = UnixStream::from(socket);
+        socket.set_nonblocking(true)?;
+        Ok(Self { socket, input: Vec::new(), output: Vec::new(), sent: 0 })
+    }
+
+    /// Takes what has come. False: the other side has closed.
+    pub(crate) fn receive(&mut self) -> io::Result<bool> {
+        let mut chunk = [0; CHUNK];
+        loop {
+            match self.socket.read(&mut chunk) {
+                Ok(0) => return Ok(false),
+                Ok(read) => {
+                    self.input.extend_from_slice(&chunk[..read]);
+                    return Ok(true);
+                }
+                Err(err) if err.kind() == io::ErrorKind::WouldBlock => return Ok(true),
+                Err(err) if err.kind() == io::ErrorKind::Interrupted => {}
+                Err(err) if err.kind() == io::ErrorKind::ConnectionReset => return Ok(false),
+                Err(err) => return Err(err),
+            }
+        }
+    }
+
+    /// The next whole frame that has come.
+    pub(crate) fn next(&mut self) -> io::Result<Option<Frame>> {
+        let Some((field, rest)) = self.input.split_first_chunk::<4>() else { return Ok(None) };
+        let length = body_length(*field)?;
+        if rest.len() < length {
+            return Ok(None);
+        }
+        let body = rest[..length].to_vec();
+        self.input.drain(..4 + length);
+        Frame::from_rest(body).map(Some)
+    }
+
+    pub(crate) fn send(&mut self, kind: Kind, body: Vec<u8>) -> io::Result<()> {
+        self.output.extend_from_slice(&Frame { kind, body }.bytes()?);
+        self.flush().map(drop)
+    }
+
+    pub(crate) fn send_json(&mut self, kind: Kind, body: &impl Serialize) -> io::Result<()> {
+        self.output.extend_from_slice(&Frame::json(kind, body)?.bytes()?);
+        self.flush().map(drop)
+    }
+
+    /// Sends what waits, as much as goes. False: the other side has closed.
+    pub(crate) fn flush(&mut self) -> io::Result<bool> {
+        while self.sent < self.output.len() {
+            match self.socket.write(&self.output[self.sent..]) {
+                Ok(sent) => {
+                    self.sent += sent;
+                    if self.sent > BACKLOG {
+                        self.output.drain(..self.sent);
+                        self.sent = 0;
+                    }
+                }
+                Err(err) if err.kind() == io::ErrorKind::WouldBlock => return Ok(true),
+                Err(err) if err.kind() == io::ErrorKind::Interrupted => {}
+                Err(err) if matches!(err.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) => {
+                    return Ok(false);
+                }
+                Err(err) => return Err(err),
+            }
+        }
+        self.output.clear();
+        self.sent = 0;
+        Ok(true)
+    }
+
+    /// Whether anything waits to be sent.
+    pub(crate) fn waiting(&self) -> bool {
+        self.sent < self.output.len()
+    }
+
+    /// Whether there is room for more output of the command.
+    pub(crate) fn has_room(&self) -> bool {
+        self.output.len() - self.sent < BACKLOG
+    }
+}
+
+impl AsFd for Wire {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
