@@ -159,3 +159,36 @@ async fn send(writing: &mut OwnedWriteHalf, event: &Event) -> io::Result<()> {
     bytes.push(b'\n');
     writing.write_all(&bytes).await
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_nobody_reads_is_counted() {
+        let desk = Desk::default();
+        let (owner, line, queue) = desk.enter();
+        let event = Event::Revoked { job: "7".to_owned(), tokens: 1 };
+        for _ in 0..WAITING + 5 {
+            desk.tell(Some(owner), &event);
+        }
+        desk.tell(Some(Owner(99)), &event);
+        let (near, far) = UnixStream::pair().unwrap();
+        let mut lines = BufReader::new(far).lines();
+        let reading = async {
+            for _ in 0..2 {
+                let line = lines.next_line().await.unwrap().unwrap();
+                let event: Event = serde_json::from_str(&line).unwrap();
+                if let Event::Lost { count } = event {
+                    return count;
+                }
+            }
+            0
+        };
+        let count = tokio::select! {
+            count = reading => count,
+            _ = write(&line, queue, near.into_split().1) => unreachable!(),
+        };
+        assert_eq!(count, 5);
+    }
+}

@@ -8,8 +8,8 @@ use hyper::{
     body::Incoming,
     client::conn::http1,
     header::{
-        CONNECTION, HOST, HeaderName, HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER,
-        TRANSFER_ENCODING, UPGRADE, VIA,
+        CONNECTION, CONTENT_LENGTH, HOST, HeaderName, HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
+        TRAILER, TRANSFER_ENCODING, UPGRADE, VIA,
     },
 };
 use hyper_util::rt::TokioIo;
@@ -117,6 +117,9 @@ fn prepare(request: &mut Request<Incoming>, target: &Target) -> Option<()> {
     let name = if target.port == 80 { target.host.to_string() } else { target.to_string() };
     let name = HeaderValue::from_str(&name).ok()?;
     let headers = request.headers_mut();
+    if headers.contains_key(TRANSFER_ENCODING) {
+        headers.remove(CONTENT_LENGTH); // of the two, the other one counted (RFC 9112, section 6.3)
+    }
     strip(headers);
     headers.insert(HOST, name);
     headers.insert(CONNECTION, HeaderValue::from_static("close"));

@@ -52,6 +52,13 @@ async fn bodies_are_passed_on_in_chunks_and_connections_kept() {
     let answer = stage.send(format!("{head}\r\n{body}{head}connection: close\r\n\r\n{body}")).await;
     assert_eq!(answer.matches("HTTP/1.1 200 OK").count(), 2, "{answer}");
     assert_eq!(answer.matches("hello").count(), 2, "{answer}");
+    let both =
+        stage.send(format!("{}connection: close\r\n\r\n{body}", head.replacen("\r\n", "\r\ncontent-length: 3\r\n", 1)));
+    let both = both.await;
+    assert!(
+        both.starts_with("HTTP/1.1 400 ") || (both.contains(" world") && !both.contains("content-length: 3")),
+        "{both}"
+    );
 }
 
 #[tokio::test]
