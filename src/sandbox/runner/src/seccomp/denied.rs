@@ -56,7 +56,7 @@ pub struct Tally {
 }
 
 /// Different kinds that are kept apart; there are fewer, unless a command tries odd numbers on purpose.
-const KINDS: usize = 64;
+const KINDS: usize = 256;
 
 impl Tally {
     /// Counts one.

@@ -1,0 +1,110 @@
+//! The whole probe through the runner: whatever must fail fails, whatever must work works.
+
+use assistant_sandbox::{
+    probe::{Expect, Outcome, Report},
+    protocol::{End, Exec, Level, Limits},
+};
+
+use crate::{
+    PROBE,
+    client::{Session, Starter, Workspace, each, exec},
+    plants::Plants,
+    reports,
+};
+
+/// Smaller than the ordinary ones, so that using them up takes little time and little of the machine.
+const LIMITS: Limits = Limits {
+    seconds: 300,
+    memory_bytes: 512 << 20,
+    processes: 128,
+    cpu_millis: 2000,
+    tmp_bytes: 64 << 20,
+    file_bytes: 1 << 30,
+    output_bytes: 4 << 20,
+};
+
+fn arguments() -> Vec<String> {
+    [
+        ("--memory-bytes", LIMITS.memory_bytes),
+        ("--processes", LIMITS.processes),
+        ("--tmp-bytes", LIMITS.tmp_bytes),
+        ("--file-bytes", LIMITS.file_bytes),
+        ("--output-bytes", LIMITS.output_bytes),
+    ]
+    .into_iter()
+    .flat_map(|(name, value)| [name.to_owned(), value.to_string()])
+    .collect()
+}
+
+/// A repository and files of the host's own, as a workspace in use has them.
+fn furnish(workspace: &Workspace) {
+    workspace.write(".git/HEAD", "ref: refs/heads/main\n");
+    workspace.write(".git/config", "[core]\n\trepositoryformatversion = 0\n");
+    workspace.write(".git/hooks/pre-push.sample", "#!/bin/sh\n");
+    workspace.write(".assistant/config.toml", "[x]\n");
+    workspace.write(".assistant/cache/x", "x\n");
+    std::fs::copy(PROBE, workspace.join("probe")).unwrap();
+}
+
+fn run(session: &mut Session, level: Level, plants: &Plants) -> Vec<Report> {
+    let level_name = serde_json::to_value(level).unwrap();
+    let mut argv = vec!["/workspace/probe", "--i-am-confined", "--level", level_name.as_str().unwrap(), "--workspace"];
+    let limits = serde_json::to_string(&LIMITS).unwrap();
+    argv.extend(["/workspace", "--limits", &limits]);
+    let planted = plants.outside.arguments();
+    argv.extend(planted.iter().map(String::as_str));
+    let done = session.run(&Exec { level, limits: LIMITS, ..exec(&argv) }).unwrap();
+    assert_eq!(done.exit.end, End::Exited, "{}", done.all());
+    let refused = done.exit.denials.iter().filter(|denial| denial.layer == "seccomp").count();
+    assert!(refused > 30, "few refusals were heard: {:#?}", done.exit.denials);
+    reports(&done.stdout, &done.stderr)
+}
+
+fn hold(starter: Starter, level: Level, reports: &[Report]) {
+    let wrong: Vec<_> = reports
+        .iter()
+        .filter(|report| !report.good())
+        // A program may be missing; what must fail is always tried.
+        .filter(|report| !(report.expect == Expect::Works && report.outcome == Outcome::Absent))
+        .collect();
+    assert!(wrong.is_empty(), "{starter:?} {level:?}: {wrong:#?}");
+    let count = |outcome| reports.iter().filter(|report| report.outcome == outcome).count();
+    assert!(count(Outcome::Denied) >= 130, "{}", count(Outcome::Denied));
+    assert!(count(Outcome::Works) >= 30, "{}", count(Outcome::Works));
+}
+
+fn probe(level: Level) {
+    each(|starter, workspace| {
+        furnish(workspace);
+        let plants = Plants::new();
+        let arguments = arguments();
+        let mut session =
+            Session::start(starter, workspace, &arguments.iter().map(String::as_str).collect::<Vec<_>>());
+        let reports = run(&mut session, level, &plants);
+        hold(starter, level, &reports);
+        plants.assert_untouched();
+        for (path, content) in [
+            (".git/config", "[core]\n\trepositoryformatversion = 0\n"),
+            (".git/hooks/pre-push.sample", "#!/bin/sh\n"),
+            (".assistant/config.toml", "[x]\n"),
+        ] {
+            assert_eq!(workspace.read(path), content, "{path}");
+        }
+        assert!(!workspace.join(".git/hooks/pre-commit").exists());
+    });
+}
+
+#[test]
+fn nothing_gets_out_at_level_work() {
+    probe(Level::Work);
+}
+
+#[test]
+fn nothing_gets_out_at_level_read() {
+    probe(Level::Read);
+}
+
+#[test]
+fn nothing_gets_out_at_level_work_net() {
+    probe(Level::WorkNet);
+}
