@@ -78,8 +78,7 @@ fn probe(level: Level) {
         furnish(workspace);
         let plants = Plants::new();
         let arguments = arguments();
-        let mut session =
-            Session::start(starter, workspace, &arguments.iter().map(String::as_str).collect::<Vec<_>>());
+        let mut session = Session::start(starter, workspace, &arguments.iter().map(String::as_str).collect::<Vec<_>>());
         let reports = run(&mut session, level, &plants);
         hold(starter, level, &reports);
         plants.assert_untouched();

@@ -85,6 +85,8 @@ pub(super) const PROBES: &[Probe] = &[
             Ok(_) if capabilities()?.iter().all(|set| *set == 0) => {
                 Err(Stop::Refused("uid 0 without capabilities".to_owned()))
             }
+            // There is no such uid in the user namespace.
+            Err(err) if err.raw_os_error() == Some(libc::EINVAL) => Err(Stop::Refused(err.to_string())),
             answer => attempt(answer, "uid 0"),
         }
     }),
