@@ -11,6 +11,7 @@ mod client;
 mod filter;
 mod plants;
 mod probe;
+mod regressions;
 
 use assistant_sandbox::probe::Report;
 

@@ -15,18 +15,22 @@ const PROMPT: u32 = 2000;
 
 const PAUSE: Duration = Duration::from_millis(1);
 
+/// Refusals in a row after which [`Listener::receive`] lets its caller see to other things.
+const ROW: u32 = 32;
+
 /// Hears of refused calls. When it is dropped they fail with `ENOSYS`: still refused, no longer counted.
 pub struct Listener {
     fd: OwnedFd,
     over: bool,
     second: Instant,
     answered: u32,
+    row: u32,
 }
 
 impl Listener {
     /// From the descriptor that [`super::Program::install`] gave in the child.
     pub fn new(fd: OwnedFd) -> Self {
-        Self { fd, over: false, second: Instant::now(), answered: 0 }
+        Self { fd, over: false, second: Instant::now(), answered: 0, row: 0 }
     }
 
     /// To be polled for reading; `None` once no process with the filter is left.
@@ -34,12 +38,15 @@ impl Listener {
         (!self.over).then(|| self.fd.as_fd())
     }
 
-    /// Refuses the next waiting call and says which; `None` when none waits. Never blocks for longer than a millisecond.
+    /// Refuses the next waiting call and says which; `None` when none waits, and now and then when there is no end of
+    /// them: the descriptor then is readable still. Blocks for no more than a millisecond.
     pub fn receive(&mut self) -> Option<Denied> {
         loop {
-            if self.over || !self.waiting() {
+            if self.over || self.row >= ROW || !self.waiting() {
+                self.row = 0;
                 return None;
             }
+            self.row += 1;
             // A caller that was killed meanwhile takes its call with it: then there is nothing to answer.
             let Ok(call) = self.hear() else { continue };
             self.pace();

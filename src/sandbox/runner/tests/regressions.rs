@@ -1,0 +1,136 @@
+//! Weaknesses of other sandboxes, by their numbers, where it takes more than one attempt from inside to show that they
+//! are not here. The rest are probes of the same names.
+
+use std::{
+    fs,
+    os::unix::fs::symlink,
+    time::{Duration, Instant},
+};
+
+use assistant_sandbox::protocol::{End, Exec, Frame, Kind, Limits, Signal};
+
+use crate::client::{NOBODY, Session, Workspace, each, exec, sh};
+
+/// A directory beside the workspace that everybody on the machine may write to.
+fn open_outside(workspace: &Workspace) -> std::path::PathBuf {
+    use std::os::unix::fs::PermissionsExt as _;
+    let outside = workspace.outside().join("outside");
+    fs::create_dir(&outside).unwrap();
+    fs::set_permissions(&outside, fs::Permissions::from_mode(0o777)).unwrap();
+    outside
+}
+
+fn assert_empty(directory: &std::path::Path) {
+    let found: Vec<_> = fs::read_dir(directory).unwrap().flatten().map(|entry| entry.file_name()).collect();
+    assert!(found.is_empty(), "{} has {found:?}", directory.display());
+}
+
+/// Another session of the workspace swaps directories for links while mounts are made on what is in them.
+#[test]
+fn cve_2021_30465_links_swapped_while_mounts_are_made() {
+    const SWAP: &str = r#"
+        while :; do
+            mkdir -p a/.git/hooks && mv a b && ln -s "$1" a; rm -f a; mv b a
+            mv a/.git/hooks a/.git/aside; ln -s "$1" a/.git/hooks; rm -f a/.git/hooks; mv a/.git/aside a/.git/hooks
+            rm -rf a b
+        done 2> /dev/null"#;
+    each(|starter, workspace| {
+        let outside = open_outside(workspace);
+        let mut writer = Session::start(starter, workspace, &[]);
+        writer.begin(&exec(&["/bin/sh", "-c", SWAP, "sh", outside.to_str().unwrap()]));
+        writer.started();
+        let mut session = Session::start(starter, workspace, &[]);
+        let until = Instant::now() + Duration::from_secs(5);
+        let (mut ran, mut refused) = (0_u32, 0_u32);
+        while Instant::now() < until {
+            match session.run(&sh("echo x > a/.git/hooks/by-command; echo done")) {
+                Ok(done) => {
+                    assert_eq!(done.text(), "done\n");
+                    ran += 1;
+                }
+                Err(refusal) => {
+                    assert_eq!(refusal.kind, "unavailable", "{refusal:?}");
+                    refused += 1;
+                }
+            }
+            assert_empty(&outside);
+        }
+        assert!(ran > 10, "{ran} ran, {refused} were refused");
+    });
+}
+
+/// A link that one session leaves is not followed by the mounts of the next.
+#[test]
+fn cve_2024_42472_links_left_for_the_next_session() {
+    for path in [".assistant", "repository/.git/hooks", "repository/.git/config"] {
+        each(|starter, workspace| {
+            let outside = open_outside(workspace);
+            workspace.write("repository/.git/HEAD", "x");
+            symlink(&outside, workspace.join(path)).unwrap();
+            std::os::unix::fs::lchown(workspace.join(path), Some(NOBODY), Some(NOBODY)).unwrap_or_default();
+            let mut session = Session::start(starter, workspace, &[]);
+            let script = "cd \"$0\" && echo x > made; cat \"$0\"/*; echo done";
+            match session.run(&exec(&["/bin/sh", "-c", script, path])) {
+                Ok(done) => assert!(done.text().ends_with("done\n"), "{}", done.all()),
+                Err(refused) => {
+                    assert_eq!(refused.kind, "unavailable");
+                    assert!(refused.message.contains(path), "{refused:?} does not name {path}");
+                }
+            }
+            assert_empty(&outside);
+        });
+    }
+}
+
+/// No frame, whatever it says, moves the walls or begins outside of them.
+#[test]
+fn cve_2025_59532_the_workspace_is_not_the_frames_to_choose() {
+    each(|starter, workspace| {
+        let outside = open_outside(workspace);
+        workspace.write("inside/x", "");
+        symlink(&outside, workspace.join("link")).unwrap();
+        let ways = ["..", "inside/../../outside", "/", "/proc/1/cwd", "link", "../proc/self/fd/3", "../../../../tmp"];
+        let mut session = Session::start(starter, workspace, &[]);
+        for cwd in ways {
+            let refused = session.run(&Exec { cwd: cwd.to_owned(), ..sh("pwd; echo x > made") }).unwrap_err();
+            assert_eq!(refused.kind, "validation", "{cwd}: {refused:?}");
+        }
+        assert_empty(&outside);
+        for field in ["workspace", "uid", "protect", "backend", "root"] {
+            let mut session = Session::start(starter, workspace, &[]);
+            let body = format!(r#"{{"argv":["true"],"{field}":"/"}}"#);
+            Frame { kind: Kind::Exec, body: body.into_bytes() }.write(&mut session.socket).unwrap();
+            // It answers that it refuses, or it ends; it runs nothing.
+            let answer = Frame::read(&mut session.socket).ok().flatten();
+            assert!(answer.as_ref().is_none_or(|frame| frame.kind == Kind::Refused), "{field}: {answer:?}");
+        }
+    });
+}
+
+/// Who asks for nothing but what is refused keeps the runner from nothing.
+#[test]
+fn a_flood_of_refusals_delays_no_end() {
+    // eight processes of perl, with internet sockets
+    const FLOOD: &str = "for i in 1 2 3 4 5 6 7 8; do \
+                         perl -e 'print \"on\\n\" if !$n++; $| = 1; while (1) { socket(my $s, 2, 1, 0) }' & done; wait";
+    each(|starter, workspace| {
+        let mut session = Session::start(starter, workspace, &[]);
+        session.begin(&sh(FLOOD));
+        session.started();
+        std::thread::sleep(Duration::from_secs(3));
+        let asked = Instant::now();
+        Frame::json(Kind::Signal, &Signal { number: 9 }).unwrap().write(&mut session.socket).unwrap();
+        let done = session.finish().unwrap();
+        assert!(asked.elapsed() < Duration::from_secs(1), "{:?} after it was cancelled", asked.elapsed());
+        assert_eq!(done.exit.end, End::Cancelled);
+        let count: u64 = done.exit.denials.iter().map(|denial| denial.count).sum();
+        assert!(count > 1000, "{count}");
+
+        let limits = Limits { seconds: 2, ..Limits::default() };
+        let begun = Instant::now();
+        let done = session.run(&Exec { limits, ..sh(FLOOD) }).unwrap();
+        assert_eq!(done.exit.end, End::TimedOut);
+        assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+        assert_eq!(session.sh("echo still here").text(), "still here\n");
+    });
+}
