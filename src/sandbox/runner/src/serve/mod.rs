@@ -17,7 +17,11 @@ mod wire;
 
 use std::{
     io,
-    os::fd::{AsFd as _, OwnedFd},
+    os::{
+        fd::{AsFd as _, OwnedFd},
+        unix::net::UnixStream,
+    },
+    path::Path,
     time::Instant,
 };
 
@@ -40,7 +44,7 @@ use self::{
 
 /// Serves until the other side closes.
 pub(crate) fn run(options: &Options) -> io::Result<()> {
-    let socket = take_standard_input()?;
+    let socket = take_socket(options.connect.as_deref())?;
     let mut runner = Runner {
         wire: Wire::new(socket)?,
         session: Session::enter(options),
@@ -63,9 +67,12 @@ pub(crate) fn run(options: &Options) -> io::Result<()> {
 }
 
 /// The socket becomes a descriptor of our own, and nothing else stays open that we were given.
-fn take_standard_input() -> io::Result<OwnedFd> {
+fn take_socket(connect: Option<&Path>) -> io::Result<OwnedFd> {
     kernel::close_from(3)?;
-    let socket = io::stdin().as_fd().try_clone_to_owned()?;
+    let socket = match connect {
+        Some(path) => UnixStream::connect(path)?.into(),
+        None => io::stdin().as_fd().try_clone_to_owned()?,
+    };
     let null = open("/dev/null", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty())?;
     unistd::dup2_stdin(null)?;
     Ok(socket)

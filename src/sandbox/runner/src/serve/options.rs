@@ -6,9 +6,9 @@ use assistant_sandbox::protocol::Limits;
 
 pub(crate) const USAGE: &str = "\
 usage: assistant-sandbox serve --backend namespace|unit|docker|landlock --workspace DIR
-         [--uid N --gid N] [--protect PATH]... [--landlock-abi N]
+         [--connect SOCKET] [--uid N --gid N] [--protect PATH]... [--landlock-abi N]
          [--seconds N] [--memory-bytes N] [--processes N] [--cpu-millis N] [--tmp-bytes N] [--file-bytes N] [--output-bytes N]
-Standard input is the socket to whoever started it. PATH is relative to the workspace; one that is not there is made,
+Standard input is the socket to whoever started it, unless --connect names one that listens for the runner. PATH is relative to the workspace; one that is not there is made,
 as a directory if it ends with a slash, else as an empty file.";
 
 /// Who makes the walls around the runner.
@@ -29,6 +29,8 @@ pub(crate) enum Backend {
 pub(crate) struct Options {
     pub(crate) backend: Backend,
     pub(crate) workspace: PathBuf,
+    /// Where whoever started it listens, if standard input is no socket.
+    pub(crate) connect: Option<PathBuf>,
     /// Who the commands are, if the runner was started as root.
     pub(crate) user: Option<(u32, u32)>,
     /// Paths in the workspace that no command writes, beside those that are always protected.
@@ -49,13 +51,14 @@ impl Options {
             Some(other) => return Err(format!("unknown command `{other}`")),
             None => return Err("no command given".to_owned()),
         }
-        let (mut backend, mut workspace, mut uid, mut gid) = (None, None, None, None);
+        let (mut backend, mut workspace, mut connect, mut uid, mut gid) = (None, None, None, None, None);
         let (mut protect, mut limits, mut landlock_abi) = (Vec::new(), Limits::default(), None);
         while let Some(name) = arguments.next().transpose()? {
             let value = arguments.next().transpose()?.ok_or_else(|| format!("{name}: needs a value"))?;
             match name.as_str() {
                 "--backend" => backend = Some(parse_backend(&value)?),
                 "--workspace" => workspace = Some(PathBuf::from(value)),
+                "--connect" => connect = Some(PathBuf::from(value)),
                 "--uid" => uid = Some(number(&name, &value)?),
                 "--gid" => gid = Some(number(&name, &value)?),
                 "--protect" => protect.push(value),
@@ -87,7 +90,8 @@ impl Options {
                 return Err(format!("--protect: `{path}` is not a path inside the workspace"));
             }
         }
-        Ok(Self { backend: backend.ok_or("--backend: missing")?, workspace, user, protect, limits, landlock_abi })
+        let backend = backend.ok_or("--backend: missing")?;
+        Ok(Self { backend, workspace, connect, user, protect, limits, landlock_abi })
     }
 }
 
@@ -121,7 +125,10 @@ mod tests {
         assert_eq!(options.workspace, PathBuf::from("/w"));
         assert_eq!(options.user, Some((7, 8)));
         assert_eq!(options.protect, ["a/b"]);
+        assert_eq!(options.connect, None);
         assert_eq!(options.limits, Limits { seconds: 5, ..Limits::default() });
+        let options = parse("serve --backend docker --workspace /w --connect /run/s").unwrap();
+        assert_eq!(options.connect, Some(PathBuf::from("/run/s")));
     }
 
     #[test]
