@@ -70,9 +70,7 @@ impl Workspace {
     }
 
     fn own(&self, path: &str) {
-        if is_root() {
-            chown(self.join(path), Some(NOBODY), Some(NOBODY)).unwrap();
-        }
+        own(&self.join(path));
     }
 
     /// Makes a file, with the directories on the way.
@@ -91,6 +89,13 @@ impl Workspace {
 
     pub(crate) fn read(&self, path: &str) -> String {
         fs::read_to_string(self.join(path)).unwrap()
+    }
+}
+
+/// Gives a path to whoever runs the commands.
+pub(crate) fn own(path: &Path) {
+    if is_root() {
+        chown(path, Some(NOBODY), Some(NOBODY)).unwrap();
     }
 }
 

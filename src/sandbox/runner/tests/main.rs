@@ -3,15 +3,23 @@
 //! The runner is met as the daemon meets it: over its socket, with the kernel's own walls around the commands, as root
 //! with `--uid`, where the tests run as root, and as an ordinary user. The probe runs within them, and without.
 
-#![expect(clippy::panic, reason = "a test stops at the first thing that is not as it should be")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test stops at the first thing that is not as it should be"
+)]
 
 mod baseline;
 mod basics;
 mod client;
+mod ends;
 mod filter;
 mod plants;
 mod probe;
+mod protected;
 mod regressions;
+mod walls;
 
 use assistant_sandbox::probe::Report;
 

@@ -386,14 +386,20 @@ fn prepare(
             channel: theirs,
             rlimits: rlimits(limits)?,
             walls: session.walls(exec.level)?,
+            processors: session.processors,
         },
         proc: session.proc,
         read_only,
         holds: plan.holds,
         working_directory,
     };
-    let forked = kernel::fork_with(libc::CLONE_NEWPID | libc::CLONE_NEWNS).at("pid namespace")?;
-    let Some((pid, pidfd)) = forked else { init::run(&setup, &mut session.stack) };
+    session.processors.stay();
+    let forked = kernel::fork_with(libc::CLONE_NEWPID | libc::CLONE_NEWNS);
+    if forked.as_ref().is_ok_and(Option::is_none) {
+        init::run(&setup, &mut session.stack);
+    }
+    session.processors.roam();
+    let (pid, pidfd) = forked.transpose().unwrap_or(Err(Errno::ECHILD)).at("pid namespace")?;
     Ok(Process {
         pid,
         pidfd,

@@ -12,16 +12,15 @@ use assistant_sandbox::seccomp::{self, Program};
 use libc::c_char;
 use nix::{
     errno::Errno,
-    fcntl::{OFlag, open},
     sys::{
         prctl,
         resource::{Resource, setrlimit},
         stat::{Mode, umask},
     },
-    unistd::{fchdir, setsid, write},
+    unistd::{fchdir, setsid},
 };
 
-use super::{kernel, report::Step};
+use super::{kernel, processors::Processors, report::Step};
 
 /// A command as the kernel takes it.
 pub(crate) struct Image {
@@ -60,6 +59,7 @@ pub(crate) struct Confinement {
     pub(crate) channel: OwnedFd,
     pub(crate) rlimits: Vec<(Resource, u64)>,
     pub(crate) walls: Rc<Walls>,
+    pub(crate) processors: Processors,
 }
 
 /// What is the same for all commands of one level.
@@ -78,40 +78,36 @@ pub(crate) type Failure = (Step, usize, Errno);
 const SECBITS: u64 = 0b1110_1111; // noroot, no_setuid_fixup, keep_caps off, no_cap_ambient_raise; each locked
 const LAST_CAPABILITY: u64 = 63;
 
-/// Gives up every capability and every way to get one, and reads back that it is so.
-pub(crate) fn drop_privileges() -> Result<(), Failure> {
-    let at = |errno| (Step::Capabilities, 0, errno);
+/// Takes from this process and all that it will start every way to get capabilities by a program's file or by being uid 0,
+/// and reads back that it is so. What it holds itself stays.
+pub(crate) fn lock_capabilities() -> nix::Result<()> {
     for capability in 0..=LAST_CAPABILITY {
         match kernel::prctl(libc::PR_CAPBSET_READ, capability, 0) {
             Err(Errno::EINVAL) => break,
-            Ok(0) => {}
-            // Without CAP_SETPCAP the bounding set stays; no_new_privs makes it idle.
-            _ => drop(kernel::prctl(libc::PR_CAPBSET_DROP, capability, 0)),
+            Ok(0) => continue,
+            _ => kernel::prctl(libc::PR_CAPBSET_DROP, capability, 0)?,
+        };
+        if kernel::prctl(libc::PR_CAPBSET_READ, capability, 0) != Ok(0) {
+            return Err(Errno::EPERM);
         }
     }
-    kernel::prctl(libc::PR_CAP_AMBIENT, u64::from(libc::PR_CAP_AMBIENT_CLEAR_ALL.cast_unsigned()), 0).map_err(at)?;
-    let _ = kernel::prctl(libc::PR_SET_SECUREBITS, SECBITS, 0);
+    kernel::prctl(libc::PR_CAP_AMBIENT, u64::from(libc::PR_CAP_AMBIENT_CLEAR_ALL.cast_unsigned()), 0)?;
+    kernel::prctl(libc::PR_SET_SECUREBITS, SECBITS, 0)?;
+    match kernel::prctl(libc::PR_GET_SECUREBITS, 0, 0)? {
+        bits if u64::from(bits.cast_unsigned()) == SECBITS => Ok(()),
+        _ => Err(Errno::EPERM),
+    }
+}
+
+/// Gives up every capability and new privileges, and reads back that it is so.
+pub(crate) fn drop_privileges() -> Result<(), Failure> {
+    let at = |errno| (Step::Capabilities, 0, errno);
     kernel::clear_capabilities().map_err(at)?;
     if !kernel::no_capabilities().map_err(at)? {
         return Err((Step::Capabilities, 1, Errno::EPERM));
     }
     prctl::set_no_new_privs().map_err(|errno| (Step::NoNewPrivileges, 0, errno))?;
     if prctl::get_no_new_privs() == Ok(true) { Ok(()) } else { Err((Step::NoNewPrivileges, 1, Errno::EPERM)) }
-}
-
-/// That no capability is left in the bounding set, and the locks are on: what a namespace of our own must give.
-pub(crate) fn verify_bounding() -> Result<(), Failure> {
-    for capability in 0..=LAST_CAPABILITY {
-        match kernel::prctl(libc::PR_CAPBSET_READ, capability, 0) {
-            Ok(0) => {}
-            Err(Errno::EINVAL) => break,
-            _ => return Err((Step::Capabilities, 2, Errno::EPERM)),
-        }
-    }
-    match kernel::prctl(libc::PR_GET_SECUREBITS, 0, 0) {
-        Ok(bits) if u64::from(bits.cast_unsigned()) == SECBITS => Ok(()),
-        _ => Err((Step::Capabilities, 3, Errno::EPERM)),
-    }
 }
 
 /// The rest, in the process that becomes the command; returns only if it fails.
@@ -123,17 +119,14 @@ pub(crate) fn become_command(of: &Confinement, working_directory: BorrowedFd<'_>
 }
 
 fn confine(of: &Confinement, working_directory: BorrowedFd<'_>) -> Result<(), Failure> {
+    of.processors.roam();
     setsid().map_err(|errno| (Step::Session, 0, errno))?;
     kernel::reset_signals();
     for (index, (stream, number)) in [(&of.stdin, 0), (&of.stdout, 1), (&of.stderr, 2)].into_iter().enumerate() {
         kernel::duplicate(stream.as_raw_fd(), number).map_err(|errno| (Step::Streams, index, errno))?;
     }
     fchdir(working_directory).map_err(|errno| (Step::WorkingDirectory, 0, errno))?;
-    // The first to go when memory runs out. Without /proc nobody can say so.
-    if let Ok(file) = open(c"/proc/self/oom_score_adj", OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty()) {
-        let _ = write(&file, b"1000");
-    }
-    let _ = kernel::be_nice(10);
+    let _ = kernel::be_nice(5);
     umask(Mode::from_bits_truncate(0o002));
     for (index, (resource, limit)) in of.rlimits.iter().enumerate() {
         setrlimit(*resource, *limit, *limit).map_err(|errno| (Step::Limits, index, errno))?;

@@ -47,7 +47,7 @@ pub(crate) struct Setup {
 pub(crate) fn run(setup: &Setup, stack: &mut [u8]) -> ! {
     let channel = setup.confinement.channel.as_fd();
     let code = match start(setup, stack) {
-        Ok(command) => look_after(command, channel),
+        Ok(command) => look_after(setup, command, channel),
         Err((step, index, errno)) => {
             let _ = Report::Failed { step, index, errno: errno as i32 }.send(channel);
             1
@@ -65,7 +65,6 @@ fn start(setup: &Setup, stack: &mut [u8]) -> Result<i32, Failure> {
     let working_directory = open_directory(workspace.as_fd(), &setup.working_directory)
         .map_err(|errno| (Step::WorkingDirectory, 0, errno))?;
     confine::drop_privileges()?;
-    confine::verify_bounding()?;
 
     // From here on the end of the runner is the end of this namespace; the socket tells if that has been already.
     prctl::set_pdeathsig(Signal::SIGKILL).map_err(orphaned)?;
@@ -83,18 +82,17 @@ fn start(setup: &Setup, stack: &mut [u8]) -> Result<i32, Failure> {
     }
 }
 
-/// Puts a `/proc` of this pid namespace in the place of the one that the session kept for it.
+/// Puts a `/proc` of this pid namespace over the one that the session kept for it. What is covered cannot be reached:
+/// nobody here may unmount. (To take it away first would wait for all processors.)
 fn renew_proc(visible: bool) -> nix::Result<()> {
     if !visible {
         return Ok(());
     }
     let options = [(c"subset", c"pid"), (c"hidepid", c"invisible")];
-    let fresh = kernel::new_mount(c"proc", &options, attr::NOSUID | attr::NODEV | attr::NOEXEC);
-    umount2(c"/proc", MntFlags::MNT_DETACH)?;
-    match fresh {
+    match kernel::new_mount(c"proc", &options, attr::NOSUID | attr::NODEV | attr::NOEXEC) {
         Ok(fresh) => kernel::attach(fresh.as_fd(), AT_FDCWD, c"/proc"),
         // Parts of the host's are covered, as in a container: then the kernel gives no new one, and there is none.
-        Err(_) => Ok(()),
+        Err(_) => umount2(c"/proc", MntFlags::MNT_DETACH),
     }
 }
 
@@ -119,10 +117,11 @@ fn open_directory(workspace: BorrowedFd<'_>, path: &CStr) -> nix::Result<OwnedFd
 }
 
 /// Reaps until the command ends, passes on signals, then ends what is left. Gives the code to exit with.
-fn look_after(command: i32, channel: BorrowedFd<'_>) -> i32 {
+fn look_after(setup: &Setup, command: i32, channel: BorrowedFd<'_>) -> i32 {
     let _ = Report::Started { pid: command }.send(channel);
     // Nothing else of the runner's stays open here, above all neither end of the command's streams.
     let Ok(channel) = kernel::keep_only(channel) else { return 1 };
+    setup.confinement.processors.roam();
     let mut mask = SigSet::empty();
     mask.add(Signal::SIGCHLD);
     let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;

@@ -260,3 +260,20 @@ pub(crate) fn keep_only(fd: BorrowedFd<'_>) -> Result<BorrowedFd<'static>> {
     // SAFETY: number 0 is open and nobody closes it: the caller never returns to the runner's own code.
     Ok(unsafe { BorrowedFd::borrow_raw(0) })
 }
+
+/// Gives every signal that whoever started us ignores its usual meaning again, the C library's own two included, which
+/// it would not let us change. Only `SIGPIPE` stays ignored.
+pub(crate) fn stop_ignoring_signals() {
+    for signal in (1..=64).filter(|signal| *signal != libc::SIGPIPE) {
+        let mut now = [0_u64; 4]; // handler, flags, restorer, mask
+        let size = size_of::<u64>();
+        // SAFETY: the kernel's structure is these four words; its mask is one word, and its size goes with it.
+        unsafe {
+            libc::syscall(libc::SYS_rt_sigaction, signal, std::ptr::null::<u64>(), now.as_mut_ptr(), size);
+            if now[0] == libc::SIG_IGN as u64 {
+                let usual = [0_u64; 4];
+                libc::syscall(libc::SYS_rt_sigaction, signal, usual.as_ptr(), std::ptr::null::<u64>(), size);
+            }
+        }
+    }
+}

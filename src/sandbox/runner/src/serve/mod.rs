@@ -8,6 +8,7 @@ mod init;
 mod kernel;
 mod namespaces;
 pub(crate) mod options;
+mod processors;
 mod protect;
 mod report;
 mod root;
@@ -16,7 +17,7 @@ mod session;
 mod wire;
 
 use std::{
-    io,
+    fs, io,
     os::{
         fd::{AsFd as _, OwnedFd},
         unix::net::UnixStream,
@@ -25,7 +26,10 @@ use std::{
     time::Instant,
 };
 
-use assistant_sandbox::protocol::{End, Exec, Frame, Kind, Signal};
+use assistant_sandbox::{
+    protocol::{End, Exec, Frame, Kind, Signal},
+    seccomp::Listener,
+};
 use nix::{
     errno::Errno,
     fcntl::{OFlag, open},
@@ -44,6 +48,9 @@ use self::{
 
 /// Serves until the other side closes.
 pub(crate) fn run(options: &Options) -> io::Result<()> {
+    kernel::stop_ignoring_signals();
+    // The first to go when memory runs out; every command inherits it. Where nobody may say so, the limits have to do.
+    let _ = fs::write("/proc/self/oom_score_adj", "1000");
     let socket = take_socket(options.connect.as_deref())?;
     let mut runner = Runner {
         wire: Wire::new(socket)?,
@@ -129,7 +136,7 @@ impl Runner<'_> {
             if let Some(channel) = &process.channel {
                 watch(Source::Report, channel.as_fd(), input);
             }
-            if let Some(listener) = process.listener.as_ref().and_then(|listener| listener.fd()) {
+            if let Some(listener) = process.listener.as_ref().and_then(Listener::fd) {
                 watch(Source::Refusal, listener, input);
             }
             if let (Some(stdin), true) = (&process.stdin, command.has_input()) {

@@ -167,7 +167,7 @@ fn search(workspace: BorrowedFd<'_>) -> Result<Found, Fault> {
                 (".git", Some(Type::Directory)) => found.repositories.push(inside),
                 (".git", Some(Type::File)) => found.links.push(inside),
                 (_, Some(Type::Directory)) if depth + 1 < MAX_DEPTH && inside != OWN => {
-                    queue.push_back((inside, depth + 1))
+                    queue.push_back((inside, depth + 1));
                 }
                 _ => {}
             }

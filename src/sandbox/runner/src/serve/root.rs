@@ -121,9 +121,9 @@ pub(crate) fn enter(uid: u32, gid: u32, tmp_bytes: u64) -> Result<bool, Fault> {
     for (_, target) in &trees {
         let path = os(target).to_string_lossy().into_owned();
         if path.starts_with("dev/") {
-            write_file(root.as_fd(), &path, b"").at(format!("root: {path}"))?
+            write_file(root.as_fd(), &path, b"").at(format!("root: {path}"))?;
         } else {
-            dir(&path)?
+            dir(&path)?;
         }
     }
 

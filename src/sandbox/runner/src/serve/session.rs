@@ -13,10 +13,11 @@ use nix::{
 };
 
 use super::{
-    confine::Walls,
+    confine::{self, Walls},
     fault::{At as _, Fault},
     kernel, namespaces,
     options::{Backend, Options},
+    processors::Processors,
     root,
     rules::{self, Reach},
 };
@@ -31,6 +32,7 @@ pub(crate) struct Session {
     /// Whether `/proc` is there to be replaced for each command.
     pub(crate) proc: bool,
     pub(crate) stack: Vec<u8>,
+    pub(crate) processors: Processors,
     walls: BTreeMap<Level, Rc<Walls>>,
     landlock: i32,
 }
@@ -50,10 +52,18 @@ impl Session {
         namespaces::enter()?;
         let (uid, gid) = (unistd::getuid().as_raw(), unistd::getgid().as_raw());
         let proc = root::enter(uid, gid, options.limits.tmp_bytes)?;
+        confine::lock_capabilities().at("capabilities")?;
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let workspace = open(root::WORKSPACE, flags, Mode::empty()).at("workspace")?;
         let landlock = rules::version(options.landlock_abi);
-        let mut session = Self { workspace, proc, stack: vec![0; STACK], walls: BTreeMap::new(), landlock };
+        let mut session = Self {
+            workspace,
+            proc,
+            stack: vec![0; STACK],
+            processors: Processors::of_this_process(),
+            walls: BTreeMap::new(),
+            landlock,
+        };
         session.walls(Level::Work)?;
         Ok(session)
     }

@@ -31,7 +31,7 @@ impl Wire {
 
     /// Takes what has come. False: the other side has closed.
     pub(crate) fn receive(&mut self) -> io::Result<bool> {
-        let mut chunk = [0; CHUNK];
+        let mut chunk = vec![0; CHUNK];
         loop {
             match self.socket.read(&mut chunk) {
                 Ok(0) => return Ok(false),
