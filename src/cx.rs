@@ -8,6 +8,7 @@ use tokio::sync::{Notify, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
+    agent::Toolbox,
     clock::Clock,
     config::{Config, Origins, Sources},
     error::{Error, Result},
@@ -65,6 +66,8 @@ pub struct Process {
     pub reload: tokio::sync::Mutex<()>,
     pub systemd: Notifier,
     pub logging: Logging,
+    /// What models are told of the tools, made at the first run of a job.
+    pub toolbox: ArcSwapOption<Toolbox>,
 }
 
 /// Who is woken by a write. Typed fields, so that a wake cannot be misspelt.

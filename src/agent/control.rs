@@ -1,6 +1,6 @@
 //! The tools that steer the run itself: always offered, known to the loop, without effect on anything else.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::LazyLock};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, de::DeserializeOwned};
@@ -116,18 +116,20 @@ pub const GET_TOOL_SPECS: &str = "get_tool_specs";
 pub const NAMES: [&str; 5] = [GET_TOOL_SPECS, TASK_COMPLETE, TASK_FAILED, REQUEST_INPUT, REQUEST_LIMIT_INCREASE];
 
 /// What a model is told of these tools; `request_limit_increase` only near a limit.
-pub fn specs(near_limit: bool) -> Vec<ToolSpec> {
-    let mut specs = vec![
+pub fn specs(near_limit: bool) -> &'static [ToolSpec] {
+    if near_limit { SPECS.as_slice() } else { &SPECS[..SPECS.len() - 1] }
+}
+
+/// Made of the types once: every step of every job needs them. The last one is offered near a limit only.
+static SPECS: LazyLock<[ToolSpec; 5]> = LazyLock::new(|| {
+    [
         spec::<GetToolSpecs>(GET_TOOL_SPECS),
         spec::<TaskComplete>(TASK_COMPLETE),
         spec::<TaskFailed>(TASK_FAILED),
         spec::<RequestInput>(REQUEST_INPUT),
-    ];
-    if near_limit {
-        specs.push(spec::<RequestLimitIncrease>(REQUEST_LIMIT_INCREASE));
-    }
-    specs
-}
+        spec::<RequestLimitIncrease>(REQUEST_LIMIT_INCREASE),
+    ]
+});
 
 fn spec<T: JsonSchema>(name: &str) -> ToolSpec {
     tools::spec_of(name, tools::schema_of::<T>())
@@ -135,7 +137,7 @@ fn spec<T: JsonSchema>(name: &str) -> ToolSpec {
 
 /// Understands a call of one of these tools; `None` when `name` is another one. The error is for the model.
 pub fn read(name: &str, mut arguments: Map<String, Value>) -> Option<Result<Control, Value>> {
-    let spec = specs(true).into_iter().find(|spec| spec.name == name)?;
+    let spec = specs(true).iter().find(|spec| spec.name == name)?;
     parse::coerce(&spec.parameters, &mut arguments);
     let arguments = Value::Object(arguments);
     Some(match name {

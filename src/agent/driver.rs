@@ -115,7 +115,7 @@ impl<'a> Driver<'a> {
     /// Reads the conversation so far and what the first step needs.
     async fn load(&self) -> Result<(Turn, Before)> {
         let (cx, config) = (self.cx, Arc::clone(&self.config));
-        let toolbox = Toolbox::new(cx.tools());
+        let toolbox = Toolbox::current(cx);
         let dir = cx.process.sources.paths.config.parent().map(std::path::Path::to_owned);
         let dir = dir.filter(|dir| !dir.as_os_str().is_empty());
         let text = {
@@ -124,7 +124,7 @@ impl<'a> Driver<'a> {
                 .await
                 .map_err(Error::internal)??
         };
-        let (system, tools) = (prompt::system(&config, &text, &toolbox), toolbox.stored());
+        let (system, tools) = (prompt::system(&config, &text, &toolbox), toolbox.stored().to_owned());
         let (job, epoch, now) = (self.claimed.job.clone(), self.claimed.epoch, cx.clock.now());
         let zone = jiff::tz::TimeZone::get(&config.app.timezone).unwrap_or(jiff::tz::TimeZone::UTC);
         let body_chars = config.prompt.max_initial_context_body_chars as usize;

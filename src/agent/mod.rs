@@ -23,6 +23,8 @@ mod toolbox;
 pub mod tools;
 mod turn;
 
+pub use self::toolbox::Toolbox;
+
 use tokio_util::sync::CancellationToken;
 
 use crate::{

@@ -1,13 +1,20 @@
 //! The tools of a run: what there is, what is told of it, what is offered.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::{control, tools::ToolDef};
-use crate::llm::ToolSpec;
+use crate::{cx::Cx, llm::ToolSpec};
 
 /// Every tool that a model may load, by name.
-pub(crate) struct Toolbox {
+pub struct Toolbox {
     tools: BTreeMap<&'static str, Known>,
+    /// The tools it was made of, in their order.
+    names: Vec<&'static str>,
+    /// [`Toolbox::stored`]
+    stored: String,
 }
 
 struct Known {
@@ -18,8 +25,25 @@ struct Known {
 impl Toolbox {
     /// Of these definitions; the core tools are known anyway.
     pub(crate) fn new(defs: impl IntoIterator<Item = &'static ToolDef>) -> Self {
-        let tools = defs.into_iter().map(|def| (def.name, Known { def, spec: def.spec() })).collect();
-        Self { tools }
+        let defs: Vec<_> = defs.into_iter().collect();
+        let names = defs.iter().map(|def| def.name).collect();
+        let tools: BTreeMap<_, _> = defs.into_iter().map(|def| (def.name, Known { def, spec: def.spec() })).collect();
+        let specs: Vec<_> = control::specs(true).iter().chain(tools.values().map(|known| &known.spec)).collect();
+        let stored = serde_json::to_string(&specs).unwrap_or_default();
+        Self { tools, names, stored }
+    }
+
+    /// The one of the present configuration. Making one takes long beside a step of a job, so the last one is kept.
+    pub(crate) fn current(cx: &Cx) -> Arc<Self> {
+        let kept = &cx.process.toolbox;
+        if let Some(last) =
+            kept.load_full().filter(|last| cx.tools().map(|def| def.name).eq(last.names.iter().copied()))
+        {
+            return last;
+        }
+        let made = Arc::new(Self::new(cx.tools()));
+        kept.store(Some(Arc::clone(&made)));
+        made
     }
 
     /// The tool of this name.
@@ -39,7 +63,7 @@ impl Toolbox {
 
     /// What the model is offered: the core tools, then the loaded ones by name.
     pub(crate) fn offered(&self, loaded: &BTreeSet<String>, near_limit: bool) -> Vec<ToolSpec> {
-        let mut specs = control::specs(near_limit);
+        let mut specs = control::specs(near_limit).to_vec();
         specs.extend(loaded.iter().filter_map(|name| self.tools.get(name.as_str())).map(|known| known.spec.clone()));
         specs
     }
@@ -55,10 +79,8 @@ impl Toolbox {
     }
 
     /// Everything that a model may be told of the tools, as it is stored with a conversation.
-    pub(crate) fn stored(&self) -> String {
-        let mut specs = control::specs(true);
-        specs.extend(self.tools.values().map(|known| known.spec.clone()));
-        serde_json::to_string(&specs).unwrap_or_default()
+    pub(crate) fn stored(&self) -> &str {
+        &self.stored
     }
 
     /// Names that resemble `name`, for an unknown one.

@@ -132,7 +132,7 @@ fn tool(def: &ToolDef) -> Tool {
 
 /// Those that the loop itself knows, and that no subsystem lists.
 fn control_tools() -> impl Iterator<Item = Tool> {
-    control::specs(true).into_iter().map(|spec| Tool {
+    control::specs(true).iter().cloned().map(|spec| Tool {
         name: spec.name,
         description: spec.description,
         access: Access::Control.as_str().to_owned(),

@@ -60,7 +60,7 @@ const SLOW: Duration = Duration::from_millis(250);
 /// The machine.
 pub(crate) struct Turn {
     settings: Settings,
-    toolbox: Toolbox,
+    toolbox: Arc<Toolbox>,
     history: History,
     used: Used,
     /// The calls of the last answer that have no result yet.
@@ -97,7 +97,7 @@ enum After {
 
 impl Turn {
     /// A machine that continues this conversation.
-    pub(crate) fn new(settings: Settings, toolbox: Toolbox, history: History) -> Self {
+    pub(crate) fn new(settings: Settings, toolbox: Arc<Toolbox>, history: History) -> Self {
         Self {
             settings,
             toolbox,

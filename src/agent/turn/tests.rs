@@ -62,7 +62,7 @@ fn machine(change: impl FnOnce(&mut Config)) -> Turn {
         max_time: config.limits.max_run_seconds.0,
         config: Arc::new(config),
     };
-    Turn::new(settings, Toolbox::new(TOOLS), History::new(1))
+    Turn::new(settings, Arc::new(Toolbox::new(TOOLS)), History::new(1))
 }
 
 fn prompt() -> NewStep {
