@@ -49,7 +49,10 @@ impl Plants {
         #[expect(unsafe_code, reason = "a queue and a segment, removed when this is dropped")]
         let segment = unsafe {
             let flags = libc::O_CREAT | libc::O_RDWR;
-            assert!(libc::syscall(libc::SYS_mq_open, queue.as_ptr(), flags, 0o666, 0) >= 0, "{}", last());
+            let one_small_message = [0, 1, 8, 0, 0, 0, 0, 0_i64];
+            let made = libc::syscall(libc::SYS_mq_open, queue.as_ptr(), flags, 0o666, one_small_message.as_ptr());
+            assert!(made >= 0, "{}", last());
+            libc::close(i32::try_from(made).unwrap());
             libc::shmget(key, 4096, libc::IPC_CREAT | 0o666)
         };
         assert!(segment >= 0, "{}", last());

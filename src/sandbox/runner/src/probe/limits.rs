@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    io::Write as _,
+    io::{Read as _, Write as _},
     path::Path,
 };
 
@@ -15,6 +15,8 @@ pub(super) const PROBES: &[Probe] = &[
     Probe::must_fail("fork-bomb", fork_bomb).harmful().slow(30),
     Probe::must_fail("thread-bomb", thread_bomb).harmful().slow(30),
     Probe::must_fail("memory-bomb", memory_bomb).harmful().slow(60),
+    Probe::must_fail("memory-bomb-by-children", memory_bomb_by_children).harmful().slow(60),
+    Probe::must_fail("memory-bomb-by-memory-files", memory_bomb_by_files).harmful().slow(60),
     Probe::must_fail("disk-bomb-in-tmp", disk_bomb).harmful().slow(60),
     Probe::must_fail("inode-bomb-in-tmp", inode_bomb).harmful().slow(60),
     Probe::must_fail("file-larger-than-allowed", large_file).harmful(),
@@ -108,6 +110,80 @@ fn memory_bomb(place: &Place) -> Tried {
         total += CHUNK as u64;
     }
     Ok(format!("{} MiB", total >> 20))
+}
+
+/// Each child stays below what one process may have; together they do not.
+fn memory_bomb_by_children(place: &Place) -> Tried {
+    const CHILDREN: u64 = 4;
+    let share = usize::try_from(place.limits.memory_bytes / 3).map_err(|err| Stop::Broken(err.to_string()))?;
+    let (mut from, mut to) = std::io::pipe()?;
+    let mut children = Children(Vec::new());
+    for _ in 0..CHILDREN {
+        let child = fork()?;
+        if child == 0 {
+            let mut held = Vec::new();
+            if held.try_reserve_exact(share).is_ok() {
+                held.resize(share, 1_u8);
+                let _ = to.write_all(&held[..1]);
+                #[expect(unsafe_code, reason = "waits to be ended")]
+                unsafe {
+                    libc::pause();
+                }
+            }
+            leave();
+        }
+        children.0.push(child);
+    }
+    drop(to);
+    // The others' ends of the pipe are open while they hold; as many bytes as children, or fewer and the end.
+    let mut holding = 0;
+    while holding < CHILDREN {
+        match from.read(&mut [0])? {
+            0 => break,
+            _ => holding += 1,
+        }
+        if holding == CHILDREN {
+            return Ok(format!("{holding} processes with {} MiB each", share >> 20));
+        }
+        if children.0.iter().any(|child| ended(*child)) {
+            break;
+        }
+    }
+    Err(Stop::Refused(format!("{holding} of {CHILDREN} processes with {} MiB each", share >> 20)))
+}
+
+fn ended(child: i32) -> bool {
+    #[expect(unsafe_code, reason = "asks after a child and leaves it to be waited for")]
+    unsafe {
+        let mut info: libc::siginfo_t = std::mem::zeroed();
+        let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+        libc::waitid(libc::P_PID, child.cast_unsigned(), &raw mut info, options) == 0 && info.si_pid() == child
+    }
+}
+
+/// Memory that is no process's own.
+fn memory_bomb_by_files(place: &Place) -> Tried {
+    use std::os::fd::FromRawFd as _;
+    let wanted = place.limits.memory_bytes + (128 << 20);
+    let chunk = vec![1; 1 << 20];
+    let mut held = Vec::new();
+    let mut total = 0_u64;
+    while total < wanted {
+        #[expect(unsafe_code, reason = "a name that lives; the descriptor is taken at once")]
+        let made = unsafe { check(libc::memfd_create(c"probe".as_ptr(), 0)).map(|fd| File::from_raw_fd(fd)) };
+        let written = made.and_then(|mut file| {
+            for _ in 0..64 {
+                file.write_all(&chunk)?;
+            }
+            Ok(file)
+        });
+        match written {
+            Ok(file) => held.push(file),
+            Err(err) => return Err(Stop::Refused(format!("after {} MiB: {err}", total >> 20))),
+        }
+        total += 64 << 20;
+    }
+    Ok(format!("{} MiB in {} files", total >> 20, held.len()))
 }
 
 fn disk_bomb(place: &Place) -> Tried {
