@@ -1,10 +1,13 @@
 //! The proxy's configuration: one TOML file.
 
-use std::{fmt, fs, ops::RangeInclusive, path::Path, time::Duration};
+use std::{path::Path, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use crate::allow::{self, Entry};
+use crate::{
+    allow::{self, Entry},
+    settings::{Fault, Range, check_ranges, line, open, read},
+};
 
 /// Everything that can be set.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -94,7 +97,7 @@ impl Limits {
         Duration::from_secs(self.total_seconds.into())
     }
 
-    fn ranges(&self) -> [(&'static str, u64, RangeInclusive<u64>); 11] {
+    fn ranges(&self) -> [Range; 11] {
         let seconds = 1..=86_400;
         [
             ("connections", self.connections.into(), 1..=65_536),
@@ -112,72 +115,27 @@ impl Limits {
     }
 }
 
-/// What is wrong with a configuration, and where.
-#[derive(Debug, thiserror::Error)]
-pub struct Fault {
-    file: String,
-    line: Option<usize>,
-    key: Option<String>,
-    reason: String,
-}
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.file)?;
-        if let Some(line) = self.line {
-            write!(f, ":{line}")?;
-        }
-        match &self.key {
-            Some(key) => write!(f, ": {key}: {}", self.reason),
-            None => write!(f, ": {}", self.reason),
-        }
-    }
-}
-
 impl Config {
     /// Reads `file`.
     pub fn load(file: &Path) -> Result<Self, Fault> {
-        let name = file.display().to_string();
-        match fs::read_to_string(file) {
-            Ok(text) => Self::parse(&text, &name),
-            Err(err) => Err(Fault { file: name, line: None, key: None, reason: format!("reading it: {err}") }),
-        }
+        let (text, name) = open(file)?;
+        Self::parse(&text, &name)
     }
 
     /// The configuration that `text` says; `file` names it in what is said of faults.
     pub fn parse(text: &str, file: &str) -> Result<Self, Fault> {
-        let fault = |line, key, reason| Fault { file: file.to_owned(), line, key, reason };
-        let deserializer = toml::Deserializer::parse(text)
-            .map_err(|err| fault(line(text, err.span()), None, err.message().to_owned()))?;
-        let written: Written = serde_path_to_error::deserialize(deserializer).map_err(|err| {
-            let key = Some(err.path().to_string()).filter(|path| path != ".");
-            fault(line(text, err.inner().span()), key, err.inner().message().to_owned())
-        })?;
+        let written: Written = read(text, file)?;
         let entry = |(index, text_of): (usize, &toml::Spanned<String>)| {
             let wrong = |err: allow::Fault| {
-                fault(line(text, Some(text_of.span())), Some(format!("allow[{index}]")), err.to_string())
+                Fault::at(file, line(text, Some(text_of.span())), format!("allow[{index}]"), err.to_string())
             };
             text_of.get_ref().parse().map_err(wrong)
         };
         let allow = written.allow.iter().enumerate().map(entry).collect::<Result<_, _>>()?;
         let config = Self { allow, limits: written.limits };
-        for (name, value, range) in config.limits.ranges() {
-            if !range.contains(&value) {
-                let reason = format!("{value} is not from {} to {}", range.start(), range.end());
-                return Err(fault(line_of_key(text, name), Some(format!("limits.{name}")), reason));
-            }
-        }
+        check_ranges(text, file, "limits.", &config.limits.ranges())?;
         Ok(config)
     }
-}
-
-fn line(text: &str, span: Option<std::ops::Range<usize>>) -> Option<usize> {
-    span.and_then(|span| text.get(..span.start)).map(|before| before.matches('\n').count() + 1)
-}
-
-/// Where a key is set, once the text is known to be good and to set it.
-fn line_of_key(text: &str, key: &str) -> Option<usize> {
-    text.lines().position(|line| line.contains(key) && !line.trim_start().starts_with('#')).map(|index| index + 1)
 }
 
 #[cfg(test)]

@@ -9,14 +9,11 @@ use std::{
 
 use assistant_broker::{
     config::Config,
-    egress::{Egress, journal, network::Internet},
-    listen,
+    egress::{Egress, network::Internet},
+    journal, listen, peers,
 };
 use clap::Parser;
-use nix::{
-    sys::resource::{Resource, getrlimit, setrlimit},
-    unistd::{Uid, User, geteuid},
-};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -91,8 +88,9 @@ fn complain(message: &str, code: u8) -> ExitCode {
 }
 
 fn run(args: &Args, config: Config, (proxy, control): (UnixListener, UnixListener)) -> io::Result<()> {
-    journal::start();
-    let users = users(args.control_user.as_deref())?;
+    journal::start("assistant-egress");
+    let users = peers::users(args.control_user.as_deref())
+        .map_err(|err| io::Error::new(err.kind(), format!("--control-user: {err}")))?;
     // Two descriptors a tunnel; the soft limit is the 1024 of select(2).
     if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
         setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
@@ -124,20 +122,6 @@ fn run(args: &Args, config: Config, (proxy, control): (UnixListener, UnixListene
     // A name that is still being resolved must not hold the process.
     runtime.shutdown_background();
     outcome
-}
-
-/// Who may speak on the control socket.
-fn users(name: Option<&str>) -> io::Result<Vec<u32>> {
-    let mut users = vec![geteuid().as_raw()];
-    if let Some(name) = name {
-        let known = match name.parse() {
-            Ok(uid) => Some(Uid::from_raw(uid)),
-            Err(_) => User::from_name(name)?.map(|user| user.uid),
-        };
-        let known = known.ok_or_else(|| io::Error::other(format!("--control-user: there is no user {name:?}")))?;
-        users.push(known.as_raw());
-    }
-    Ok(users)
 }
 
 fn stop(egress: &Egress) {

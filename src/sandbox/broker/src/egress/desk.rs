@@ -19,7 +19,10 @@ use tokio::{
 };
 
 use super::{Egress, grants::Owner};
-use crate::control::{Event, MAX_LINE, Request, VERSION};
+use crate::{
+    control::{Event, MAX_LINE, Request, VERSION},
+    peers,
+};
 
 /// Events that wait for a daemon that does not read; what comes on top is counted and dropped.
 const WAITING: usize = 1024;
@@ -80,13 +83,9 @@ pub(super) async fn serve(egress: &Arc<Egress>, listener: UnixListener, users: V
                 }
             },
         };
-        match stream.peer_cred() {
-            Ok(peer) if users.contains(&peer.uid()) => {
-                let egress = egress.clone();
-                egress.tasks.clone().spawn(async move { attend(&egress, stream).await });
-            }
-            Ok(peer) => tracing::warn!(uid = peer.uid(), "a control connection of another user is refused"),
-            Err(err) => tracing::warn!(%err, "a control connection of nobody known is refused"),
+        if peers::admits(&users, &stream) {
+            let egress = egress.clone();
+            egress.tasks.clone().spawn(async move { attend(&egress, stream).await });
         }
     }
 }

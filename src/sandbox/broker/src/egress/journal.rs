@@ -1,52 +1,9 @@
-//! Each request as one structured line: in the journal under systemd, else on standard error.
+//! Each request as one structured line.
 
-use std::io::IsTerminal as _;
-
-use tracing::level_filters::LevelFilter;
-use tracing_subscriber::{
-    Layer as _,
-    filter::{Targets, filter_fn},
-    layer::SubscriberExt as _,
-    util::SubscriberInitExt as _,
+use crate::{
+    control::{Record, Verdict},
+    journal::REFUSED,
 };
-
-use crate::control::{DENIED, Record, Verdict};
-
-/// The target of lines about refused requests, which carry a `MESSAGE_ID`.
-const REFUSED: &str = "assistant_egress::refused";
-const IDENTIFIER: &str = "assistant-egress";
-
-/// Sets up logging for the whole process; call once. Fields reach the journal as `ASSISTANT_<FIELD>`.
-pub fn start() {
-    let targets = Targets::new()
-        .with_default(LevelFilter::WARN)
-        .with_target("assistant_broker", LevelFilter::INFO)
-        .with_target("assistant_egress", LevelFilter::INFO);
-    let journal = std::env::var_os("JOURNAL_STREAM").map(|_| {
-        let layer = || {
-            tracing_journald::layer().map(|layer| {
-                layer.with_field_prefix(Some("ASSISTANT".into())).with_syslog_identifier(IDENTIFIER.into())
-            })
-        };
-        (layer(), layer())
-    });
-    let output = match journal {
-        Some((Ok(plain), Ok(refused))) => plain
-            .with_filter(filter_fn(|metadata| metadata.target() != REFUSED))
-            .and_then(
-                refused
-                    .with_custom_fields([("MESSAGE_ID", DENIED)])
-                    .with_filter(filter_fn(|metadata| metadata.target() == REFUSED)),
-            )
-            .boxed(),
-        _ => tracing_subscriber::fmt::layer()
-            .with_writer(std::io::stderr)
-            .with_ansi(std::io::stderr().is_terminal())
-            .with_target(false)
-            .boxed(),
-    };
-    let _ = tracing_subscriber::registry().with(output.with_filter(targets)).try_init(); // fails only if it was called before
-}
 
 /// Writes one line.
 pub(super) fn tell(record: &Record) {
@@ -72,7 +29,7 @@ pub(super) fn tell(record: &Record) {
     }
     match record.verdict {
         Verdict::Refused => line!(warn, REFUSED),
-        Verdict::Allowed | Verdict::Failed => line!(info, "assistant_egress"),
+        Verdict::Allowed | Verdict::Failed => line!(info, "assistant_broker::egress"),
     }
 }
 

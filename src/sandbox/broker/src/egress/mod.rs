@@ -9,7 +9,7 @@ mod desk;
 mod dial;
 mod exchange;
 mod grants;
-pub mod journal;
+mod journal;
 mod meter;
 pub mod network;
 mod plain;

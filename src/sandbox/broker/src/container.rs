@@ -1,0 +1,132 @@
+//! What the daemon and `assistant-docker` say to each other: a line of JSON each, then the runner's protocol.
+//!
+//! The daemon opens a connection and sends one [`Request`]; the answer is one [`Reply`]. After [`Reply::Opened`] the
+//! connection is the session: its next byte, either way, is the first of a frame of [`assistant_sandbox::protocol`]. The
+//! end of the connection ends the container. After any other reply the connection is closed.
+//!
+//! A request names an image of the list, bounds and paths to protect, and nothing else: what a container may is fixed.
+
+use std::collections::BTreeMap;
+
+pub use assistant_sandbox::protocol::Limits;
+use serde::{Deserialize, Serialize};
+
+/// Longest line, in bytes, either way.
+pub const MAX_LINE: usize = 64 << 10;
+
+/// From the daemon.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Request {
+    /// Starts a session.
+    Open(Open),
+    /// Asks whether one could be started; nothing is.
+    Check(Check),
+}
+
+/// One session.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Open {
+    /// One of the configured images, by the name that it has there; unset: the first.
+    pub image: Option<String>,
+    /// Bounds of the session; none goes above those of the configuration.
+    pub limits: Limits,
+    /// Paths in the workspace that no command writes, for the runner's `--protect`.
+    pub protect: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Check {}
+
+/// From `assistant-docker`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reply {
+    Opened(Opened),
+    /// What there is; whether it will do is for the caller to say.
+    Checked {
+        /// Version of the engine.
+        engine: String,
+        /// The configured images, and whether each is there.
+        images: BTreeMap<String, bool>,
+    },
+    Refused(Refused),
+}
+
+/// A session that has begun.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Opened {
+    /// Name of the container.
+    pub container: String,
+    /// Version of the engine.
+    pub engine: String,
+    /// The image by its content, `sha256:…`.
+    pub image: String,
+    /// The bounds that hold.
+    pub limits: Limits,
+}
+
+/// Why nothing was started.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{message}")]
+pub struct Refused {
+    pub kind: RefusedKind,
+    /// As a person reads it.
+    pub message: String,
+    /// What would mend it, often a command.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remedy: Option<String>,
+}
+
+impl Refused {
+    /// With what would mend it.
+    #[must_use]
+    pub fn with_remedy(mut self, remedy: &str) -> Self {
+        self.remedy = Some(remedy.to_owned());
+        self
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RefusedKind {
+    /// The request was not understood.
+    Malformed,
+    /// The image is not of the list.
+    ImageNotAllowed,
+    /// The image is of the list, and the engine does not have it.
+    ImageMissing,
+    /// The engine does not answer.
+    EngineUnavailable,
+    /// The engine would start containers without its own filter of system calls.
+    EngineUnsafe,
+    TooManySessions,
+    /// The container was not started, or its runner did not come up.
+    StartFailed,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_read_as_documented() {
+        assert_eq!(serde_json::from_str::<Request>(r#"{"open":{}}"#).unwrap(), Request::Open(Open::default()));
+        assert_eq!(serde_json::from_str::<Request>(r#"{"check":{}}"#).unwrap(), Request::Check(Check {}));
+        let open: Request =
+            serde_json::from_str(r#"{"open":{"image":"a:1","limits":{"seconds":5},"protect":["x"]}}"#).unwrap();
+        let Request::Open(open) = open else { panic!("{open:?}") };
+        assert_eq!((open.image.as_deref(), open.limits.seconds), (Some("a:1"), 5));
+        for line in [
+            r#"{"open":{"binds":["/:/host"]}}"#,
+            r#"{"open":{"privileged":true}}"#,
+            r#"{"open":{"workspace":"/"}}"#,
+            r#"{"check":{"more":1}}"#,
+            r#"{"run":{}}"#,
+        ] {
+            serde_json::from_str::<Request>(line).unwrap_err();
+        }
+    }
+}
