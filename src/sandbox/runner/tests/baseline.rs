@@ -2,20 +2,20 @@
 
 use std::process::{Command, Stdio};
 
-use assistant_sandbox::probe::{Expect, Outcome};
+use assistant_sandbox::probe::{Expect, Outcome, Plants};
 
-use crate::{PROBE, plants::Plants, reports};
+use crate::{PROBE, reports};
 
 /// What this kernel, this user or the test itself refuses without any sandbox.
 const REFUSED_ANYWAY: &str = include_str!("refused_anyway.txt");
 
 #[test]
 fn unconfined_the_attempts_succeed() {
-    let plants = Plants::new();
+    let plants = Plants::new("/tmp".as_ref()).unwrap();
     let workspace = tempfile::tempdir().unwrap();
     let output = Command::new(PROBE)
         .arg("--baseline")
-        .args(plants.outside.arguments())
+        .args(plants.outside().arguments())
         .current_dir(workspace.path())
         .stdin(Stdio::null())
         .output()

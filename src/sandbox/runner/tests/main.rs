@@ -15,7 +15,6 @@ mod basics;
 mod client;
 mod ends;
 mod filter;
-mod plants;
 mod probe;
 mod protected;
 mod regressions;

@@ -1,14 +1,13 @@
 //! The whole probe through the runner: whatever must fail fails, whatever must work works.
 
 use assistant_sandbox::{
-    probe::{Expect, Outcome, Report},
+    probe::{Expect, Outcome, Plants, Report},
     protocol::{End, Exec, Level, Limits},
 };
 
 use crate::{
     PROBE,
     client::{Session, Starter, Workspace, each, exec},
-    plants::Plants,
     reports,
 };
 
@@ -54,7 +53,7 @@ fn run(session: &mut Session, level: Level, plants: &Plants) -> Vec<Report> {
     let mut argv = vec!["/workspace/probe", "--i-am-confined", "--level", level_name.as_str().unwrap(), "--workspace"];
     let limits = serde_json::to_string(&LIMITS).unwrap();
     argv.extend(["/workspace", "--limits", &limits]);
-    let planted = plants.outside.arguments();
+    let planted = plants.outside().arguments();
     argv.extend(planted.iter().map(String::as_str));
     let done = session.run(&Exec { level, limits: LIMITS, ..exec(&argv) }).unwrap();
     assert_eq!(done.exit.end, End::Exited, "{}", done.all());
@@ -80,14 +79,14 @@ fn hold(starter: Starter, level: Level, reports: &[Report]) {
 fn probe(level: Level, more: &[&str]) {
     each(|starter, workspace| {
         furnish(workspace);
-        let plants = Plants::new();
+        let plants = Plants::new("/tmp".as_ref()).unwrap();
         let own = arguments();
         let mut arguments: Vec<_> = own.iter().map(String::as_str).collect();
         arguments.extend(more);
         let mut session = Session::start(starter, workspace, &arguments);
         let reports = run(&mut session, level, &plants);
         hold(starter, level, &reports);
-        plants.assert_untouched();
+        assert_eq!(plants.touched().unwrap(), Vec::<String>::new());
         for (path, content) in [
             (".git/config", "[core]\n\trepositoryformatversion = 0\n"),
             (".git/hooks/pre-push.sample", "#!/bin/sh\n"),

@@ -11,6 +11,7 @@ mod files;
 mod limits;
 mod network;
 mod place;
+mod plants;
 mod processes;
 mod programs;
 mod protected;
@@ -20,6 +21,7 @@ mod works;
 
 pub use arguments::main;
 pub use place::{Outside, Place};
+pub use plants::Plants;
 pub use report::{Outcome, Report};
 
 use std::{fmt::Display, io, time::Duration};
