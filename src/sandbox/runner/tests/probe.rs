@@ -14,7 +14,7 @@ use crate::{
 /// Smaller than the ordinary ones, so that using them up takes little time and little of the machine.
 const LIMITS: Limits = Limits {
     seconds: 300,
-    memory_bytes: 512 << 20,
+    memory_bytes: 256 << 20,
     processes: 128,
     cpu_millis: 2000,
     tmp_bytes: 64 << 20,

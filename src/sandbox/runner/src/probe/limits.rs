@@ -101,15 +101,24 @@ fn memory_bomb(place: &Place) -> Tried {
     let mut held: Vec<Vec<u8>> = Vec::new();
     let mut total = 0_u64;
     while total < wanted {
-        let mut chunk = Vec::new();
-        if let Err(err) = chunk.try_reserve_exact(CHUNK) {
-            return Err(Stop::Refused(format!("after {} MiB: {err}", total >> 20)));
+        match memory(CHUNK) {
+            Ok(chunk) => held.push(chunk),
+            Err(err) => return Err(Stop::Refused(format!("after {} MiB: {err}", total >> 20))),
         }
-        chunk.resize(CHUNK, 1);
-        held.push(chunk);
         total += CHUNK as u64;
     }
     Ok(format!("{} MiB", total >> 20))
+}
+
+/// As many bytes, every page of them written.
+fn memory(bytes: usize) -> Result<Vec<u8>, std::collections::TryReserveError> {
+    const PAGE: [u8; 4096] = [1; 4096];
+    let mut held = Vec::new();
+    held.try_reserve_exact(bytes)?;
+    for _ in 0..bytes / PAGE.len() {
+        held.extend_from_slice(&PAGE);
+    }
+    Ok(held)
 }
 
 /// Each child stays below what one process may have; together they do not.
@@ -121,9 +130,7 @@ fn memory_bomb_by_children(place: &Place) -> Tried {
     for _ in 0..CHILDREN {
         let child = fork()?;
         if child == 0 {
-            let mut held = Vec::new();
-            if held.try_reserve_exact(share).is_ok() {
-                held.resize(share, 1_u8);
+            if let Ok(held) = memory(share) {
                 let _ = to.write_all(&held[..1]);
                 #[expect(unsafe_code, reason = "waits to be ended")]
                 unsafe {
