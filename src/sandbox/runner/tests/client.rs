@@ -127,7 +127,6 @@ impl Done {
 impl Session {
     pub(crate) fn start(starter: Starter, workspace: &Workspace, arguments: &[&str]) -> Self {
         let (ours, theirs) = UnixStream::pair().unwrap();
-        ours.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_assistant-sandbox"));
         command.args(["serve", "--backend", "namespace", "--workspace"]).arg(workspace.path()).args(arguments);
         match starter {
@@ -135,8 +134,17 @@ impl Session {
             Starter::User if is_root() => drop(command.uid(NOBODY).gid(NOBODY)),
             Starter::User => {}
         }
-        let child = command.stdin(Stdio::from(OwnedFd::from(theirs))).spawn().unwrap();
-        let mut session = Self { socket: ours, child, ready: empty() };
+        command.stdin(Stdio::from(OwnedFd::from(theirs)));
+        Self::over(ours, command)
+    }
+
+    /// With a runner that has the other end of this socket.
+    pub(crate) fn over(socket: UnixStream, mut command: Command) -> Self {
+        socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        let child = command.spawn().unwrap();
+        // Else our copy of its end would stay open.
+        drop(command);
+        let mut session = Self { socket, child, ready: empty() };
         let frame = session.frame();
         assert_eq!(frame.kind, Kind::Ready);
         session.ready = frame.parse().unwrap();

@@ -7,12 +7,14 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    reason = "a test stops at the first thing that is not as it should be"
+    clippy::print_stderr,
+    reason = "a test stops at the first thing that is not as it should be, and says so when it cannot run"
 )]
 
 mod baseline;
 mod basics;
 mod client;
+mod direct;
 mod ends;
 mod filter;
 mod probe;

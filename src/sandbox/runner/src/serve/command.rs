@@ -2,46 +2,35 @@
 
 use std::{
     collections::VecDeque,
-    ffi::CString,
     io,
     os::fd::{AsFd as _, AsRawFd as _, OwnedFd},
     time::{Duration, Instant},
 };
 
 use assistant_sandbox::{
-    protocol::{CHUNK, End, Exec, Exit, Kind, Level, Limits, Refused, STDIN_WINDOW, Signal, Started, Taken},
+    protocol::{CHUNK, End, Exec, Exit, Kind, Limits, Refused, STDIN_WINDOW, Signal, Started, Taken},
     seccomp::{Listener, Tally},
 };
 use nix::{
     errno::Errno,
-    fcntl::{FcntlArg, OFlag, fcntl, open},
     libc,
-    sys::{
-        resource::{Resource, getrlimit},
-        socket::{AddressFamily, MsgFlags, SockFlag, SockType, send, socketpair},
-        stat::Mode,
-    },
-    unistd::{pipe2, read, write},
+    sys::socket::{MsgFlags, send},
+    unistd::{read, write},
 };
 
 use super::{
-    confine::{Confinement, Image},
-    environment,
-    fault::{At as _, Fault},
-    init::{self, Setup},
+    fault::Fault,
     kernel::{self, Usage},
+    launch::{Process, bounded, invalid, launch, unavailable},
     options::Options,
-    protect,
     report::{Heard, Report, Step, hear},
     session::Session,
+    sweep::Sweep,
     wire::Wire,
 };
 
 /// How often a command is prepared anew because another session moved a protected path meanwhile.
 const ATTEMPTS: u32 = 8;
-
-/// Open files of one process.
-const FILES: u64 = 8192;
 
 /// A command that is being started, runs, or is being ended.
 pub(crate) struct Command {
@@ -57,29 +46,7 @@ pub(crate) struct Command {
     unsent: VecDeque<u8>,
     stdin_over: bool,
     tally: Tally,
-}
-
-/// What stands for it in the kernel.
-pub(crate) struct Process {
-    pid: i32,
-    pub(crate) pidfd: OwnedFd,
-    pub(crate) channel: Option<OwnedFd>,
-    pub(crate) stdin: Option<OwnedFd>,
-    pub(crate) stdout: Option<OwnedFd>,
-    pub(crate) stderr: Option<OwnedFd>,
-    pub(crate) listener: Option<Listener>,
-    protected: Vec<CString>,
-    note: Option<String>,
-}
-
-/// A refusal for a reason in the frame.
-fn invalid(message: impl Into<String>) -> Refused {
-    Refused { message: message.into(), kind: "validation".to_owned() }
-}
-
-/// A refusal because a wall could not be built.
-pub(crate) fn unavailable(fault: &Fault) -> Refused {
-    Refused { message: fault.to_string(), kind: "unavailable".to_owned() }
+    sweep: Sweep,
 }
 
 impl Command {
@@ -99,6 +66,7 @@ impl Command {
             unsent: VecDeque::new(),
             stdin_over: false,
             tally: Tally::default(),
+            sweep: session.sweep,
         })
     }
 
@@ -111,6 +79,16 @@ impl Command {
         !self.unsent.is_empty()
     }
 
+    /// Whether its end has been seen.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended.is_some()
+    }
+
+    /// Whether processes that it leaves have to be looked for now and then.
+    pub(crate) fn leaves_orphans(&self) -> bool {
+        self.sweep != Sweep::Namespace
+    }
+
     /// When it must have ended.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         self.end.is_none().then(|| self.begun + self.limits.time())
@@ -119,14 +97,18 @@ impl Command {
     /// Ends it with all of its processes, for this reason.
     pub(crate) fn kill(&mut self, reason: End) {
         self.end.get_or_insert(reason);
+        // The first process of a pid namespace takes all others with it; elsewhere they are ended one by one.
         let _ = kernel::signal_process(self.process.pidfd.as_fd(), libc::SIGKILL);
+        self.sweep.strike();
     }
 
     pub(crate) fn signal(&mut self, signal: Signal) {
         if signal.number == libc::SIGKILL {
             return self.kill(End::Cancelled);
         }
-        if let (Some(channel), Ok(number)) = (&self.process.channel, u8::try_from(signal.number)) {
+        if self.sweep != Sweep::Namespace {
+            let _ = kernel::signal_process(self.process.pidfd.as_fd(), signal.number);
+        } else if let (Some(channel), Ok(number)) = (&self.process.channel, u8::try_from(signal.number)) {
             let _ = send(channel.as_raw_fd(), &[number], MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL);
         }
     }
@@ -220,32 +202,43 @@ impl Command {
         options: &Options,
         wire: &mut Wire,
     ) -> io::Result<Option<Refused>> {
-        let Some(channel) = &self.process.channel else { return Ok(None) };
-        match hear(channel.as_fd())? {
-            Heard::Nothing => {}
-            Heard::End => self.process.channel = None,
-            Heard::Listener(fd) => self.process.listener = Some(Listener::new(fd)),
-            Heard::Report(Report::Started { pid }) => {
-                self.started = true;
-                let notes = self.process.note.take().into_iter().collect();
-                wire.send_json(Kind::Started, &Started { pid, notes })?;
-            }
-            Heard::Report(Report::Ended { status, usage }) => self.ended = Some((status, usage)),
-            Heard::Report(Report::Failed { step, index, errno }) => {
-                let _ = kernel::wait_child(self.process.pid, true);
-                let errno = Errno::from_raw(errno);
-                if step == Step::Protect && self.attempts < ATTEMPTS && self.end.is_none() {
-                    self.attempts += 1;
-                    match launch(session, options, &self.exec, &self.limits) {
-                        Ok(process) => self.process = process,
-                        Err(refused) => return Ok(Some(refused)),
+        while let Some(channel) = &self.process.channel {
+            match hear(channel.as_fd())? {
+                Heard::Nothing => break,
+                Heard::End => {
+                    self.process.channel = None;
+                    // Without a first process of a namespace the exec itself closes the channel.
+                    if self.sweep != Sweep::Namespace {
+                        self.on_started(self.process.pid, wire)?;
                     }
-                    return Ok(None);
                 }
-                return Ok(Some(self.refusal(step, index, errno)));
+                Heard::Listener(fd) => self.process.listener = Some(Listener::new(fd)),
+                Heard::Report(Report::Started { pid }) => {
+                    self.on_started(pid, wire)?;
+                }
+                Heard::Report(Report::Ended { status, usage }) => self.ended = Some((status, usage)),
+                Heard::Report(Report::Failed { step, index, errno }) => {
+                    let _ = kernel::wait_child(self.process.pid, true);
+                    let errno = Errno::from_raw(errno);
+                    if step == Step::Protect && self.attempts < ATTEMPTS && self.end.is_none() {
+                        self.attempts += 1;
+                        match launch(session, options, &self.exec, &self.limits) {
+                            Ok(process) => self.process = process,
+                            Err(refused) => return Ok(Some(refused)),
+                        }
+                        return Ok(None);
+                    }
+                    return Ok(Some(self.refusal(step, index, errno)));
+                }
             }
         }
         Ok(None)
+    }
+
+    fn on_started(&mut self, pid: i32, wire: &mut Wire) -> io::Result<()> {
+        self.started = true;
+        let notes = self.process.note.take().into_iter().collect();
+        wire.send_json(Kind::Started, &Started { pid, notes })
     }
 
     fn refusal(&self, step: Step, index: usize, errno: Errno) -> Refused {
@@ -281,6 +274,7 @@ impl Command {
                 None => return Ok(None),
             },
         };
+        let usage = usage.with(self.sweep.finish()?);
         if !self.started && self.end.is_none() {
             return Ok(Some(Err(unavailable(&Fault::new("start", "the first process ended before the command")))));
         }
@@ -288,7 +282,9 @@ impl Command {
         while self.forward(Kind::Stdout, wire)? {}
         while self.forward(Kind::Stderr, wire)? {}
         let killed = libc::WIFSIGNALED(status).then(|| libc::WTERMSIG(status));
-        let by_itself = if self.ended.is_some() { End::Exited } else { End::OutOfMemory };
+        // Nobody but the kernel, short of memory, ends the first process of a namespace.
+        let alone = self.ended.is_none() && self.sweep == Sweep::Namespace;
+        let by_itself = if alone { End::OutOfMemory } else { End::Exited };
         let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         Ok(Some(Ok(Exit {
             end: self.end.unwrap_or(by_itself),
@@ -301,119 +297,28 @@ impl Command {
         })))
     }
 
-    /// Its first process, which ends by itself, to be waited for some time.
-    pub(crate) fn into_leaving(self) -> (i32, OwnedFd) {
-        (self.process.pid, self.process.pidfd)
+    /// Takes the ended among those whose parents left them to us.
+    pub(crate) fn reap(&mut self) {
+        if !self.leaves_orphans() {
+            return;
+        }
+        while let Ok(Some((pid, status, usage))) = kernel::wait_child(-1, false) {
+            if pid == self.process.pid {
+                self.ended = Some((status, usage));
+            }
+        }
     }
-}
 
-fn bounded(asked: Limits, most: Limits) -> Limits {
-    Limits {
-        seconds: asked.seconds.min(most.seconds),
-        memory_bytes: asked.memory_bytes.min(most.memory_bytes),
-        processes: asked.processes.min(most.processes),
-        cpu_millis: asked.cpu_millis.min(most.cpu_millis),
-        tmp_bytes: most.tmp_bytes,
-        file_bytes: asked.file_bytes.min(most.file_bytes),
-        output_bytes: asked.output_bytes.min(most.output_bytes),
+    /// Its first process if that is still to be waited for.
+    pub(crate) fn into_leaving(self) -> Option<(i32, OwnedFd)> {
+        let waits = self.sweep == Sweep::Namespace && self.ended.is_some();
+        waits.then_some((self.process.pid, self.process.pidfd))
     }
-}
 
-fn rlimits(limits: &Limits) -> Result<Vec<(Resource, u64)>, Fault> {
-    let asked = [
-        (Resource::RLIMIT_CORE, 0),
-        (Resource::RLIMIT_NOFILE, FILES),
-        (Resource::RLIMIT_FSIZE, limits.file_bytes),
-        (Resource::RLIMIT_DATA, limits.memory_bytes),
-        // The runner and the first process of the namespace count as well.
-        (Resource::RLIMIT_NPROC, limits.processes + 2),
-    ];
-    asked
-        .into_iter()
-        .map(|(resource, limit)| Ok((resource, limit.min(getrlimit(resource)?.1))))
-        .collect::<nix::Result<_>>()
-        .at("limits")
-}
-
-fn texts<'a>(field: &str, texts: impl Iterator<Item = &'a str>) -> Result<Vec<CString>, Refused> {
-    texts.map(|text| CString::new(text).map_err(|_| invalid(format!("{field}: contains a NUL")))).collect()
-}
-
-fn launch(session: &mut Session, options: &Options, exec: &Exec, limits: &Limits) -> Result<Process, Refused> {
-    let program = exec.argv.first().ok_or_else(|| invalid("argv: empty"))?;
-    let variables = environment::variables(&exec.env).map_err(invalid)?;
-    let programs = environment::candidates(program, &variables).map_err(invalid)?;
-    let argv = texts("argv", exec.argv.iter().map(String::as_str))?;
-    let pairs: Vec<String> = variables.iter().map(|(name, value)| format!("{name}={value}")).collect();
-    let envp = texts("env", pairs.iter().map(String::as_str))?;
-    let cwd = if exec.cwd.is_empty() { "." } else { &exec.cwd };
-    if cwd.starts_with('/') {
-        return Err(invalid(format!("cwd: `{cwd}` is not relative to the workspace")));
+    /// Ends everything, and waits for it.
+    pub(crate) fn abandon(mut self) -> io::Result<()> {
+        self.kill(End::Cancelled);
+        let _ = kernel::wait_child(self.process.pid, true);
+        self.sweep.finish().map(drop)
     }
-    let working_directory = CString::new(cwd).map_err(|_| invalid("cwd: contains a NUL"))?;
-    let image = Image::new(programs, argv, envp);
-    prepare(session, options, exec, limits, image, working_directory).map_err(|fault| unavailable(&fault))
-}
-
-fn prepare(
-    session: &mut Session,
-    options: &Options,
-    exec: &Exec,
-    limits: &Limits,
-    image: Image,
-    working_directory: CString,
-) -> Result<Process, Fault> {
-    let read_only = exec.level == Level::Read;
-    let plan =
-        if read_only { protect::Plan::default() } else { protect::plan(session.workspace.as_fd(), &options.protect)? };
-    let (stdin, ours_in) = if exec.stdin {
-        let (theirs, ours) = pipe2(OFlag::O_CLOEXEC).at("pipe")?;
-        (theirs, Some(unblocked(ours)?))
-    } else {
-        (open("/dev/null", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()).at("/dev/null")?, None)
-    };
-    let (ours_out, stdout) = pipe2(OFlag::O_CLOEXEC).at("pipe")?;
-    let (ours_err, stderr) = pipe2(OFlag::O_CLOEXEC).at("pipe")?;
-    let (ours, theirs) =
-        socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC).at("socketpair")?;
-    let setup = Setup {
-        confinement: Confinement {
-            pointers: image.pointers(),
-            image,
-            stdin,
-            stdout,
-            stderr,
-            channel: theirs,
-            rlimits: rlimits(limits)?,
-            walls: session.walls(exec.level)?,
-            processors: session.processors,
-        },
-        proc: session.proc,
-        read_only,
-        holds: plan.holds,
-        working_directory,
-    };
-    session.processors.stay();
-    let forked = kernel::fork_with(libc::CLONE_NEWPID | libc::CLONE_NEWNS);
-    if forked.as_ref().is_ok_and(Option::is_none) {
-        init::run(&setup, &mut session.stack);
-    }
-    session.processors.roam();
-    let (pid, pidfd) = forked.transpose().unwrap_or(Err(Errno::ECHILD)).at("pid namespace")?;
-    Ok(Process {
-        pid,
-        pidfd,
-        channel: Some(ours),
-        stdin: ours_in,
-        stdout: Some(unblocked(ours_out)?),
-        stderr: Some(unblocked(ours_err)?),
-        listener: None,
-        protected: setup.holds.into_iter().map(|(path, _)| path).collect(),
-        note: plan.note,
-    })
-}
-
-fn unblocked(fd: OwnedFd) -> Result<OwnedFd, Fault> {
-    fcntl(&fd, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).at("pipe")?;
-    Ok(fd)
 }

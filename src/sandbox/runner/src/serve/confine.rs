@@ -138,7 +138,7 @@ fn confine(of: &Confinement, working_directory: BorrowedFd<'_>) -> Result<(), Fa
         Err(err) => Err(err),
     };
     filtered.map_err(|err| (Step::Filter, 0, Errno::from_raw(err.raw_os_error().unwrap_or(0))))?;
-    kernel::close_from(3).map_err(|errno| (Step::Descriptors, 0, errno))
+    kernel::close_on_exec_from(3).map_err(|errno| (Step::Descriptors, 0, errno))
 }
 
 /// As `execvp` tries them: one that may not be run is remembered while a later one might be.

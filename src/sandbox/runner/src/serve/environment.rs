@@ -2,19 +2,17 @@
 
 use std::{collections::BTreeMap, ffi::CString};
 
-use super::root::HOME;
-
 /// Where programs are looked for, unless the frame says otherwise.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-const OURS: [(&str, &str); 10] = [
+/// Variables that name a place below the session's temporary directory.
+const PLACES: [(&str, &str); 4] =
+    [("TMPDIR", ""), ("HOME", "/home"), ("PIP_CACHE_DIR", "/cache/pip"), ("NPM_CONFIG_CACHE", "/cache/npm")];
+
+const OURS: [(&str, &str); 6] = [
     ("PATH", PATH),
     ("LANG", "C.UTF-8"),
-    ("HOME", HOME),
     ("USER", "work"),
-    ("TMPDIR", "/tmp"),
-    ("PIP_CACHE_DIR", "/tmp/cache/pip"),
-    ("NPM_CONFIG_CACHE", "/tmp/cache/npm"),
     // What one session leaves may bear another uid in the next.
     ("GIT_CONFIG_COUNT", "1"),
     ("GIT_CONFIG_KEY_0", "safe.directory"),
@@ -50,9 +48,10 @@ const FORBIDDEN: [&str; 21] = [
 ];
 
 /// All variables as `execve` takes them, or why the frame's are refused.
-pub(crate) fn variables(extra: &BTreeMap<String, String>) -> Result<BTreeMap<String, String>, String> {
-    let mut all: BTreeMap<String, String> =
-        OURS.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+pub(crate) fn variables(extra: &BTreeMap<String, String>, tmp: &str) -> Result<BTreeMap<String, String>, String> {
+    let places = PLACES.iter().map(|(name, below)| ((*name).to_owned(), format!("{tmp}{below}")));
+    let ours = OURS.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    let mut all: BTreeMap<String, String> = places.chain(ours).collect();
     for (name, value) in extra {
         let sound = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
         if !sound || name.is_empty() || name.starts_with(|first: char| first.is_ascii_digit()) {
@@ -87,14 +86,14 @@ mod tests {
     use super::*;
 
     fn of(name: &str, value: &str) -> Result<BTreeMap<String, String>, String> {
-        variables(&BTreeMap::from([(name.to_owned(), value.to_owned())]))
+        variables(&BTreeMap::from([(name.to_owned(), value.to_owned())]), "/tmp")
     }
 
     #[test]
     fn a_frame_adds_but_does_not_take_over() {
         let all = of("LANG", "de_DE.UTF-8").unwrap();
         assert_eq!(all["LANG"], "de_DE.UTF-8");
-        assert_eq!(all["HOME"], HOME);
+        assert_eq!(all["HOME"], "/tmp/home");
         for name in ["LD_PRELOAD", "BASH_ENV", "ENV", "GIT_SSH_COMMAND", "GIT_DIR", "HOME", "", "1A", "A B", "A=B"] {
             assert!(of(name, "x").is_err(), "{name}");
         }

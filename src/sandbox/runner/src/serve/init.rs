@@ -3,14 +3,11 @@
 //!
 //! It is a fork of the runner, takes no memory, and has given up all its capabilities when the command begins.
 
-use std::{
-    ffi::{CStr, CString},
-    os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd},
-};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
 
 use nix::{
     errno::Errno,
-    fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, open, openat2},
+    fcntl::AT_FDCWD,
     mount::{MntFlags, umount2},
     poll::{PollFd, PollFlags, PollTimeout, poll},
     sys::{
@@ -18,30 +15,16 @@ use nix::{
         signal::{SigSet, Signal, kill},
         signalfd::{SfdFlags, SignalFd},
         socket::{MsgFlags, recv},
-        stat::Mode,
     },
     unistd::Pid,
 };
 
 use super::{
-    confine::{self, Confinement, Failure},
+    confine::{self, Failure},
     kernel::{self, Usage, attr},
-    protect::{self, Hold},
     report::{Report, Step},
-    root::WORKSPACE,
+    setup::Setup,
 };
-
-/// What it needs to know.
-pub(crate) struct Setup {
-    pub(crate) confinement: Confinement,
-    /// Whether the session's root shows a `/proc`, which is to be replaced.
-    pub(crate) proc: bool,
-    /// Whether the workspace is read-only.
-    pub(crate) read_only: bool,
-    pub(crate) holds: Vec<(CString, Hold)>,
-    /// Relative to the workspace.
-    pub(crate) working_directory: CString,
-}
 
 /// Runs in the child of the fork, for ever.
 pub(crate) fn run(setup: &Setup, stack: &mut [u8]) -> ! {
@@ -61,9 +44,7 @@ fn start(setup: &Setup, stack: &mut [u8]) -> Result<i32, Failure> {
     SigSet::all().thread_block().map_err(orphaned)?;
 
     renew_proc(setup.proc).map_err(|errno| (Step::Proc, 0, errno))?;
-    let workspace = enter_workspace(setup)?;
-    let working_directory = open_directory(workspace.as_fd(), &setup.working_directory)
-        .map_err(|errno| (Step::WorkingDirectory, 0, errno))?;
+    let working_directory = setup.enter_workspace()?;
     confine::drop_privileges()?;
 
     // From here on the end of the runner is the end of this namespace; the socket tells if that has been already.
@@ -94,26 +75,6 @@ fn renew_proc(visible: bool) -> nix::Result<()> {
         // Parts of the host's are covered, as in a container: then the kernel gives no new one, and there is none.
         Err(_) => umount2(c"/proc", MntFlags::MNT_DETACH),
     }
-}
-
-fn enter_workspace(setup: &Setup) -> Result<OwnedFd, Failure> {
-    let open = || open(WORKSPACE, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty());
-    let workspace = open().map_err(|errno| (Step::Protect, 0, errno))?;
-    if setup.read_only {
-        kernel::add_attributes(workspace.as_fd(), attr::RDONLY, true).map_err(|errno| (Step::ReadOnly, 0, errno))?;
-    }
-    for (index, (path, hold)) in setup.holds.iter().enumerate() {
-        protect::apply(workspace.as_fd(), path, *hold).map_err(|errno| (Step::Protect, index, errno))?;
-    }
-    Ok(workspace)
-}
-
-/// A directory in the workspace; links may be on the way, as long as they stay inside.
-fn open_directory(workspace: BorrowedFd<'_>, path: &CStr) -> nix::Result<OwnedFd> {
-    let how = OpenHow::new()
-        .flags(OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC)
-        .resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_MAGICLINKS);
-    openat2(workspace, path, how)
 }
 
 /// Reaps until the command ends, passes on signals, then ends what is left. Gives the code to exit with.

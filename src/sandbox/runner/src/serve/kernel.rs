@@ -133,6 +133,13 @@ pub(crate) fn close_from(first: RawFd) -> Result<()> {
     check(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0) }).map(drop)
 }
 
+/// Has every descriptor from this one on closed by the next exec.
+pub(crate) fn close_on_exec_from(first: RawFd) -> Result<()> {
+    const CLOSE_RANGE_CLOEXEC: u32 = 4;
+    // SAFETY: numbers only; nothing is closed yet.
+    check(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, CLOSE_RANGE_CLOEXEC) }).map(drop)
+}
+
 /// Puts a Landlock ruleset on this thread for ever.
 pub(crate) fn landlock_restrict(ruleset: BorrowedFd<'_>) -> Result<()> {
     // SAFETY: numbers only.
@@ -200,6 +207,11 @@ impl Usage {
             cpu_ms: millis(usage.ru_utime) + millis(usage.ru_stime),
             peak_bytes: u64::try_from(usage.ru_maxrss).unwrap_or(0) * 1024,
         }
+    }
+
+    /// Both together: times add up, the larger peak counts.
+    pub(crate) fn with(self, other: Self) -> Self {
+        Self { cpu_ms: self.cpu_ms + other.cpu_ms, peak_bytes: self.peak_bytes.max(other.peak_bytes) }
     }
 
     /// Of all children of this process that were waited for.

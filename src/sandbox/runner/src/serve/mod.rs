@@ -1,19 +1,25 @@
 //! The runner: serves one session over one socket, in one thread that waits for whatever happens next.
 
+mod beneath;
 mod command;
 mod confine;
+mod direct;
 mod environment;
 mod fault;
 mod init;
 mod kernel;
+mod launch;
 mod namespaces;
 pub(crate) mod options;
 mod processors;
+mod promises;
 mod protect;
 mod report;
 mod root;
 mod rules;
 mod session;
+mod setup;
+mod sweep;
 mod wire;
 
 use std::{
@@ -23,7 +29,7 @@ use std::{
         unix::net::UnixStream,
     },
     path::Path,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use assistant_sandbox::{
@@ -38,13 +44,10 @@ use nix::{
     unistd,
 };
 
-use self::{
-    command::{Command, unavailable},
-    fault::Fault,
-    options::Options,
-    session::Session,
-    wire::Wire,
-};
+use self::{command::Command, fault::Fault, launch::unavailable, options::Options, session::Session, wire::Wire};
+
+/// How often orphans are looked for where the runner adopts them.
+const ORPHANS: Duration = Duration::from_secs(1);
 
 /// Serves until the other side closes.
 pub(crate) fn run(options: &Options) -> io::Result<()> {
@@ -60,15 +63,13 @@ pub(crate) fn run(options: &Options) -> io::Result<()> {
         leaving: Vec::new(),
     };
     let ready = match &runner.session {
-        Ok(session) => session.ready(),
-        Err(fault) => session::nothing(fault),
+        Ok(session) => promises::of(session),
+        Err(fault) => promises::nothing(fault),
     };
     runner.wire.send_json(Kind::Ready, &ready)?;
     let outcome = runner.serve();
-    if let Some(mut command) = runner.command.take() {
-        command.kill(End::Cancelled);
-        let (pid, _pidfd) = command.into_leaving();
-        let _ = kernel::wait_child(pid, true);
+    if let Some(command) = runner.command.take() {
+        command.abandon()?;
     }
     outcome
 }
@@ -116,6 +117,9 @@ impl Runner<'_> {
                     return Ok(());
                 }
             }
+            if let Some(command) = &mut self.command {
+                command.reap();
+            }
             if let Some(command) = &mut self.command
                 && command.deadline().is_some_and(|deadline| deadline <= Instant::now())
             {
@@ -153,13 +157,13 @@ impl Runner<'_> {
         }
         sources.extend(self.leaving.iter().map(|(_, pidfd)| (Source::Left, PollFd::new(pidfd.as_fd(), input))));
 
-        let timeout = match self.command.as_ref().and_then(Command::deadline) {
-            Some(deadline) => {
-                let left = deadline.saturating_duration_since(Instant::now()).as_millis() + 1;
-                PollTimeout::try_from(left.min(i32::MAX as u128)).unwrap_or(PollTimeout::MAX)
-            }
-            None => PollTimeout::NONE,
-        };
+        let deadline = self.command.as_ref().and_then(Command::deadline);
+        let mut wait =
+            deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()) + Duration::from_millis(1));
+        if self.command.as_ref().is_some_and(Command::leaves_orphans) {
+            wait = Some(wait.map_or(ORPHANS, |wait| wait.min(ORPHANS)));
+        }
+        let timeout = wait.map_or(PollTimeout::NONE, |wait| PollTimeout::try_from(wait).unwrap_or(PollTimeout::MAX));
         let (names, mut fds): (Vec<_>, Vec<_>) = sources.into_iter().unzip();
         match poll(&mut fds, timeout) {
             Ok(_) | Err(Errno::EINTR) => {}
@@ -196,7 +200,9 @@ impl Runner<'_> {
             Source::Gone => gone = true,
         }
         // Its last report comes before its end, but may have come after this round's look at the channel.
-        if gone && let Some(refused) = command.hear_report(session, self.options, &mut self.wire)? {
+        if (gone || command.has_ended())
+            && let Some(refused) = command.hear_report(session, self.options, &mut self.wire)?
+        {
             self.command = None;
             self.wire.send_json(Kind::Refused, &refused)?;
             return Ok(true);
@@ -205,7 +211,7 @@ impl Runner<'_> {
             None => {}
             Some(Ok(exit)) => {
                 self.wire.send_json(Kind::Exit, &exit)?;
-                self.leaving.extend(self.command.take().map(Command::into_leaving));
+                self.leaving.extend(self.command.take().and_then(Command::into_leaving));
             }
             Some(Err(refused)) => {
                 self.command = None;

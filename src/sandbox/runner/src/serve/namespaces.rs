@@ -5,6 +5,7 @@ use std::fs;
 
 use nix::{
     errno::Errno,
+    mount::{MsFlags, mount},
     sched::{CloneFlags, unshare},
     sys::prctl,
     unistd::{self, Gid, Uid},
@@ -25,9 +26,6 @@ pub(crate) fn become_user(uid: u32, gid: u32) -> Result<(), Fault> {
 /// Leaves the host's namespaces. The working directory stays what it was.
 pub(crate) fn enter() -> Result<(), Fault> {
     let (uid, gid) = (unistd::getuid(), unistd::getgid());
-    if uid.is_root() {
-        return Err(Fault::new("user", "started as root, the runner needs --uid and --gid of another user"));
-    }
     // A process that changed its user is not dumpable, and its own maps are then not its own to write.
     prctl::set_dumpable(true).at("dumpable")?;
     let flags = CloneFlags::CLONE_NEWUSER
@@ -38,11 +36,29 @@ pub(crate) fn enter() -> Result<(), Fault> {
     if let Err(errno) = unshare(flags | CloneFlags::CLONE_NEWCGROUP).or_else(|_| unshare(flags)) {
         return Err(Fault::new("namespaces", format!("{}{}", errno.desc(), way_out(errno))));
     }
-    fs::write("/proc/self/setgroups", "deny").at("setgroups")?;
-    fs::write("/proc/self/uid_map", format!("{uid} {uid} 1")).at("uid map")?;
-    fs::write("/proc/self/gid_map", format!("{gid} {gid} 1")).at("gid map")?;
+    map_ourselves(uid, gid)?;
     prctl::set_dumpable(false).at("dumpable")?;
     unistd::sethostname(NAME).map_err(|errno| Fault::new("hostname", format!("{}{}", errno.desc(), way_out(errno))))
+}
+
+/// Leaves the host's mounts alone, for a session whose other walls stand already: each command then gets mounts of its own.
+/// False where user namespaces are not to be had.
+pub(crate) fn enter_mounts() -> Result<bool, Fault> {
+    let (uid, gid) = (unistd::getuid(), unistd::getgid());
+    prctl::set_dumpable(true).at("dumpable")?;
+    if unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNS).is_err() {
+        return Ok(false);
+    }
+    map_ourselves(uid, gid)?;
+    // Where AppArmor gives the namespace but no right in it, there are no mounts either.
+    Ok(mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>).is_ok())
+}
+
+/// The one user of the new namespace is the one that we were.
+fn map_ourselves(uid: Uid, gid: Gid) -> Result<(), Fault> {
+    fs::write("/proc/self/setgroups", "deny").at("setgroups")?;
+    fs::write("/proc/self/uid_map", format!("{uid} {uid} 1")).at("uid map")?;
+    fs::write("/proc/self/gid_map", format!("{gid} {gid} 1")).at("gid map")
 }
 
 /// The usual reasons why an ordinary user gets no namespaces, each with what mends it.

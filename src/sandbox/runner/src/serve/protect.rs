@@ -11,17 +11,18 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     ffi::{CStr, CString},
-    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
+    os::fd::{AsFd as _, BorrowedFd},
 };
 
 use nix::{
-    dir::{Dir, Type},
+    dir::{Dir, Entry, Type},
     errno::Errno,
-    fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, openat, openat2},
+    fcntl::{AtFlags, OFlag, openat},
     sys::stat::{Mode, SFlag, fstatat, mkdirat},
 };
 
 use super::{
+    beneath,
     fault::{At as _, Fault},
     kernel::{self, attr},
 };
@@ -36,7 +37,7 @@ const MAX_DIRECTORIES: usize = 20_000;
 const MAX_REPOSITORIES: usize = 200;
 
 /// The host's own directory in a workspace.
-const OWN: &str = ".assistant";
+const OWN: &CStr = c".assistant";
 
 /// What a mount on a path does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -58,31 +59,31 @@ pub(crate) struct Plan {
 /// Finds what is to be protected and makes what is missing.
 pub(crate) fn plan(workspace: BorrowedFd<'_>, extra: &[String]) -> Result<Plan, Fault> {
     let mut holds = BTreeMap::new();
-    let mut hold = |path: &str| {
-        for (at, _) in path.match_indices('/') {
-            holds.entry(path[..at].to_owned()).or_insert(Hold::Pin);
+    let mut hold = |path: &[u8]| {
+        for (at, _) in path.iter().enumerate().filter(|(_, byte)| **byte == b'/') {
+            holds.entry(path[..at].to_vec()).or_insert(Hold::Pin);
         }
-        holds.insert(path.to_owned(), Hold::ReadOnly);
+        holds.insert(path.to_vec(), Hold::ReadOnly);
     };
-    make(workspace, OWN, true).at(OWN)?;
-    hold(OWN);
+    make(workspace, OWN.to_bytes(), true).map_err(|errno| cannot(OWN.to_bytes(), errno))?;
+    hold(OWN.to_bytes());
     for path in extra {
         let name = path.trim_end_matches('/');
-        make(workspace, name, name != path).at(name)?;
-        hold(name);
+        make(workspace, name.as_bytes(), name != path).map_err(|errno| cannot(name.as_bytes(), errno))?;
+        hold(name.as_bytes());
     }
     let found = search(workspace)?;
     for path in &found.links {
         hold(path);
     }
     for repository in &found.repositories {
-        for (name, directory) in [("hooks", true), ("config", false)] {
-            let path = format!("{repository}/{name}");
+        for (name, directory) in [("/hooks", true), ("/config", false)] {
+            let path = [repository, name.as_bytes()].concat();
             match make(workspace, &path, directory) {
                 Ok(()) => hold(&path),
                 // Another session removed the repository, or nobody of our uid can write there.
-                Err(Errno::ENOENT | Errno::EACCES) => {}
-                Err(errno) => return Err(Fault::new(path, errno.desc())),
+                Err(Errno::ENOENT | Errno::EACCES | Errno::EROFS) => {}
+                Err(errno) => return Err(cannot(&path, errno)),
             }
         }
     }
@@ -91,36 +92,43 @@ pub(crate) fn plan(workspace: BorrowedFd<'_>, extra: &[String]) -> Result<Plan, 
     Ok(Plan { holds: holds.map_err(|err| Fault::new("protected paths", err))?, note: found.note })
 }
 
+fn cannot(path: &[u8], errno: Errno) -> Fault {
+    let path = String::from_utf8_lossy(path);
+    let reason = match errno {
+        Errno::ELOOP => "a symbolic link cannot be protected: replace it by what it points to",
+        errno => errno.desc(),
+    };
+    Fault::new(format!("protecting `{path}`"), reason)
+}
+
 /// Makes an empty directory or file unless there is one.
-fn make(workspace: BorrowedFd<'_>, path: &str, directory: bool) -> nix::Result<()> {
-    let (parent, name) = path.rsplit_once('/').unwrap_or((".", path));
-    let parent = open_beneath(workspace, &CString::new(parent).map_err(|_| Errno::EINVAL)?)?;
+fn make(workspace: BorrowedFd<'_>, path: &[u8], directory: bool) -> nix::Result<()> {
+    let (parent, name) = match path.iter().rposition(|byte| *byte == b'/') {
+        Some(at) => (&path[..at], &path[at + 1..]),
+        None => (&b"."[..], path),
+    };
+    let text = |part: &[u8]| CString::new(part).map_err(|_| Errno::EINVAL);
+    let (parent, name) = (text(parent)?, text(name)?);
+    let parent = beneath::without_links(workspace, &parent, OFlag::O_PATH | OFlag::O_DIRECTORY)?;
     let made = if directory {
-        mkdirat(&parent, name, Mode::from_bits_truncate(0o755))
+        mkdirat(&parent, name.as_c_str(), Mode::from_bits_truncate(0o755))
     } else {
         let flags = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_WRONLY | OFlag::O_CLOEXEC;
-        openat(&parent, name, flags, Mode::from_bits_truncate(0o644)).map(drop)
+        openat(&parent, name.as_c_str(), flags, Mode::from_bits_truncate(0o644)).map(drop)
     };
     match made {
         Err(Errno::EEXIST) => {
-            let kind = SFlag::from_bits_truncate(fstatat(&parent, name, AtFlags::AT_SYMLINK_NOFOLLOW)?.st_mode);
-            if kind & SFlag::S_IFMT == SFlag::S_IFLNK { Err(Errno::ELOOP) } else { Ok(()) }
+            let there = fstatat(&parent, name.as_c_str(), AtFlags::AT_SYMLINK_NOFOLLOW)?;
+            let link = SFlag::from_bits_truncate(there.st_mode) & SFlag::S_IFMT == SFlag::S_IFLNK;
+            if link { Err(Errno::ELOOP) } else { Ok(()) }
         }
         made => made,
     }
 }
 
-/// Opens a path in the workspace to stand on it, through no symbolic link.
-pub(crate) fn open_beneath(workspace: BorrowedFd<'_>, path: &CStr) -> nix::Result<OwnedFd> {
-    let how = OpenHow::new()
-        .flags(OFlag::O_PATH | OFlag::O_CLOEXEC)
-        .resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS | ResolveFlag::RESOLVE_NO_MAGICLINKS);
-    openat2(workspace, path, how)
-}
-
 /// Makes one mount of the plan, in the mount namespace of the command. Takes no memory.
 pub(crate) fn apply(workspace: BorrowedFd<'_>, path: &CStr, hold: Hold) -> nix::Result<()> {
-    let there = open_beneath(workspace, path)?;
+    let there = beneath::without_links(workspace, path, OFlag::O_PATH)?;
     let tree = kernel::clone_tree(there.as_fd(), c"")?;
     if hold == Hold::ReadOnly {
         kernel::add_attributes(tree.as_fd(), attr::RDONLY, true)?;
@@ -131,42 +139,43 @@ pub(crate) fn apply(workspace: BorrowedFd<'_>, path: &CStr, hold: Hold) -> nix::
 #[derive(Default)]
 struct Found {
     /// `.git` directories.
-    repositories: Vec<String>,
+    repositories: Vec<Vec<u8>>,
     /// `.git` files, which name the directory elsewhere.
-    links: Vec<String>,
+    links: Vec<Vec<u8>>,
     note: Option<String>,
 }
 
 /// Looks for repositories, nearest first. Directories that cannot be read hold nothing that a command could write.
 fn search(workspace: BorrowedFd<'_>) -> Result<Found, Fault> {
     let mut found = Found::default();
-    let mut queue = VecDeque::from([(String::from("."), 0)]);
+    let mut queue = VecDeque::from([(Vec::new(), 0)]);
     let mut seen = 0;
     while let Some((path, depth)) = queue.pop_front() {
         seen += 1;
         if seen > MAX_DIRECTORIES {
             found.note = Some(format!(
-                "the search for repositories stopped at {MAX_DIRECTORIES} directories: hooks of deeper ones are not protected"
+                "the search for repositories stopped at {MAX_DIRECTORIES} directories: those that it did not come to are \
+                 not protected"
             ));
             break;
         }
-        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let how = OpenHow::new().flags(flags).resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS);
-        let Ok(name) = CString::new(path.as_str()) else { continue };
-        let dir = openat2(workspace, name.as_c_str(), how).and_then(Dir::from_fd);
-        let mut dir = match dir {
+        let mut dir = match list(workspace, &path) {
             Ok(dir) => dir,
             Err(errno) if depth == 0 => return Err(Fault::new("workspace", errno.desc())),
             Err(_) => continue,
         };
+        let at = dir.as_fd().try_clone_to_owned().at("workspace")?;
         for entry in dir.iter().filter_map(Result::ok) {
-            let Ok(name) = entry.file_name().to_str() else { continue };
-            let inside = if depth == 0 { name.to_owned() } else { format!("{path}/{name}") };
-            match (name, entry.file_type()) {
-                ("." | "..", _) => {}
-                (".git", Some(Type::Directory)) => found.repositories.push(inside),
-                (".git", Some(Type::File)) => found.links.push(inside),
-                (_, Some(Type::Directory)) if depth + 1 < MAX_DEPTH && inside != OWN => {
+            let name = entry.file_name();
+            if matches!(name.to_bytes(), b"." | b"..") {
+                continue;
+            }
+            let inside =
+                if depth == 0 { name.to_bytes().to_vec() } else { [&path, &b"/"[..], name.to_bytes()].concat() };
+            match (name.to_bytes(), kind(at.as_fd(), &entry)) {
+                (b".git", Some(Type::Directory)) => found.repositories.push(inside),
+                (b".git", Some(Type::File)) => found.links.push(inside),
+                (_, Some(Type::Directory)) if depth + 1 < MAX_DEPTH && inside != OWN.to_bytes() => {
                     queue.push_back((inside, depth + 1));
                 }
                 _ => {}
@@ -180,4 +189,21 @@ fn search(workspace: BorrowedFd<'_>) -> Result<Found, Fault> {
         }
     }
     Ok(found)
+}
+
+fn list(workspace: BorrowedFd<'_>, path: &[u8]) -> nix::Result<Dir> {
+    let path = CString::new(if path.is_empty() { b"." } else { path }).map_err(|_| Errno::EINVAL)?;
+    Dir::from_fd(beneath::without_links(workspace, &path, OFlag::O_RDONLY | OFlag::O_DIRECTORY)?)
+}
+
+/// Some file systems leave the kind of an entry out of its directory.
+fn kind(dir: BorrowedFd<'_>, entry: &Entry) -> Option<Type> {
+    entry.file_type().or_else(|| {
+        let mode = fstatat(dir, entry.file_name(), AtFlags::AT_SYMLINK_NOFOLLOW).ok()?.st_mode;
+        match SFlag::from_bits_truncate(mode) & SFlag::S_IFMT {
+            SFlag::S_IFDIR => Some(Type::Directory),
+            SFlag::S_IFREG => Some(Type::File),
+            _ => None,
+        }
+    })
 }

@@ -17,6 +17,7 @@ use super::kernel::Usage;
 #[repr(i64)]
 pub(crate) enum Step {
     Orphaned = 1,
+    Workspace,
     Proc,
     ReadOnly,
     Protect,
@@ -34,8 +35,9 @@ pub(crate) enum Step {
 }
 
 impl Step {
-    const ALL: [Self; 15] = [
+    const ALL: [Self; 16] = [
         Self::Orphaned,
+        Self::Workspace,
         Self::Proc,
         Self::ReadOnly,
         Self::Protect,

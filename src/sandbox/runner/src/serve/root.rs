@@ -26,10 +26,10 @@ use super::{
 };
 
 /// Where commands find the workspace.
-pub(crate) const WORKSPACE: &CStr = c"/workspace";
+pub(crate) const WORKSPACE: &str = "/workspace";
 
 /// Their home, made new for each session.
-pub(crate) const HOME: &str = "/tmp/home";
+const HOME: &str = "/tmp/home";
 
 const SAFE: u64 = attr::NOSUID | attr::NODEV;
 

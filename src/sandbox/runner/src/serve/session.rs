@@ -1,68 +1,140 @@
-//! What is the same for all commands of a session: the walls that stand already, and what they promise.
+//! What is the same for all commands of a session: the walls that stand already.
 
-use std::{collections::BTreeMap, os::fd::OwnedFd, path::Path, rc::Rc};
-
-use assistant_sandbox::{
-    protocol::{Guarantee, Level, Ready, VERSION},
-    seccomp::Program,
+use std::{
+    collections::BTreeMap,
+    ffi::CString,
+    fs,
+    os::{fd::OwnedFd, unix::ffi::OsStrExt as _},
+    path::{Path, PathBuf},
+    rc::Rc,
 };
+
+use assistant_sandbox::{protocol::Level, seccomp::Program};
 use nix::{
     fcntl::{OFlag, open},
-    sys::stat::{Mode, umask},
+    sys::{
+        prctl,
+        stat::{Mode, umask},
+    },
     unistd,
 };
 
 use super::{
     confine::{self, Walls},
     fault::{At as _, Fault},
-    kernel, namespaces,
+    namespaces,
     options::{Backend, Options},
     processors::Processors,
     root,
     rules::{self, Reach},
+    sweep::Sweep,
 };
 
 /// Bytes of stack for a child that shares memory with its parent until it execs.
 const STACK: usize = 256 << 10;
 
+/// What programs read, where the root is not one that we made.
+const SYSTEM: [&str; 23] = [
+    "/usr",
+    "/bin",
+    "/sbin",
+    "/lib",
+    "/lib32",
+    "/lib64",
+    "/libx32",
+    "/etc/alternatives",
+    "/etc/ssl",
+    "/etc/fonts",
+    "/etc/pki",
+    "/etc/ld.so.cache",
+    "/etc/localtime",
+    "/etc/timezone",
+    "/etc/os-release",
+    "/etc/debian_version",
+    "/etc/mime.types",
+    "/etc/services",
+    "/etc/protocols",
+    "/etc/passwd",
+    "/etc/group",
+    "/etc/hosts",
+    "/etc/nsswitch.conf",
+];
+
 /// A session whose walls stand.
 pub(crate) struct Session {
-    /// The workspace as commands find it.
+    pub(crate) backend: Backend,
+    /// The workspace as commands find it, open and by name.
     pub(crate) workspace: OwnedFd,
+    pub(crate) root: CString,
+    /// Where commands have their temporary files.
+    pub(crate) tmp: String,
+    /// Whether each command can have mounts of its own.
+    pub(crate) mounts: bool,
     /// Whether `/proc` is there to be replaced for each command.
     pub(crate) proc: bool,
     pub(crate) stack: Vec<u8>,
     pub(crate) processors: Processors,
+    pub(crate) sweep: Sweep,
+    pub(crate) landlock: i32,
     walls: BTreeMap<Level, Rc<Walls>>,
-    landlock: i32,
 }
 
 impl Session {
     /// Builds the walls. After a failure the process is half inside and good for nothing but to say so.
     pub(crate) fn enter(options: &Options) -> Result<Self, Fault> {
-        if options.backend != Backend::Namespace {
-            return Err(Fault::new("backend", "only `namespace` is built so far"));
-        }
         // As root, before the uid goes: the way to the workspace may be closed to the session's user.
         unistd::chdir(&options.workspace).at("workspace")?;
         umask(Mode::empty());
         if let Some((uid, gid)) = options.user {
             namespaces::become_user(uid, gid)?;
         }
-        namespaces::enter()?;
-        let (uid, gid) = (unistd::getuid().as_raw(), unistd::getgid().as_raw());
-        let proc = root::enter(uid, gid, options.limits.tmp_bytes)?;
-        confine::lock_capabilities().at("capabilities")?;
+        if unistd::getuid().is_root() {
+            return Err(Fault::new("user", "commands never run as root: give --uid and --gid"));
+        }
+        let mut proc = false;
+        let mut mounts = true;
+        let mut tmp = "/tmp".to_owned();
+        let mut workspace = options.workspace.clone();
+        let sweep = match options.backend {
+            Backend::Namespace => {
+                namespaces::enter()?;
+                let (uid, gid) = (unistd::getuid().as_raw(), unistd::getgid().as_raw());
+                proc = root::enter(uid, gid, options.limits.tmp_bytes)?;
+                workspace = PathBuf::from(root::WORKSPACE);
+                Sweep::Namespace
+            }
+            Backend::Unit | Backend::Docker => {
+                mounts = namespaces::enter_mounts()?;
+                let _ = fs::create_dir("/tmp/home");
+                Sweep::Uid
+            }
+            Backend::Landlock => {
+                mounts = false;
+                tmp = own_directory()?;
+                Sweep::Descendants
+            }
+        };
+        if sweep != Sweep::Namespace {
+            prctl::set_child_subreaper(true).at("subreaper")?;
+            prctl::set_dumpable(false).at("dumpable")?;
+        }
+        if mounts {
+            confine::lock_capabilities().at("capabilities")?;
+        }
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        let workspace = open(root::WORKSPACE, flags, Mode::empty()).at("workspace")?;
-        let landlock = rules::version(options.landlock_abi);
+        let root = CString::new(workspace.as_os_str().as_bytes()).map_err(|err| Fault::new("workspace", err))?;
         let mut session = Self {
-            workspace,
+            backend: options.backend,
+            workspace: open(root.as_c_str(), flags, Mode::empty()).at("workspace")?,
+            root,
+            tmp,
+            mounts,
             proc,
             stack: vec![0; STACK],
             processors: Processors::of_this_process(),
+            sweep,
+            landlock: rules::version(options.landlock_abi),
             walls: BTreeMap::new(),
-            landlock,
         };
         session.walls(Level::Work)?;
         Ok(session)
@@ -73,7 +145,11 @@ impl Session {
         if let Some(walls) = self.walls.get(&level) {
             return Ok(walls.clone());
         }
-        let filter = Program::new(level).at("seccomp")?;
+        let filter = match self.backend {
+            Backend::Landlock => Program::without_ipc(level),
+            Backend::Namespace | Backend::Unit | Backend::Docker => Program::new(level),
+        };
+        let filter = filter.at("seccomp")?;
         let walls = Rc::new(Walls { ruleset: self.ruleset(level)?, silent: filter.silent(), filter });
         self.walls.insert(level, walls.clone());
         Ok(walls)
@@ -81,48 +157,39 @@ impl Session {
 
     fn ruleset(&self, level: Level) -> Result<OwnedFd, Fault> {
         let workspace = if level == Level::Read { Reach::Read } else { Reach::Write };
-        let devices = ["null", "zero", "full", "random", "urandom", "tty"].map(|name| Path::new("/dev").join(name));
-        let paths = [
-            (Path::new("/"), Reach::Read),
-            (Path::new("/workspace"), workspace),
-            (Path::new("/tmp"), Reach::Write),
-            (Path::new("/dev/shm"), Reach::Write),
-        ];
-        let devices =
-            devices.iter().map(|device| (device.as_path(), Reach::Write)).filter(|(device, _)| device.exists());
-        rules::make(self.landlock, level, paths.into_iter().chain(devices))
+        let mut paths: Vec<(PathBuf, Reach)> = match self.backend {
+            // A root that holds nothing else.
+            Backend::Namespace | Backend::Docker => vec![("/".into(), Reach::Read), ("/dev/shm".into(), Reach::Write)],
+            Backend::Unit => {
+                let own = [("/proc", Reach::Read), ("/dev/shm", Reach::Write)];
+                system().chain(own.map(|(path, reach)| (path.into(), reach))).collect()
+            }
+            Backend::Landlock => system().collect(),
+        };
+        paths.push((PathBuf::from(std::ffi::OsStr::from_bytes(self.root.to_bytes())), workspace));
+        paths.push((PathBuf::from(&self.tmp), Reach::Write));
+        let devices = ["null", "zero", "full", "random", "urandom", "tty"];
+        paths.extend(devices.map(|name| (Path::new("/dev").join(name), Reach::Write)));
+        paths.retain(|(path, _)| path.exists());
+        rules::make(self.landlock, level, paths.iter().map(|(path, reach)| (path.as_path(), *reach)))
     }
+}
 
-    /// What this session promises.
-    pub(crate) fn ready(&self) -> Ready {
-        let guarantees = [
-            (Guarantee::Read, "mount namespace with a minimal root; Landlock"),
-            (
-                Guarantee::Write,
-                "read-only mounts but for the workspace and /tmp; protected paths bound read-only; Landlock",
-            ),
-            (Guarantee::Network, "empty network namespace; seccomp"),
-            (Guarantee::UnixSockets, "mount and network namespaces: none of the host's is there; seccomp"),
-            (Guarantee::Ipc, "ipc namespace"),
-            (Guarantee::Signals, "pid namespace of each command; seccomp"),
-            (
-                Guarantee::Resources,
-                "rlimits: processes of the session together, memory of each process; /tmp by its size; time and output by the runner",
-            ),
-            (Guarantee::Syscalls, "seccomp allow list"),
-        ];
-        Ready {
-            version: VERSION,
-            guarantees: guarantees.into_iter().map(|(guarantee, by)| (guarantee, by.to_owned())).collect(),
-            missing: BTreeMap::new(),
-            landlock_abi: u32::try_from(self.landlock).unwrap_or(0),
+impl Drop for Session {
+    fn drop(&mut self) {
+        if self.backend == Backend::Landlock {
+            let _ = fs::remove_dir_all(&self.tmp);
         }
     }
 }
 
-/// What is promised when the walls could not be built: nothing.
-pub(crate) fn nothing(fault: &Fault) -> Ready {
-    let missing = Guarantee::ALL.into_iter().map(|guarantee| (guarantee, fault.to_string())).collect();
-    let landlock_abi = u32::try_from(kernel::landlock_abi()).unwrap_or(0);
-    Ready { version: VERSION, guarantees: BTreeMap::new(), missing, landlock_abi }
+fn system() -> impl Iterator<Item = (PathBuf, Reach)> {
+    SYSTEM.iter().map(|path| (PathBuf::from(path), Reach::Read))
+}
+
+/// A directory for temporary files that nobody else may enter.
+fn own_directory() -> Result<String, Fault> {
+    let path = unistd::mkdtemp("/tmp/assistant-sandbox-XXXXXX").at("temporary directory")?;
+    fs::create_dir(path.join("home")).at("temporary directory")?;
+    path.into_os_string().into_string().map_err(|path| Fault::new("temporary directory", path.display()))
 }

@@ -1,0 +1,93 @@
+//! What a session promises, and what not: the reason, and the way out.
+
+use std::{collections::BTreeMap, fs};
+
+use assistant_sandbox::protocol::{Guarantee, Ready, VERSION};
+
+use super::{fault::Fault, kernel, options::Backend, session::Session};
+
+/// Since this version Landlock keeps signals and abstract sockets within.
+const SCOPES: i32 = 6;
+
+/// Since this version Landlock has a say in connecting to sockets in the file system.
+const SOCKETS: i32 = 9;
+
+/// The promise of a session whose walls stand.
+pub(crate) fn of(session: &Session) -> Ready {
+    let mut guarantees = BTreeMap::new();
+    let mut missing = BTreeMap::new();
+    for guarantee in Guarantee::ALL {
+        match one(session, guarantee) {
+            Ok(by) => drop(guarantees.insert(guarantee, by.to_owned())),
+            Err(reason) => drop(missing.insert(guarantee, reason.to_owned())),
+        }
+    }
+    Ready { version: VERSION, guarantees, missing, landlock_abi: u32::try_from(session.landlock).unwrap_or(0) }
+}
+
+/// The promise of one whose walls could not be built: nothing.
+pub(crate) fn nothing(fault: &Fault) -> Ready {
+    let missing = Guarantee::ALL.into_iter().map(|guarantee| (guarantee, fault.to_string())).collect();
+    let landlock_abi = u32::try_from(kernel::landlock_abi()).unwrap_or(0);
+    Ready { version: VERSION, guarantees: BTreeMap::new(), missing, landlock_abi }
+}
+
+fn one(session: &Session, guarantee: Guarantee) -> Result<&'static str, &'static str> {
+    use Backend::{Docker, Landlock, Namespace, Unit};
+    let protected = "protected paths cannot be mounted read-only, as user namespaces are not to be had here: allow them \
+                     to this program, or use the backend `namespace`";
+    match (guarantee, session.backend) {
+        (Guarantee::Read, Namespace) => Ok("mount namespace with a minimal root; Landlock"),
+        (Guarantee::Read, Unit) => Ok("file system of the unit; Landlock"),
+        (Guarantee::Read, Docker) => Ok("file system of the container; Landlock"),
+        (Guarantee::Read, Landlock) => Ok("Landlock (names and sizes of other files can still be seen)"),
+        (Guarantee::Write, Namespace) => {
+            Ok("read-only mounts but for the workspace and /tmp; protected paths bound read-only; Landlock")
+        }
+        (Guarantee::Write, Landlock) => {
+            Err("protected paths in the workspace can be written: use the backend `namespace` or `unit`")
+        }
+        (Guarantee::Write, Unit | Docker) if !session.mounts => Err(protected),
+        (Guarantee::Write, Unit) => Ok("file system of the unit; protected paths bound read-only; Landlock"),
+        (Guarantee::Write, Docker) => Ok("file system of the container; protected paths bound read-only; Landlock"),
+        (Guarantee::Network, Namespace) => Ok("empty network namespace; seccomp"),
+        (Guarantee::Network, _) => Ok("seccomp: no sockets but local ones"),
+        (Guarantee::UnixSockets, Namespace) => Ok("mount and network namespaces: none of the host's is there; seccomp"),
+        (Guarantee::UnixSockets, _) if session.landlock >= SOCKETS => Ok("Landlock"),
+        (Guarantee::UnixSockets, Landlock) => Err(
+            "sockets in the file system can be connected to before version 9 of Landlock (kernel 7.1): use another backend",
+        ),
+        (Guarantee::UnixSockets, Unit | Docker) if host_sockets() => {
+            Err("the host's /run is to be seen: keep it out of the unit or the container")
+        }
+        (Guarantee::UnixSockets, Unit | Docker) => Ok("none of the host's is in the file system"),
+        (Guarantee::Ipc, Namespace) => Ok("ipc namespace"),
+        (Guarantee::Ipc, Unit) => Ok("ipc namespace of the unit"),
+        (Guarantee::Ipc, Docker) => Ok("ipc namespace of the container"),
+        (Guarantee::Ipc, Landlock) => Ok("seccomp: no shared memory, queues or semaphores; Landlock"),
+        (Guarantee::Signals, Namespace) => Ok("pid namespace of each command; seccomp"),
+        (Guarantee::Signals, Unit) => Ok("a uid of the session's own; seccomp"),
+        (Guarantee::Signals, Docker) => Ok("pid namespace of the container; seccomp"),
+        (Guarantee::Signals, Landlock) if session.landlock >= SCOPES => Ok("Landlock; seccomp"),
+        (Guarantee::Signals, Landlock) => {
+            Err("processes of the same user can be signalled before version 6 of Landlock (kernel 6.12)")
+        }
+        (Guarantee::Resources, Namespace) => Ok(
+            "rlimits: processes of the session together, memory of each process; /tmp by its size; time and output by \
+             the runner",
+        ),
+        (Guarantee::Resources, Unit) => Ok("cgroup of the unit; rlimits; time and output by the runner"),
+        (Guarantee::Resources, Docker) => Ok("cgroup of the container; rlimits; time and output by the runner"),
+        (Guarantee::Resources, Landlock) => {
+            Err("processes are counted together with the user's own, and memory only for each: use another backend")
+        }
+        (Guarantee::Syscalls, _) => Ok("seccomp allow list"),
+    }
+}
+
+/// Whether sockets of a whole system are about.
+fn host_sockets() -> bool {
+    ["/run/systemd", "/run/dbus", "/run/docker.sock", "/var/run/docker.sock"]
+        .iter()
+        .any(|path| fs::symlink_metadata(path).is_ok())
+}
