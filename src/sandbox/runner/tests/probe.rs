@@ -7,7 +7,7 @@ use assistant_sandbox::{
 
 use crate::{
     PROBE,
-    client::{Session, Starter, Workspace, each, exec},
+    client::{NOBODY, Session, Starter, Workspace, each, exec, starters},
     reports,
 };
 
@@ -144,4 +144,27 @@ fn what_is_expected_is_written_down() {
         "the probes have changed; run with WRITE_EXPECTATIONS=1 to write {} anew",
         written.display()
     );
+}
+
+/// The same without this harness, for whoever has a runner's socket or a runner.
+#[test]
+fn it_conducts_itself() {
+    use std::os::unix::process::CommandExt as _;
+    each(|starter, workspace| {
+        furnish(workspace);
+        let mut command = std::process::Command::new(PROBE);
+        command.args(["conduct", "--probe", "/workspace/probe", "--only", "read-file-outside", "--only", "threads"]);
+        command.args(["--", env!("CARGO_BIN_EXE_assistant-sandbox"), "serve", "--backend", "namespace", "--workspace"]);
+        command.arg(workspace.path());
+        if starter == Starter::Root {
+            command.args(["--uid", "65534", "--gid", "65534"]);
+        } else if starters().contains(&Starter::Root) {
+            command.uid(NOBODY).gid(NOBODY);
+        }
+        let output = command.output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(output.status.code(), Some(0), "{text}{}", String::from_utf8_lossy(&output.stderr));
+        assert!(text.contains("\ndenied    read-file-outside "), "{text}");
+        assert!(text.contains("2 attempts, 0 wrong"), "{text}");
+    });
 }

@@ -8,7 +8,7 @@ use std::{
 
 use serde::de::DeserializeOwned;
 
-use super::{LIMIT, Outside, Place, Probe, all};
+use super::{LIMIT, Outside, Place, Probe, all, conduct};
 use crate::protocol::{Level, Limits};
 
 const USAGE: &str = "usage: assistant-sandbox-probe [--i-am-confined | --baseline | --list] [--only NAME]...
@@ -64,7 +64,7 @@ impl Arguments {
     }
 }
 
-fn json<T: DeserializeOwned>(argument: &str, text: &str) -> Result<T, String> {
+pub(super) fn json<T: DeserializeOwned>(argument: &str, text: &str) -> Result<T, String> {
     serde_json::from_str(text).map_err(|err| format!("{argument}: {err}"))
 }
 
@@ -72,18 +72,22 @@ fn json<T: DeserializeOwned>(argument: &str, text: &str) -> Result<T, String> {
 /// not, 2 when nothing was tried.
 pub fn main() -> ExitCode {
     let inherited = descriptors();
-    let done = Arguments::parse(std::env::args().skip(1)).and_then(|arguments| go(arguments, inherited));
+    let mut arguments = std::env::args().skip(1).peekable();
+    let done = if arguments.next_if(|first| first == "conduct").is_some() {
+        conduct::main(arguments)
+    } else {
+        Arguments::parse(arguments).and_then(|arguments| go(arguments, inherited))
+    };
     match done {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
+        Ok(code) => code,
         Err(message) => {
-            let _ = write!(io::stderr(), "assistant-sandbox-probe: {message}\n\n{USAGE}");
+            let _ = write!(io::stderr(), "assistant-sandbox-probe: {message}\n\n{USAGE}\n{}", conduct::USAGE);
             ExitCode::from(2)
         }
     }
 }
 
-fn go(arguments: Arguments, inherited: Vec<i32>) -> Result<bool, String> {
+fn go(arguments: Arguments, inherited: Vec<i32>) -> Result<ExitCode, String> {
     let probes = arguments.chosen()?;
     let mut out = io::stdout().lock();
     if arguments.list {
@@ -92,7 +96,7 @@ fn go(arguments: Arguments, inherited: Vec<i32>) -> Result<bool, String> {
             writeln!(out, "{:<44} {:<8} {}", probe.name, expect.trim_matches('"'), mark(&probe))
                 .map_err(|err| err.to_string())?;
         }
-        return Ok(true);
+        return Ok(ExitCode::SUCCESS);
     }
     match (arguments.confined, arguments.baseline) {
         (true, false) => confined()?,
@@ -112,10 +116,10 @@ fn go(arguments: Arguments, inherited: Vec<i32>) -> Result<bool, String> {
         good &= report.good() || report.outcome == super::Outcome::Absent;
         writeln!(out, "{}", json_text(&report)?).map_err(|err| err.to_string())?;
     }
-    Ok(good)
+    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn json_text(value: &impl serde::Serialize) -> Result<String, String> {
+pub(super) fn json_text(value: &impl serde::Serialize) -> Result<String, String> {
     serde_json::to_string(value).map_err(|err| err.to_string())
 }
 

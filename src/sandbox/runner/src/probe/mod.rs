@@ -6,6 +6,7 @@
 
 mod arguments;
 mod calls;
+mod conduct;
 mod environment;
 mod files;
 mod limits;

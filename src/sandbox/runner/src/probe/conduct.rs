@@ -1,0 +1,236 @@
+//! From outside: plants what must not be reached, has a runner run the probe, and says what came of it.
+
+use std::{
+    fmt::Write as _,
+    io::{self, Write as _},
+    os::{fd::OwnedFd, unix::net::UnixStream},
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitCode, Stdio},
+};
+
+use super::{
+    Expect, Outcome, Plants, Report,
+    arguments::{json, json_text},
+};
+use crate::protocol::{End, Exec, Exit, Frame, Kind, Level, Limits, Ready, Refused, VERSION};
+
+pub(super) const USAGE: &str =
+    "       assistant-sandbox-probe conduct --probe PATH [--level LEVEL] [--limits JSON] [--only NAME]... [--outside DIR] \\
+           (--socket PATH | -- RUNNER ARGUMENT...)
+
+Conducting, it runs where nothing confines it: connects to a runner's socket or starts a runner, and has it run the probe
+at PATH, as a command there finds it. What must not be reached is put into a new directory below DIR, /tmp by default.
+";
+
+#[derive(Default)]
+struct Arguments {
+    probe: String,
+    level: Level,
+    limits: Limits,
+    only: Vec<String>,
+    outside: Option<PathBuf>,
+    socket: Option<PathBuf>,
+    runner: Vec<String>,
+}
+
+impl Arguments {
+    fn parse(mut from: impl Iterator<Item = String>) -> Result<Self, String> {
+        let mut parsed = Self::default();
+        while let Some(argument) = from.next() {
+            let mut value = || from.next().ok_or_else(|| format!("{argument} wants a value"));
+            match argument.as_str() {
+                "--probe" => parsed.probe = value()?,
+                "--level" => parsed.level = json(&argument, &format!("{:?}", value()?))?,
+                "--limits" => parsed.limits = json(&argument, &value()?)?,
+                "--only" => parsed.only.push(value()?),
+                "--outside" => parsed.outside = Some(value()?.into()),
+                "--socket" => parsed.socket = Some(value()?.into()),
+                "--" => parsed.runner = from.by_ref().collect(),
+                _ => return Err(format!("unknown argument: {argument}")),
+            }
+        }
+        match (&parsed.socket, parsed.runner.is_empty()) {
+            _ if parsed.probe.is_empty() => Err("--probe: missing".to_owned()),
+            (Some(_), true) | (None, false) => Ok(parsed),
+            _ => Err("one of --socket and -- with a runner".to_owned()),
+        }
+    }
+
+    fn exec(&self, plants: &Plants) -> Result<Exec, String> {
+        let level = json_text(&self.level)?;
+        let limits = json_text(&self.limits)?;
+        let mut argv = [&self.probe, "--i-am-confined", "--level", level.trim_matches('"'), "--limits", &limits]
+            .map(str::to_owned)
+            .to_vec();
+        argv.extend(self.only.iter().flat_map(|name| ["--only".to_owned(), name.clone()]));
+        argv.extend(plants.outside().arguments());
+        Ok(Exec { argv, cwd: String::new(), env: [].into(), stdin: false, level: self.level, limits: self.limits })
+    }
+}
+
+/// 0 when everything came out as it should, 1 when not, 2 when nothing could be tried.
+pub(super) fn main(arguments: impl Iterator<Item = String>) -> Result<ExitCode, String> {
+    let arguments = Arguments::parse(arguments)?;
+    conduct(&arguments)
+}
+
+fn conduct(arguments: &Arguments) -> Result<ExitCode, String> {
+    let said = |err: io::Error| err.to_string();
+    let plants = Plants::new(arguments.outside.as_deref().unwrap_or(Path::new("/tmp"))).map_err(said)?;
+    let mut runner = Runner::reach(arguments).map_err(said)?;
+    let ready: Ready = runner.expect(Kind::Ready).map_err(said)?;
+    if ready.version != VERSION {
+        return Err(format!("the runner speaks version {} of the protocol, this probe {VERSION}", ready.version));
+    }
+    Frame::json(Kind::Exec, &arguments.exec(&plants)?)
+        .and_then(|frame| frame.write(&mut runner.socket))
+        .map_err(said)?;
+    let (stdout, stderr, exit) = runner.finish()?;
+    if exit.end != End::Exited {
+        return Err(format!("the probe was ended: {:?}", exit.end));
+    }
+    let reports: Result<Vec<Report>, _> =
+        String::from_utf8_lossy(&stdout).lines().map(|line| json("the probe's line", line)).collect();
+    let reports = reports?;
+    if reports.is_empty() {
+        return Err(format!("the probe said nothing: {}", String::from_utf8_lossy(&stderr)));
+    }
+    let touched = plants.touched().map_err(said)?;
+    let (text, good) = describe(&ready, &reports, &touched, &exit);
+    io::stdout().write_all(text.as_bytes()).map_err(said)?;
+    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The table, and whether all is well: everything that must fail was tried and failed, what could be tried worked, and
+/// nobody has touched what was planted.
+fn describe(ready: &Ready, reports: &[Report], touched: &[String], exit: &Exit) -> (String, bool) {
+    let mut text = String::new();
+    let mut good = touched.is_empty();
+    for (guarantee, by) in &ready.guarantees {
+        let _ = writeln!(text, "promised  {:<44} {by}", format!("{guarantee:?}").to_lowercase());
+    }
+    for (guarantee, why) in &ready.missing {
+        let _ = writeln!(text, "missing   {:<44} {why}", format!("{guarantee:?}").to_lowercase());
+    }
+    for report in reports {
+        let fine = report.good() || (report.expect == Expect::Works && report.outcome == Outcome::Absent);
+        good &= fine;
+        let outcome = format!("{:?}", report.outcome).to_lowercase();
+        let mark = if fine { "" } else { "  <== WRONG" };
+        let detail = report.detail.replace('\n', " ");
+        let _ = writeln!(text, "{outcome:<9} {:<44} {detail}{mark}", report.name);
+    }
+    for thing in touched {
+        let _ = writeln!(text, "touched   {thing}  <== WRONG");
+    }
+    let refusals: u64 = exit.denials.iter().map(|denial| denial.count).sum();
+    let wrong = text.matches("<== WRONG").count();
+    let _ = writeln!(text, "{} attempts, {wrong} wrong; {refusals} refusals were heard", reports.len());
+    (text, good)
+}
+
+struct Runner {
+    socket: UnixStream,
+    child: Option<Child>,
+}
+
+impl Runner {
+    fn reach(arguments: &Arguments) -> io::Result<Self> {
+        if let Some(path) = &arguments.socket {
+            return Ok(Self { socket: UnixStream::connect(path)?, child: None });
+        }
+        let (socket, theirs) = UnixStream::pair()?;
+        let (program, rest) = arguments.runner.split_first().ok_or(io::ErrorKind::InvalidInput)?;
+        let child = Command::new(program).args(rest).stdin(Stdio::from(OwnedFd::from(theirs))).spawn()?;
+        Ok(Self { socket, child: Some(child) })
+    }
+
+    fn frame(&mut self) -> io::Result<Frame> {
+        Frame::read(&mut self.socket)?.ok_or_else(|| io::Error::other("the runner has closed"))
+    }
+
+    fn expect<T: serde::de::DeserializeOwned>(&mut self, kind: Kind) -> io::Result<T> {
+        let frame = self.frame()?;
+        if frame.kind != kind {
+            return Err(io::Error::other(format!("the runner said {:?} instead of {kind:?}", frame.kind)));
+        }
+        frame.parse()
+    }
+
+    fn finish(&mut self) -> Result<(Vec<u8>, Vec<u8>, Exit), String> {
+        let said = |err: io::Error| err.to_string();
+        let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+        loop {
+            let frame = self.frame().map_err(said)?;
+            match frame.kind {
+                Kind::Stdout => stdout.extend(frame.body),
+                Kind::Stderr => stderr.extend(frame.body),
+                Kind::Exit => return Ok((stdout, stderr, frame.parse().map_err(said)?)),
+                Kind::Refused => return Err(frame.parse::<Refused>().map_err(said)?.message),
+                _ => {}
+            }
+        }
+    }
+}
+
+impl Drop for Runner {
+    fn drop(&mut self) {
+        let _ = self.socket.shutdown(std::net::Shutdown::Both);
+        if let Some(child) = &mut self.child {
+            let _ = child.wait();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_is_marked_and_counted() {
+        let ready = Ready { version: VERSION, guarantees: [].into(), missing: [].into(), landlock_abi: 7 };
+        let exit = Exit {
+            end: End::Exited,
+            code: Some(0),
+            signal: None,
+            duration_ms: 1,
+            cpu_ms: 1,
+            peak_bytes: 1,
+            denials: Vec::new(),
+        };
+        let report = |expect, outcome| Report { name: "x".to_owned(), expect, outcome, detail: String::new() };
+        for (expect, outcome, fine) in [
+            (Expect::Denied, Outcome::Denied, true),
+            (Expect::Denied, Outcome::Allowed, false),
+            (Expect::Denied, Outcome::Absent, false),
+            (Expect::Denied, Outcome::Broken, false),
+            (Expect::Denied, Outcome::Hung, false),
+            (Expect::Works, Outcome::Works, true),
+            (Expect::Works, Outcome::Absent, true),
+            (Expect::Works, Outcome::Failed, false),
+            (Expect::Works, Outcome::Crashed, false),
+        ] {
+            let (text, good) = describe(&ready, &[report(expect, outcome)], &[], &exit);
+            assert_eq!((good, text.contains("WRONG")), (fine, !fine), "{text}");
+        }
+        let (text, good) = describe(&ready, &[], &["a file".to_owned()], &exit);
+        assert!(!good && text.contains("1 wrong"), "{text}");
+    }
+
+    #[test]
+    fn it_wants_a_probe_and_one_runner() {
+        let parse = |line: &str| Arguments::parse(line.split(' ').map(str::to_owned)).err();
+        assert_eq!(parse("--probe /p --socket /s"), None);
+        assert_eq!(parse("--probe /p --level work-net -- a b"), None);
+        for (line, reason) in [
+            ("--socket /s", "--probe"),
+            ("--probe /p", "one of"),
+            ("--probe /p --socket /s -- a", "one of"),
+            ("--probe /p --level none --socket /s", "--level"),
+            ("--probe", "wants a value"),
+            ("--probe /p --more", "unknown argument"),
+        ] {
+            assert!(parse(line).unwrap().contains(reason), "{line}");
+        }
+    }
+}
