@@ -46,7 +46,7 @@ part() {
 prepare() {
     local start=$SECONDS
     heading prepare
-    need_debian gcc=build-essential make=build-essential git=git curl=curl shellcheck=shellcheck
+    need_debian gcc=build-essential make=build-essential git=git curl=curl openssl=openssl shellcheck=shellcheck
     need_rust
     need_cargo_tool cargo-nextest 0.9.143
     [ "$mode" = quick ] || need_cargo_tool cargo-deny 0.20.2
@@ -82,6 +82,18 @@ tests() {
     say "-- tests: $broken failed, $((SECONDS - start)) s"
 }
 
+# The broker's containers, beside an engine that is gone afterwards.
+containers() {
+    if [ "$(id -u)" != 0 ]; then
+        skip "containers: only root can start an engine"
+        return
+    fi
+    need_debian dockerd=docker.io busybox=busybox-static
+    need_debian docker=docker-cli # a package of its own from Debian 13 on
+    part "containers" bash src/sandbox/broker/tests/docker/engine.sh \
+        cargo nextest run --locked --color never -p assistant-broker --features docker -E 'test(docker::)'
+}
+
 # Nothing that a test started may outlive it.
 leftovers() {
     local dir left=0
@@ -113,6 +125,7 @@ prepare
 part "format" cargo fmt --all --check
 part "lints" cargo clippy --quiet --locked --workspace --all-targets -- -D warnings
 tests
+containers
 part "nothing left running" leftovers
 if [ "$mode" = all ]; then
     part "documentation" rust_docs

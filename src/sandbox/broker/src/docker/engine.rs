@@ -12,7 +12,7 @@ use bollard::{
     },
 };
 use futures_util::{StreamExt as _, future::BoxFuture};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::template::LABEL;
 use crate::container::{Refused, RefusedKind};
@@ -21,6 +21,10 @@ use crate::container::{Refused, RefusedKind};
 const PATIENCE: u64 = 60;
 /// How long it may take to find out whether anybody is there.
 const GREETING: Duration = Duration::from_secs(5);
+
+/// How long the engine may take to remove a container, and how often it is asked whether it has.
+const REMOVAL: Duration = Duration::from_secs(20);
+const AGAIN: Duration = Duration::from_millis(20);
 
 /// A connection to an engine that has said which version of the interface it speaks.
 pub(super) struct Engine {
@@ -96,10 +100,16 @@ impl Engine {
     /// Ends a container and everything in it; one that is gone already is no fault.
     pub(super) async fn remove(&self, name: &str) -> Result<(), Error> {
         let options = RemoveContainerOptions { v: true, force: true, ..RemoveContainerOptions::default() };
-        match self.docker.remove_container(name, Some(options)).await {
-            // 409: the engine is removing it.
-            Ok(()) | Err(Error::DockerResponseServerError { status_code: 404 | 409, .. }) => Ok(()),
-            Err(err) => Err(err),
+        let end = Instant::now() + REMOVAL;
+        loop {
+            match self.docker.remove_container(name, Some(options.clone())).await {
+                Ok(()) | Err(Error::DockerResponseServerError { status_code: 404, .. }) => return Ok(()),
+                // The engine is removing it, because it ended by itself.
+                Err(Error::DockerResponseServerError { status_code: 409, .. }) if Instant::now() < end => {
+                    tokio::time::sleep(AGAIN).await;
+                }
+                Err(err) => return Err(err),
+            }
         }
     }
 

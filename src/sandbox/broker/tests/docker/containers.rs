@@ -15,11 +15,15 @@ use tokio::{
 
 use super::{Stage, engine, frame};
 
+/// The engine itself.
+pub(super) async fn view(engine: &str) -> Docker {
+    Docker::connect_with_unix(engine, 30, API_DEFAULT_VERSION).unwrap().negotiate_version().await.unwrap()
+}
+
 /// A stage before a real engine, and a view of that engine.
 async fn real(more: &str) -> Option<(Stage, Docker)> {
     let (engine, runner) = engine()?;
-    let docker =
-        Docker::connect_with_unix(&engine, 30, API_DEFAULT_VERSION).unwrap().negotiate_version().await.unwrap();
+    let docker = view(&engine).await;
     Some((Stage::new(&format!("engine = \"{engine}\"\nrunner = \"{runner}\"\n{more}")), docker))
 }
 
@@ -32,12 +36,12 @@ async fn opened(stage: &Stage) -> (UnixStream, Opened) {
     (stream, opened)
 }
 
-async fn inspect(docker: &Docker, name: &str) -> Option<ContainerInspectResponse> {
+pub(super) async fn inspect(docker: &Docker, name: &str) -> Option<ContainerInspectResponse> {
     docker.inspect_container(name, None::<InspectContainerOptions>).await.ok()
 }
 
 /// Waits until the container is gone; how long that took.
-async fn gone(docker: &Docker, name: &str) -> Duration {
+pub(super) async fn gone(docker: &Docker, name: &str) -> Duration {
     let began = Instant::now();
     while inspect(docker, name).await.is_some() {
         assert!(began.elapsed() < Duration::from_secs(20), "{name} is still there");
@@ -139,7 +143,7 @@ async fn a_runner_that_does_not_come_up_is_told_and_cleared_away() {
     let (_, reply) = stage.open(&Open::default()).await;
     let Reply::Refused(refused) = reply else { panic!("{reply:?}") };
     assert_eq!(refused.kind, RefusedKind::StartFailed);
-    let docker = Docker::connect_with_unix(&engine, 30, API_DEFAULT_VERSION).unwrap();
+    let docker = view(&engine).await;
     for _ in 0..200 {
         if ours(&docker, &stage).await == 0 {
             return;
