@@ -239,15 +239,18 @@ fn working_directory(_: &Place) -> Tried {
     Ok("64 steps up the root was not met".to_owned())
 }
 
+/// The programs of all processes that can be seen, but for the probe's own.
 fn runner(_: &Place) -> Tried {
-    let parent = std::os::unix::process::parent_id();
-    let paths = ["/proc/1/exe".to_owned(), "/proc/self/exe".to_owned(), format!("/proc/{parent}/exe")];
-    any(paths.into_iter().map(|path| {
-        match OpenOptions::new().write(true).open(&path) {
-            // It runs, but its file could have been opened otherwise: waiting until it ends is the whole attack.
-            Err(err) if err.raw_os_error() == Some(libc::ETXTBSY) => Ok(format!("{path} is only busy")),
-            opened => attempt(opened, format!("{path} was opened for writing")),
-        }
+    let own = fs::read_link("/proc/self/exe").ok();
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let programs = processes
+        .filter(|entry| entry.file_name().to_string_lossy().parse::<u32>().is_ok())
+        .map(|entry| entry.path().join("exe"))
+        .filter(|path| own.is_none() || fs::read_link(path).ok() != own);
+    any(programs.chain([PathBuf::from("/proc/1/exe")]).map(|path| match OpenOptions::new().write(true).open(&path) {
+        // It runs, but its file could have been opened otherwise: waiting until it ends is the whole attack.
+        Err(err) if err.raw_os_error() == Some(libc::ETXTBSY) => Ok(format!("{} is only busy", path.display())),
+        opened => attempt(opened, format!("{} was opened for writing", path.display())),
     }))
 }
 
