@@ -63,7 +63,7 @@ impl Default for Limits {
             header_bytes: 32 << 10,
             resolve_seconds: 10,
             connect_seconds: 10,
-            idle_seconds: 60,
+            idle_seconds: 300,
             total_seconds: 3600,
             upload_bytes: 256 << 20,
             download_bytes: 4 << 30,

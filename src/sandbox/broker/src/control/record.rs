@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use assistant_sandbox::protocol::Denial;
 use serde::{Deserialize, Serialize};
 
 use crate::{address::Class, allow::PORTS};
@@ -131,6 +132,17 @@ impl Reason {
 }
 
 impl Record {
+    /// The same as a denial in a command's result; `None` for what was not refused.
+    pub fn denial(&self) -> Option<Denial> {
+        let target = match (&self.host, self.port) {
+            (Some(host), Some(port)) => format!("{host}:{port}"),
+            _ => "a request".to_owned(),
+        };
+        let rule = self.reason.word();
+        let denial = Denial { layer: "proxy".to_owned(), target, rule, suggestion: self.suggestion.clone(), count: 1 };
+        (self.verdict == Verdict::Refused).then_some(denial)
+    }
+
     /// What happened, as a person or a model reads it; without the suggestion.
     pub fn sentence(&self) -> String {
         let target = match (&self.host, self.port) {
@@ -206,5 +218,7 @@ mod tests {
         assert_eq!(record.sentence(), "example.org is refused: its address 10.0.0.1 is private");
         assert_eq!(record.reason.word(), "address_not_public: private");
         assert_eq!(Reason::SniMissing.word(), "sni_missing");
+        let denial = record.denial().unwrap();
+        assert_eq!((denial.target.as_str(), denial.rule.as_str()), ("example.org:443", "address_not_public: private"));
     }
 }

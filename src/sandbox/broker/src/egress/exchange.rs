@@ -24,6 +24,15 @@ pub(super) struct Exchange {
     pub(super) rule: Option<String>,
     /// Held until it is over: its connection's, and its job's.
     pub(super) permits: Vec<Arc<OwnedSemaphorePermit>>,
+    told: bool,
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        if !self.told {
+            self.tell(Reason::ClientGone);
+        }
+    }
 }
 
 impl Exchange {
@@ -39,6 +48,7 @@ impl Exchange {
             address: None,
             rule: None,
             permits: vec![connection],
+            told: false,
         }
     }
 
@@ -84,8 +94,14 @@ impl Exchange {
         }
     }
 
-    /// The end: told to the journal and to the daemon.
-    pub(super) fn finish(self, reason: Reason) -> Record {
+    /// The end. Without it, the client has gone before there was one.
+    pub(super) fn finish(mut self, reason: Reason) -> Record {
+        self.tell(reason)
+    }
+
+    /// Tells the journal and the daemon.
+    fn tell(&mut self, reason: Reason) -> Record {
+        self.told = true;
         let record = Record {
             job: self.granted.as_ref().map(|granted| granted.job.clone()),
             kind: self.kind,
@@ -95,13 +111,15 @@ impl Exchange {
             verdict: reason.verdict(),
             reason,
             suggestion: self.suggestion(reason),
-            rule: self.rule,
+            rule: self.rule.take(),
             bytes_up: self.meter.up(),
             bytes_down: self.meter.down(),
             duration_ms: u64::try_from(self.meter.elapsed().as_millis()).unwrap_or(u64::MAX),
         };
         journal::tell(&record);
-        self.egress.desk.tell(self.granted.map(|granted| granted.owner), &Event::Request(Box::new(record.clone())));
+        self.egress
+            .desk
+            .tell(self.granted.as_ref().map(|granted| granted.owner), &Event::Request(Box::new(record.clone())));
         record
     }
 

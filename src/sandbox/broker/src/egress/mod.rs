@@ -12,6 +12,7 @@ mod grants;
 mod journal;
 mod meter;
 pub mod network;
+mod passing;
 mod plain;
 mod proxy;
 mod target;

@@ -19,6 +19,7 @@ use super::{
     answer::{self, Body},
     exchange::Exchange,
     meter::Metered,
+    passing::Passing,
     target::PSEUDONYM,
 };
 use crate::{
@@ -40,7 +41,7 @@ const HOP: [HeaderName; 9] = [
 ];
 
 /// Where the answer goes, or why there is none.
-type Tell = oneshot::Sender<Result<Response<Incoming>, Record>>;
+type Tell = oneshot::Sender<Result<Response<Passing>, Record>>;
 
 /// Passes `request` on over `host`, and its answer back.
 pub(super) async fn run(exchange: Exchange, mut request: Request<Incoming>, host: TcpStream) -> Response<Body> {
@@ -93,20 +94,23 @@ async fn carry(exchange: &Exchange, request: Request<Incoming>, host: TcpStream,
     };
     match answered {
         // Nobody asked for another protocol.
-        Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => return Reason::UpstreamFailed,
+        Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => Reason::UpstreamFailed,
         Ok(response) => {
+            let (end, passed) = oneshot::channel();
             if let Some(tell) = tell.take() {
-                let _ = tell.send(Ok(response)); // the client is gone: the connection ends at once
+                let _ = tell.send(Ok(response.map(|body| Passing::new(body, end)))); // or nobody wants it any more
+            }
+            if ended.is_none() {
+                ended = Some(connection.await);
+            }
+            let reason = passed.await.unwrap_or(Reason::ClientGone);
+            match ended {
+                Some(Err(err)) => failed(&err),
+                _ => exchange.meter.over().unwrap_or(reason),
             }
         }
-        Err(err) => return failed(&err),
+        Err(err) => failed(&err),
     }
-    let end = match ended {
-        Some(end) => end,
-        None => connection.await,
-    };
-    // A bound that cut the answer off is an error of its body, not of the connection.
-    end.map_or_else(|err| failed(&err), |()| exchange.meter.over().unwrap_or(Reason::Done))
 }
 
 /// Makes of a request to a proxy one to the host: path alone, its name in `Host`, nothing meant for the proxy.

@@ -1,7 +1,11 @@
+use std::time::Duration;
+
 use assistant_broker::{
     address::Class,
     control::{Reason, RequestKind, Verdict},
 };
+
+use tokio::io::AsyncWriteExt as _;
 
 use super::{
     outside::{PUBLIC, http},
@@ -178,6 +182,51 @@ async fn a_host_that_does_not_speak_http_is_a_bad_gateway() {
         let record = stage.record().await;
         assert_eq!((record.reason, record.verdict), (Reason::UpstreamFailed, Verdict::Failed), "{answer:?}");
     }
+}
+
+#[tokio::test]
+async fn an_answer_that_breaks_off_is_no_success() {
+    for (answer, whole) in [
+        ("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello", true),
+        ("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhello", false),
+        ("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n", true),
+        ("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n", false),
+        ("HTTP/1.1 200 OK\r\n\r\nhello", true),
+        ("HTTP/1.1 204 No Content\r\n\r\n", true),
+        ("HTTP/1.1 304 Not Modified\r\ncontent-length: 5\r\n\r\n", true),
+    ] {
+        let mut stage = with_host("", answer).await;
+        let told = stage.ask("GET http://example.org/").await;
+        assert!(told.starts_with(&answer[..12]), "{answer:?}: {told}");
+        let reason = if whole { Reason::Done } else { Reason::UpstreamFailed };
+        assert_eq!(stage.record().await.reason, reason, "{answer:?}");
+    }
+    let mut stage = with_host("", "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n").await;
+    assert!(stage.ask("HEAD http://example.org/").await.contains("content-length: 5"));
+    assert_eq!(stage.record().await.reason, Reason::Done);
+}
+
+#[tokio::test]
+async fn a_client_that_goes_is_told_too() {
+    let mut stage = with_host("", "").await;
+    stage.outside.name("slow.example.net", &[]);
+    let mut stream = stage.connect().await;
+    let request = format!("GET http://slow.example.net/ HTTP/1.1\r\n{}\r\n", authorization("secret"));
+    stream.write_all(request.as_bytes()).await.unwrap();
+    while stage.outside.resolved().is_empty() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    drop(stream);
+    let record = stage.record().await;
+    assert_eq!((record.reason, record.host.as_deref()), (Reason::ClientGone, Some("slow.example.net")));
+}
+
+#[tokio::test]
+async fn a_refusal_reaches_a_client_that_is_still_sending() {
+    let stage = with_host("", "").await;
+    let body = "x".repeat(1 << 20);
+    let answer = stage.ask(&format!("PUT http://evil.example/\r\ncontent-length: {}\r\n\r\n{body}", body.len())).await;
+    assert!(answer.starts_with("HTTP/1.1 403 ") && answer.contains("allow = "), "{answer}");
 }
 
 #[tokio::test]
