@@ -6,10 +6,14 @@
 //!
 //! A request names an image of the list, bounds and paths to protect, and nothing else: what a container may is fixed.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, io, path::Path};
 
 pub use assistant_sandbox::protocol::Limits;
 use serde::{Deserialize, Serialize};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::UnixStream,
+};
 
 /// Longest line, in bytes, either way.
 pub const MAX_LINE: usize = 64 << 10;
@@ -105,6 +109,59 @@ pub enum RefusedKind {
     TooManySessions,
     /// The container was not started, or its runner did not come up.
     StartFailed,
+}
+
+/// Why there is no answer to a request, or none that was hoped for.
+#[derive(Debug, thiserror::Error)]
+pub enum Fault {
+    #[error("asking assistant-docker: {0}")]
+    Io(#[from] io::Error),
+    #[error(transparent)]
+    Refused(Refused),
+}
+
+/// Opens a session by the socket at `path`; the stream speaks the runner's protocol.
+pub async fn open(path: &Path, open: Open) -> Result<(UnixStream, Opened), Fault> {
+    match ask(path, &Request::Open(open)).await? {
+        (stream, Reply::Opened(opened)) => Ok((stream, opened)),
+        (_, reply) => Err(other(reply)),
+    }
+}
+
+/// Asks by the socket at `path` for the engine's version and which images are there.
+pub async fn check(path: &Path) -> Result<(String, BTreeMap<String, bool>), Fault> {
+    match ask(path, &Request::Check(Check {})).await? {
+        (_, Reply::Checked { engine, images }) => Ok((engine, images)),
+        (_, reply) => Err(other(reply)),
+    }
+}
+
+fn other(reply: Reply) -> Fault {
+    match reply {
+        Reply::Refused(refused) => Fault::Refused(refused),
+        reply => Fault::Io(io::Error::other(format!("it answered what nobody asked: {reply:?}"))),
+    }
+}
+
+async fn ask(path: &Path, request: &Request) -> io::Result<(UnixStream, Reply)> {
+    let mut stream = UnixStream::connect(path).await?;
+    let mut line = serde_json::to_vec(request)?;
+    line.push(b'\n');
+    stream.write_all(&line).await?;
+    let line = read_line(&mut stream).await?;
+    Ok((stream, serde_json::from_slice(&line)?))
+}
+
+/// Reads up to the first line feed and not a byte further: what follows is the runner's.
+pub(crate) async fn read_line(stream: &mut UnixStream) -> io::Result<Vec<u8>> {
+    let mut line = Vec::new();
+    loop {
+        match stream.read_u8().await? {
+            b'\n' => return Ok(line),
+            _ if line.len() == MAX_LINE => return Err(io::Error::other("a line is too long")),
+            byte => line.push(byte),
+        }
+    }
 }
 
 #[cfg(test)]

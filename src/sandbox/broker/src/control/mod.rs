@@ -4,6 +4,7 @@
 //! or `error`, in order. Between the answers come [`Event::Request`]s: one for each request of a job that this connection
 //! granted, when it is over, and those of nobody. What was granted over a connection is revoked when it ends.
 
+pub mod client;
 mod record;
 
 use serde::{Deserialize, Serialize};

@@ -12,7 +12,7 @@ use std::{
 
 use assistant_sandbox::protocol::Limits;
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional},
+    io::{AsyncWriteExt as _, copy_bidirectional},
     net::{UnixListener, UnixStream},
     sync::OwnedSemaphorePermit,
     time::timeout,
@@ -24,7 +24,7 @@ use super::{
     engine::Engine,
     template,
 };
-use crate::container::{MAX_LINE, Open, Opened, Refused, RefusedKind, Reply, Request};
+use crate::container::{Open, Opened, Refused, RefusedKind, Reply, Request, read_line};
 
 /// How long the daemon may take to say what it wants.
 const ASKING: Duration = Duration::from_secs(10);
@@ -47,7 +47,7 @@ pub(super) async fn attend(broker: &Arc<Broker>, mut daemon: UnixStream) {
 }
 
 async fn serve(broker: &Arc<Broker>, daemon: &mut UnixStream) -> io::Result<()> {
-    let line = timeout(ASKING, line(daemon)).await.map_err(|_| io::ErrorKind::TimedOut)??;
+    let line = timeout(ASKING, read_line(daemon)).await.map_err(|_| io::ErrorKind::TimedOut)??;
     let reply = match serde_json::from_slice(&line) {
         Ok(Request::Check(_)) => check(broker).await,
         Ok(Request::Open(open)) => match begin(broker, &open).await {
@@ -215,18 +215,6 @@ fn refused(kind: RefusedKind, message: String) -> Refused {
 /// Something that should have worked did not.
 pub(super) fn failed(err: impl std::fmt::Display) -> Refused {
     refused(RefusedKind::StartFailed, format!("no container was started: {err}"))
-}
-
-/// Reads up to the first line feed and not a byte further: what follows is the runner's.
-async fn line(daemon: &mut UnixStream) -> io::Result<Vec<u8>> {
-    let mut line = Vec::new();
-    loop {
-        match daemon.read_u8().await? {
-            b'\n' => return Ok(line),
-            _ if line.len() == MAX_LINE => return Err(io::ErrorKind::InvalidData.into()),
-            byte => line.push(byte),
-        }
-    }
 }
 
 async fn tell(daemon: &mut UnixStream, reply: &Reply) -> io::Result<()> {

@@ -3,10 +3,12 @@
 use std::{
     collections::BTreeMap,
     io,
+    pin::pin,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
+    time::Duration,
 };
 
 use tokio::{
@@ -16,6 +18,7 @@ use tokio::{
         unix::{OwnedReadHalf, OwnedWriteHalf},
     },
     sync::mpsc,
+    time::timeout,
 };
 
 use super::{Egress, grants::Owner};
@@ -26,6 +29,10 @@ use crate::{
 
 /// Events that wait for a daemon that does not read; what comes on top is counted and dropped.
 const WAITING: usize = 1024;
+
+/// How long requests have to end when the proxy stops, and the daemon to read how they did.
+const ENDINGS: Duration = Duration::from_millis(50);
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// Control connections that are open.
 #[derive(Debug, Default)]
@@ -38,7 +45,7 @@ pub(super) struct Desk {
 #[derive(Debug)]
 struct Line {
     events: mpsc::Sender<Event>,
-    lost: AtomicU64,
+    lost: Arc<AtomicU64>,
 }
 
 impl Desk {
@@ -59,7 +66,7 @@ impl Desk {
     fn enter(&self) -> (Owner, Arc<Line>, mpsc::Receiver<Event>) {
         let owner = Owner(self.next.fetch_add(1, Relaxed));
         let (events, queue) = mpsc::channel(WAITING);
-        let line = Arc::new(Line { events, lost: AtomicU64::new(0) });
+        let line = Arc::new(Line { events, lost: Arc::default() });
         self.open.lock().unwrap_or_else(PoisonError::into_inner).insert(owner, line.clone());
         (owner, line, queue)
     }
@@ -94,15 +101,27 @@ pub(super) async fn serve(egress: &Arc<Egress>, listener: UnixListener, users: V
 async fn attend(egress: &Arc<Egress>, stream: UnixStream) {
     let (owner, line, queue) = egress.desk.enter();
     let (reading, writing) = stream.into_split();
-    tokio::select! {
-        () = egress.stop.cancelled() => {}
-        ended = read(egress, owner, &line, reading) => if let Err(err) = ended {
-            tracing::warn!(%err, "a control connection ended");
+    let mut telling = pin!(write(line.lost.clone(), queue, writing));
+    let stopped = tokio::select! {
+        () = egress.stop.cancelled() => true,
+        ended = read(egress, owner, &line, reading) => {
+            if let Err(err) = ended {
+                tracing::warn!(%err, "a control connection ended");
+            }
+            false
         },
-        _ = write(&line, queue, writing) => {} // it is gone
-    }
-    egress.desk.leave(owner);
+        _ = &mut telling => false, // it is gone
+    };
     let tokens = egress.grants.revoke(owner, None);
+    if stopped {
+        // What ran until now is told as well.
+        tokio::time::sleep(ENDINGS).await;
+        egress.desk.leave(owner);
+        drop(line);
+        let _ = timeout(FAREWELL, telling).await; // nobody has to read it
+    } else {
+        egress.desk.leave(owner);
+    }
     tracing::info!(tokens, "a control connection is over, and its tokens with it");
 }
 
@@ -142,10 +161,10 @@ fn obey(egress: &Egress, owner: Owner, line: &[u8]) -> Result<Event, String> {
     }
 }
 
-async fn write(line: &Line, mut queue: mpsc::Receiver<Event>, mut writing: OwnedWriteHalf) -> io::Result<()> {
+async fn write(lost: Arc<AtomicU64>, mut queue: mpsc::Receiver<Event>, mut writing: OwnedWriteHalf) -> io::Result<()> {
     while let Some(event) = queue.recv().await {
         send(&mut writing, &event).await?;
-        let count = line.lost.swap(0, Relaxed);
+        let count = lost.swap(0, Relaxed);
         if count > 0 {
             send(&mut writing, &Event::Lost { count }).await?;
         }
@@ -186,7 +205,7 @@ mod tests {
         };
         let count = tokio::select! {
             count = reading => count,
-            _ = write(&line, queue, near.into_split().1) => unreachable!(),
+            _ = write(line.lost.clone(), queue, near.into_split().1) => unreachable!(),
         };
         assert_eq!(count, 5);
     }

@@ -76,11 +76,12 @@ impl Exchange {
             }
         };
         tokio::select! {
+            biased; // the proxy's end revokes all tokens
+            () = self.egress.stop.cancelled() => Reason::Stopped,
             () = self.meter.idle() => Reason::Idle,
             () = tokio::time::sleep(self.config.limits.total()) => Reason::TotalTime,
             () = revoked => Reason::Revoked,
             () = self.unlisted() => Reason::NoLongerListed,
-            () = self.egress.stop.cancelled() => Reason::Stopped,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::{fs, os::unix::fs::PermissionsExt as _, process::Stdio};
 
-use assistant_broker::container::{RefusedKind, Reply};
+use assistant_broker::container::{self, Open, RefusedKind, Reply};
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader},
     net::UnixStream,
@@ -87,6 +87,8 @@ async fn its_containers_do_not_outlive_it_when_it_is_killed() {
 
     // The next one finds its place as it was left.
     let _next = start(dir.path(), &format!("engine = \"{engine}\"\nrunner = \"{runner}\"")).await;
-    let (_stream, reply) = say(dir.path(), r#"{"open":{}}"#).await;
-    assert!(matches!(reply, Reply::Opened(_)), "{reply:?}");
+    let (_stream, opened) = container::open(&dir.path().join("run"), Open::default()).await.unwrap();
+    assert!(containers::inspect(&docker, &opened.container).await.is_some());
+    let (_, images) = container::check(&dir.path().join("run")).await.unwrap();
+    assert!(images["assistant-work:1"]);
 }

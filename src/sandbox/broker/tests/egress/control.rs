@@ -2,7 +2,10 @@ use std::sync::Arc;
 
 use assistant_broker::{
     config::Config,
-    control::{Event, MAX_LINE, Request, Revoke},
+    control::{
+        Event, Grant, MAX_LINE, Request, Revoke,
+        client::{self, Token},
+    },
     egress::Egress,
     listen,
 };
@@ -14,7 +17,7 @@ use tokio::{
 
 use super::{
     outside::{Double, beside},
-    stage::{Daemon, PATIENCE, Stage},
+    stage::{Daemon, PATIENCE, Stage, authorization},
 };
 
 #[tokio::test]
@@ -61,6 +64,36 @@ async fn one_daemon_cannot_revoke_what_another_granted() {
     other.say(&Request::Revoke(Revoke { job: "7".to_owned() })).await;
     assert_eq!(other.event().await, Some(Event::Revoked { job: "7".to_owned(), tokens: 0 }));
     assert!(stage.ask("GET http://example.org/").await.starts_with("HTTP/1.1 403 "));
+}
+
+#[tokio::test]
+async fn the_daemon_s_client_asks_and_hears() {
+    let stage = Stage::new("").await;
+    let (link, mut records, driver) = client::connect(&stage.path("control")).await.unwrap();
+    beside(driver.run());
+    let (token, other) = (Token::new().unwrap(), Token::new().unwrap());
+    assert_ne!(token.hash(), other.hash());
+    assert!(!format!("{token:?}").contains(&token.proxy_url("")[12..20]), "a token is not shown");
+    let grant = Grant { job: "9".to_owned(), token_sha256: token.hash(), allow: None };
+    let both =
+        tokio::join!(link.grant(grant.clone()), link.grant(Grant { token_sha256: other.hash(), ..grant.clone() }));
+    both.0.unwrap();
+    both.1.unwrap();
+    let again = link.grant(grant).await.unwrap_err().to_string();
+    assert!(again.contains("granted already"), "{again}");
+
+    let url = token.proxy_url("127.0.0.1:1");
+    let secret = url.strip_prefix("http://job:").unwrap().strip_suffix("@127.0.0.1:1").unwrap();
+    let request = format!("GET http://example.org/ HTTP/1.1\r\n{}connection: close\r\n\r\n", authorization(secret));
+    assert!(stage.send(request).await.starts_with("HTTP/1.1 403 "));
+    let record = records.recv().await.unwrap();
+    assert_eq!(record.job.as_deref(), Some("9"));
+    assert!(record.denial().unwrap().suggestion.unwrap().contains("allow = [\"example.org\"]"));
+
+    assert_eq!(link.revoke("9").await.unwrap(), 2);
+    stage.egress.stop();
+    timeout(PATIENCE, link.closed()).await.unwrap();
+    assert!(link.revoke("9").await.is_err());
 }
 
 #[tokio::test]
