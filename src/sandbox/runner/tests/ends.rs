@@ -191,6 +191,26 @@ fn limits_hold_and_a_frame_cannot_raise_them() {
     });
 }
 
+#[test]
+fn memory_is_bounded_for_all_processes_together() {
+    each(|starter, workspace| {
+        let mut session = Session::start(starter, workspace, &[]);
+        let limits = Limits { memory_bytes: 100 << 20, seconds: 20, ..Limits::default() };
+        let hold = "python3 -c 'import time; x = bytearray(MIB << 20); print(len(x), flush=True); time.sleep(1000)'";
+        // One alone is told that there is no more.
+        let done = session.run(&Exec { limits, ..sh(&hold.replace("MIB", "200")) }).unwrap();
+        assert!(done.all().contains("MemoryError"), "{}", done.all());
+        // Several together are ended.
+        let many = format!("for i in 1 2 3; do {} & done; wait", hold.replace("MIB", "60"));
+        let done = session.run(&Exec { limits, ..sh(&many) }).unwrap();
+        assert_eq!(done.exit.end, End::OutOfMemory, "{}", done.all());
+        // What forked processes share counts once.
+        let forked = "python3 -c 'import os, time; x = bytearray(60 << 20); [os.fork() for _ in range(3)]; time.sleep(0.7); print(\"ok\")'";
+        let done = session.run(&Exec { limits, ..sh(forked) }).unwrap();
+        assert_eq!((done.exit.end, done.text().matches("ok").count() > 0), (End::Exited, true), "{}", done.all());
+    });
+}
+
 /// The daemon may be gone while a command starts, at any moment.
 #[test]
 fn nothing_survives_a_runner_that_dies_at_any_moment() {

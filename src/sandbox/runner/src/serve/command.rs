@@ -19,6 +19,7 @@ use nix::{
 };
 
 use super::{
+    LOOK, family,
     fault::Fault,
     kernel::{self, Usage},
     launch::{Process, bounded, invalid, launch, unavailable},
@@ -40,6 +41,8 @@ pub(crate) struct Command {
     attempts: u32,
     started: bool,
     begun: Instant,
+    /// When its memory was last looked at.
+    looked: Instant,
     end: Option<End>,
     ended: Option<(i32, Usage)>,
     said: u64,
@@ -60,6 +63,7 @@ impl Command {
             attempts: 1,
             started: false,
             begun: Instant::now(),
+            looked: Instant::now(),
             end: None,
             ended: None,
             said: 0,
@@ -82,11 +86,6 @@ impl Command {
     /// Whether its end has been seen.
     pub(crate) fn has_ended(&self) -> bool {
         self.ended.is_some()
-    }
-
-    /// Whether processes that it leaves have to be looked for now and then.
-    pub(crate) fn leaves_orphans(&self) -> bool {
-        self.sweep != Sweep::Namespace
     }
 
     /// When it must have ended.
@@ -297,15 +296,22 @@ impl Command {
         })))
     }
 
-    /// Takes the ended among those whose parents left them to us.
-    pub(crate) fn reap(&mut self) {
-        if !self.leaves_orphans() {
+    /// Takes the ended among those whose parents left them to us, and now and then looks what memory all of it holds.
+    pub(crate) fn look_around(&mut self) {
+        if self.sweep != Sweep::Namespace {
+            while let Ok(Some((pid, status, usage))) = kernel::wait_child(-1, false) {
+                if pid == self.process.pid {
+                    self.ended = Some((status, usage));
+                }
+            }
+        }
+        if self.looked.elapsed() < LOOK || self.ended.is_some() || self.end.is_some() {
             return;
         }
-        while let Ok(Some((pid, status, usage))) = kernel::wait_child(-1, false) {
-            if pid == self.process.pid {
-                self.ended = Some((status, usage));
-            }
+        self.looked = Instant::now();
+        let of = if self.sweep == Sweep::Namespace { self.process.pid } else { std::process::id().cast_signed() };
+        if family::memory_below(of, self.limits.memory_bytes) > self.limits.memory_bytes {
+            self.kill(End::OutOfMemory);
         }
     }
 

@@ -5,6 +5,7 @@ mod command;
 mod confine;
 mod direct;
 mod environment;
+mod family;
 mod fault;
 mod init;
 mod kernel;
@@ -46,8 +47,8 @@ use nix::{
 
 use self::{command::Command, fault::Fault, launch::unavailable, options::Options, session::Session, wire::Wire};
 
-/// How often orphans are looked for where the runner adopts them.
-const ORPHANS: Duration = Duration::from_secs(1);
+/// How often the runner looks what a command holds and leaves.
+const LOOK: Duration = Duration::from_millis(200);
 
 /// Serves until the other side closes.
 pub(crate) fn run(options: &Options) -> io::Result<()> {
@@ -118,7 +119,7 @@ impl Runner<'_> {
                 }
             }
             if let Some(command) = &mut self.command {
-                command.reap();
+                command.look_around();
             }
             if let Some(command) = &mut self.command
                 && command.deadline().is_some_and(|deadline| deadline <= Instant::now())
@@ -160,8 +161,8 @@ impl Runner<'_> {
         let deadline = self.command.as_ref().and_then(Command::deadline);
         let mut wait =
             deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()) + Duration::from_millis(1));
-        if self.command.as_ref().is_some_and(Command::leaves_orphans) {
-            wait = Some(wait.map_or(ORPHANS, |wait| wait.min(ORPHANS)));
+        if self.command.is_some() {
+            wait = Some(wait.map_or(LOOK, |wait| wait.min(LOOK)));
         }
         let timeout = wait.map_or(PollTimeout::NONE, |wait| PollTimeout::try_from(wait).unwrap_or(PollTimeout::MAX));
         let (names, mut fds): (Vec<_>, Vec<_>) = sources.into_iter().unzip();

@@ -72,9 +72,13 @@ fn one(session: &Session, guarantee: Guarantee) -> Result<&'static str, &'static
         (Guarantee::Signals, Landlock) => {
             Err("processes of the same user can be signalled before version 6 of Landlock (kernel 6.12)")
         }
+        (Guarantee::Resources, Namespace) if !session.proc => Ok(
+            "rlimits: processes of the session together, memory of each; time and output watched by the runner; /tmp by \
+             its size; processors by priority",
+        ),
         (Guarantee::Resources, Namespace) => Ok(
-            "rlimits: processes of the session together, memory of each process; /tmp by its size; time and output by \
-             the runner",
+            "rlimits: processes of the session together, memory of each; memory of all, time and output watched by the \
+             runner; /tmp by its size; processors by priority",
         ),
         (Guarantee::Resources, Unit) => Ok("cgroup of the unit; rlimits; time and output by the runner"),
         (Guarantee::Resources, Docker) => Ok("cgroup of the container; rlimits; time and output by the runner"),

@@ -1,7 +1,7 @@
 //! How every process of a command is ended where no pid namespace does it.
 
 use std::{
-    fs, io,
+    io,
     time::{Duration, Instant},
 };
 
@@ -11,7 +11,10 @@ use nix::{
     unistd::Pid,
 };
 
-use super::kernel::{self, Usage};
+use super::{
+    family,
+    kernel::{self, Usage},
+};
 
 /// How long processes may take to go before the session is given up.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -32,7 +35,9 @@ impl Sweep {
     pub(crate) fn strike(self) {
         match self {
             Self::Namespace => {}
-            Self::Uid => drop(kill(Pid::from_raw(-1), Signal::SIGKILL)),
+            Self::Uid => {
+                let _ = kill(Pid::from_raw(-1), Signal::SIGKILL);
+            }
             Self::Descendants => {
                 let all = stopped_descendants();
                 for pid in all {
@@ -68,18 +73,7 @@ impl Sweep {
 /// Our descendants. Each is stopped before its children are looked for, so that it has no further ones; what slips
 /// through becomes our child when its parent ends, and is found the next time.
 fn stopped_descendants() -> Vec<i32> {
-    let mut all = vec![std::process::id().cast_signed()];
-    let mut next = 0;
-    while let Some(pid) = all.get(next).copied() {
-        if next > 0 {
-            let _ = kill(Pid::from_raw(pid), Signal::SIGSTOP);
-        }
-        next += 1;
-        let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { continue };
-        for thread in threads.filter_map(Result::ok) {
-            let children = fs::read_to_string(thread.path().join("children")).unwrap_or_default();
-            all.extend(children.split_whitespace().filter_map(|pid| pid.parse::<i32>().ok()));
-        }
-    }
-    all.split_off(1)
+    family::below(std::process::id().cast_signed(), |pid| {
+        let _ = kill(Pid::from_raw(pid), Signal::SIGSTOP);
+    })
 }
