@@ -9,6 +9,9 @@ if [ "${1:-}" = --debug ]; then profile=() folder=debug; fi
 target="$(uname -m)-unknown-linux-gnu"
 directory="${CARGO_TARGET_DIR:-target}"
 
+# Small and without unwinding: the smaller it is the sooner it runs, and a child must never unwind into its parent's work.
+export CARGO_PROFILE_RELEASE_PANIC=abort CARGO_PROFILE_RELEASE_LTO=fat CARGO_PROFILE_RELEASE_CODEGEN_UNITS=1
+
 # With an explicit target the flags are not for build scripts and macros, which cannot be static.
 RUSTFLAGS="${RUSTFLAGS:-} -C target-feature=+crt-static -C relocation-model=pie" \
     cargo build --quiet --locked -p assistant-sandbox --bins "${profile[@]}" --target "$target" >&2

@@ -8,14 +8,14 @@ use std::{
 };
 
 use assistant_sandbox::{
-    protocol::{CHUNK, End, Exec, Exit, Kind, Limits, Refused, STDIN_WINDOW, Signal, Started, Taken},
+    protocol::{End, Exec, Exit, Kind, Limits, Refused, STDIN_WINDOW, Signal, Started, Taken},
     seccomp::{Listener, Tally},
 };
 use nix::{
     errno::Errno,
     libc,
     sys::socket::{MsgFlags, send},
-    unistd::{read, write},
+    unistd::write,
 };
 
 use super::{
@@ -157,24 +157,19 @@ impl Command {
     pub(crate) fn forward(&mut self, kind: Kind, wire: &mut Wire) -> io::Result<bool> {
         let stream = if kind == Kind::Stdout { &mut self.process.stdout } else { &mut self.process.stderr };
         let Some(pipe) = stream else { return Ok(false) };
-        let mut chunk = vec![0; CHUNK];
-        let length = match read(pipe.as_fd(), &mut chunk) {
-            Ok(0) => {
+        let length = match wire.read_from(pipe.as_fd()) {
+            Err(Errno::EAGAIN | Errno::EINTR) => return Ok(false),
+            Ok(0) | Err(_) => {
                 *stream = None;
                 return Ok(false);
             }
             Ok(length) => length,
-            Err(Errno::EAGAIN | Errno::EINTR) => return Ok(false),
-            Err(_) => {
-                *stream = None;
-                return Ok(false);
-            }
         };
         let room = usize::try_from(self.limits.output_bytes - self.said).unwrap_or(usize::MAX);
-        chunk.truncate(length.min(room));
-        self.said += chunk.len() as u64;
-        if !chunk.is_empty() {
-            wire.send(kind, chunk)?;
+        let allowed = length.min(room);
+        self.said += allowed as u64;
+        if allowed > 0 {
+            wire.forward(kind, allowed)?;
         }
         if length > room && self.end != Some(End::TooMuchOutput) {
             self.kill(End::TooMuchOutput);

@@ -54,6 +54,7 @@ fn start(setup: &Setup, stack: &mut [u8]) -> Result<i32, Failure> {
         return Err(orphaned(Errno::EPIPE));
     }
 
+    setup.confinement.processors.stay();
     let mut failure = None;
     let mut child = || failure = Some(confine::become_command(&setup.confinement, working_directory.as_fd()));
     let command = kernel::spawn_shared(stack, &mut child).map_err(|errno| (Step::Spawn, 0, errno))?;

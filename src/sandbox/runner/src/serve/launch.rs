@@ -158,14 +158,12 @@ fn prepare(
         holds: plan.holds,
         working_directory,
     };
-    session.processors.stay();
     let own_pids = session.backend == Backend::Namespace;
     let mounts = if session.mounts { libc::CLONE_NEWNS } else { 0 };
     let forked = kernel::fork_with(mounts | if own_pids { libc::CLONE_NEWPID } else { 0 });
     if forked.as_ref().is_ok_and(Option::is_none) {
         if own_pids { init::run(&setup, &mut session.stack) } else { direct::run(&setup) }
     }
-    session.processors.roam();
     let (pid, pidfd) = forked.transpose().unwrap_or(Err(Errno::ECHILD)).at("fork")?;
     Ok(Process {
         pid,

@@ -9,6 +9,7 @@ use std::{
 };
 
 use assistant_sandbox::protocol::{CHUNK, Frame, Kind, body_length};
+use nix::unistd;
 use serde::Serialize;
 
 /// Bytes that wait for the daemon before we stop reading from the command.
@@ -20,23 +21,24 @@ pub(crate) struct Wire {
     input: Vec<u8>,
     output: Vec<u8>,
     sent: usize,
+    /// One for all reads: fresh memory for each would cost more than the reads.
+    buffer: Box<[u8]>,
 }
 
 impl Wire {
     pub(crate) fn new(socket: OwnedFd) -> io::Result<Self> {
         let socket = UnixStream::from(socket);
         socket.set_nonblocking(true)?;
-        Ok(Self { socket, input: Vec::new(), output: Vec::new(), sent: 0 })
+        Ok(Self { socket, input: Vec::new(), output: Vec::new(), sent: 0, buffer: vec![0; CHUNK].into_boxed_slice() })
     }
 
     /// Takes what has come. False: the other side has closed.
     pub(crate) fn receive(&mut self) -> io::Result<bool> {
-        let mut chunk = vec![0; CHUNK];
         loop {
-            match self.socket.read(&mut chunk) {
+            match self.socket.read(&mut self.buffer) {
                 Ok(0) => return Ok(false),
                 Ok(read) => {
-                    self.input.extend_from_slice(&chunk[..read]);
+                    self.input.extend_from_slice(&self.buffer[..read]);
                     return Ok(true);
                 }
                 Err(err) if err.kind() == io::ErrorKind::WouldBlock => return Ok(true),
@@ -59,8 +61,16 @@ impl Wire {
         Frame::from_rest(body).map(Some)
     }
 
-    pub(crate) fn send(&mut self, kind: Kind, body: Vec<u8>) -> io::Result<()> {
-        self.output.extend_from_slice(&Frame { kind, body }.bytes()?);
+    /// Reads from a pipe of the command's; as many bytes as came are then at the beginning of what [`Self::forward`] sends.
+    pub(crate) fn read_from(&mut self, pipe: BorrowedFd<'_>) -> nix::Result<usize> {
+        unistd::read(pipe, &mut self.buffer)
+    }
+
+    /// Sends so many of the bytes that were read last.
+    pub(crate) fn forward(&mut self, kind: Kind, length: usize) -> io::Result<()> {
+        self.output.extend_from_slice(&u32::try_from(length + 1).map_err(io::Error::other)?.to_le_bytes());
+        self.output.push(kind as u8);
+        self.output.extend_from_slice(&self.buffer[..length]);
         self.flush().map(drop)
     }
 
