@@ -68,6 +68,8 @@ pub struct Process {
     pub logging: Logging,
     /// What models are told of the tools, made at the first run of a job.
     pub toolbox: ArcSwapOption<Toolbox>,
+    /// The sandbox sessions that are open.
+    pub sandbox: crate::sandbox::Sessions,
 }
 
 /// Who is woken by a write. Typed fields, so that a wake cannot be misspelt.
@@ -140,9 +142,10 @@ impl Cx {
         space::check(&self.state_dir, self.config.load().retention.min_free_bytes.0)
     }
 
-    /// Every tool of every subsystem.
+    /// Every tool of every subsystem that exists under the present configuration.
     pub fn tools(&self) -> impl Iterator<Item = &'static crate::agent::tools::ToolDef> + use<> {
-        self.subsystems.iter().flat_map(|subsystem| subsystem.tools)
+        let config = self.config.load_full();
+        self.subsystems.iter().flat_map(|subsystem| subsystem.tools).filter(move |tool| (tool.exists)(&config))
     }
 }
 

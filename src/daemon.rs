@@ -16,10 +16,10 @@ use crate::{
     cx::{Cx, Inner, Process, Wake},
     error::{Error, Result},
     http::{self, Listener},
-    jobs::runner,
-    llm::{self, Llm},
+    jobs::{Claimed, Outcome, runner},
+    llm::{self, BoxFuture, Llm},
     logging::Logging,
-    loops, settings, status,
+    loops, sandbox, settings, status,
     store::{StateLock, Store},
     subsystems,
     systemd::{self, Notifier},
@@ -127,6 +127,14 @@ pub(crate) fn build(options: Options, store: Store) -> Cx {
     })
 }
 
+/// The run of one job; what its commands left running ends with it.
+fn run_job<'a>(cx: &'a Cx, claimed: &'a Claimed, cancel: &'a CancellationToken) -> BoxFuture<'a, Outcome> {
+    Box::pin(async move {
+        let _session = sandbox::OfRun(cx, claimed.job.id);
+        agent::run(cx, claimed, cancel).await
+    })
+}
+
 /// Everything between the open store and the drain.
 async fn serve(
     cx: &Cx,
@@ -136,7 +144,7 @@ async fn serve(
     stop: impl Future<Output = ()>,
 ) -> Result<()> {
     // Before any request: effects that are open now are what a former process left.
-    runner::start(cx, agent::run).await?;
+    runner::start(cx, run_job).await?;
     http::start(cx, listeners)?;
     for def in cx.subsystems.iter().flat_map(|subsystem| subsystem.loops) {
         loops::spawn(cx, def);

@@ -1,10 +1,12 @@
 //! The assistant daemon. This list is the map of the code; each module's header says what it is and never does.
 //!
 //! Direction: `assistant_api`, [`error`], [`clock`], [`store`] <- mechanism ([`config`], [`root`], [`policy`],
-//! [`ledger`], [`events`], [`jobs`], [`loops`], [`agent`], [`llm`], [`http`]) <- subsystems <- [`subsystems`] <- `daemon`.
+//! [`ledger`], [`events`], [`jobs`], [`loops`], [`agent`], [`llm`], [`sandbox`], [`http`]) <-
+//! subsystems <- [`subsystems`] <- `daemon`.
 
 pub mod agent;
 pub mod clock;
+pub mod commands;
 pub mod config;
 pub mod crashpoint;
 pub mod cx;
@@ -21,6 +23,7 @@ pub mod notify;
 pub mod policy;
 pub mod retention;
 pub mod root;
+pub mod sandbox;
 pub mod settings;
 pub mod status;
 pub mod store;

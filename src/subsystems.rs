@@ -12,6 +12,7 @@ pub struct Subsystem {
 
 /// The list.
 pub const ALL: &[Subsystem] = &[
+    crate::commands::SUBSYSTEM,
     crate::jobs::SUBSYSTEM,
     crate::ledger::SUBSYSTEM,
     crate::llm::SUBSYSTEM,

@@ -31,6 +31,7 @@ const MECHANISM: &[&str] = &[
     "loops",
     "policy",
     "root",
+    "sandbox",
     "store",
     "systemd",
 ];

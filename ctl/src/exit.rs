@@ -55,6 +55,7 @@ impl Code {
             ErrorKind::Unauthorized | ErrorKind::Forbidden => Self::Denied,
             ErrorKind::NotFound => Self::NotFound,
             ErrorKind::Conflict | ErrorKind::PreconditionFailed => Self::Conflict,
+            ErrorKind::SandboxDisabled => Self::SandboxDenied,
             ErrorKind::Timeout => Self::Timeout,
             ErrorKind::RateLimited | ErrorKind::StorageFull | ErrorKind::Unavailable => Self::Retry,
             ErrorKind::TooLarge | ErrorKind::Internal => Self::Failed,

@@ -23,7 +23,8 @@ use std::{path::PathBuf, process::ExitCode};
 use assistant_api::client::Client;
 use clap::{Args, Parser, Subcommand};
 use commands::{
-    completion, config, doctor, effects, events, files, job, jobs, models, query, status, submit, switch, tools,
+    completion, config, doctor, effects, events, files, job, jobs, models, query, sandbox, status, submit, switch,
+    tools,
 };
 use exit::{Code, Failure};
 use interrupt::Interrupts;
@@ -76,6 +77,7 @@ enum Command {
     Doctor(doctor::Args),
     Config(config::Args),
     Models(models::Args),
+    Sandbox(sandbox::Args),
     Reload(switch::Reload),
     Events(events::Args),
     Query(query::Args),
@@ -151,6 +153,7 @@ async fn run(command: Command, cx: &Cx) -> exit::Result {
         Command::Doctor(args) => doctor::run(args, cx).await,
         Command::Config(args) => config::run(args, cx).await,
         Command::Models(args) => models::run(args, cx).await,
+        Command::Sandbox(args) => sandbox::run(args, cx).await,
         Command::Reload(args) => switch::reload(args, cx).await,
         Command::Events(args) => events::run(args, cx).await,
         Command::Query(args) => query::run(args, cx).await,

@@ -39,6 +39,8 @@ section! {
         summarization_max_input_chars: u32 = 80_000, env "AGENT_LIMITS_SUMMARIZATION_MAX_INPUT_CHARS";
         /// Time for one tool call.
         tool_timeout_default_seconds: Seconds = Seconds::new(120), env "AGENT_LIMITS_TOOL_TIMEOUT_DEFAULT_SECONDS";
+        /// Time for a command that names none.
+        tool_timeout_command_seconds: Seconds = Seconds::new(300), env "AGENT_LIMITS_TOOL_TIMEOUT_COMMAND_SECONDS", in Seconds::new(1)..=Seconds::new(86_400);
         /// Shortest pause after a rate limit when the provider names none.
         rate_limit_backoff_seconds: Seconds = Seconds::new(30);
         /// Time one run of a job may take.

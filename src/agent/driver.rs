@@ -259,7 +259,8 @@ impl<'a> Driver<'a> {
     /// Runs calls, at most `limits.parallel_reads` at once; results in the order of the calls.
     async fn run_tools(&self, runs: Vec<ToRun>) -> Result<Vec<Ran>> {
         let most = (self.config.limits.parallel_reads as usize).max(1);
-        let limit = self.config.limits.tool_timeout_default_seconds.0.min(self.left().max(Duration::from_secs(1)));
+        let default = self.config.limits.tool_timeout_default_seconds.0;
+        let left = self.left().max(Duration::from_secs(1));
         let lease = self.claimed.lease;
         let mut allowed = Vec::new();
         for run in runs {
@@ -268,6 +269,7 @@ impl<'a> Driver<'a> {
         let ran = futures_util::stream::iter(allowed)
             .map(|(valid, run)| async move {
                 if valid {
+                    let limit = (run.tool.time_limit)(&run.arguments, &self.config).unwrap_or(default).min(left);
                     execute::run(self.cx, &self.config, lease, run, limit).await
                 } else {
                     execute::not_approved(&run)

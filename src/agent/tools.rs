@@ -1,13 +1,14 @@
 //! Tools: one struct per tool. Its fields are the arguments, its doc comment is what the model reads, `run` is what it
 //! does, and one line in its subsystem's `TOOLS` registers it.
 
-use std::{future::Future, sync::Arc};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use schemars::{JsonSchema, generate::SchemaSettings};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use crate::{
+    config::Config,
     cx::Cx,
     error::{Error, ErrorKind, Result},
     jobs::Lease,
@@ -54,6 +55,16 @@ pub trait Tool: DeserializeOwned + JsonSchema + Send + 'static {
         Self::RESULT_ORIGIN
     }
 
+    /// Whether it exists under this configuration: one that does not is in no catalogue and cannot be called.
+    fn exists(_config: &Config) -> bool {
+        true
+    }
+
+    /// How long a call with these arguments may take; `None`: `limits.tool_timeout_default_seconds`.
+    fn time_limit(_arguments: &Value, _config: &Config) -> Option<Duration> {
+        None
+    }
+
     /// Does it. An error is told to the model; it never ends the run.
     fn run(self, cx: &Cx, call: &Call) -> impl Future<Output = Result<Self::Output>> + Send;
 
@@ -84,6 +95,10 @@ pub struct ToolDef {
     /// Of its errors, and of its results unless they carry another one.
     pub result_origin: Origin,
     pub schema: fn() -> Value,
+    /// [`Tool::exists`]
+    pub exists: fn(&Config) -> bool,
+    /// [`Tool::time_limit`]
+    pub time_limit: fn(&Value, &Config) -> Option<Duration>,
     pub run: Run,
     pub reconcile: Reconcile,
 }
@@ -97,6 +112,8 @@ impl ToolDef {
             group: T::GROUP,
             result_origin: T::RESULT_ORIGIN,
             schema: schema_of::<T>,
+            exists: T::exists,
+            time_limit: T::time_limit,
             run: run::<T>,
             reconcile: |cx, effect| Box::pin(T::reconcile(cx, effect)),
         }

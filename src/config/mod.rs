@@ -59,6 +59,7 @@ config! {
     jobs: crate::jobs::config::Jobs;
     filesystem: crate::workspace::config::Filesystem;
     policy: crate::policy::config::Policy;
+    sandbox: crate::sandbox::config::Sandbox;
     api: crate::http::config::Api;
     retention: crate::retention::config::Retention;
     notify: crate::notify::config::Notify;

@@ -80,6 +80,7 @@ fn check(route: &Route, config: &Config, caller: Caller, headers: &HeaderMap) ->
             Ok(0) | Err(_) => usize::MAX,
             Ok(limit) => limit,
         },
+        BodyLimit::Input => usize::MAX,
     };
     if let Some(length) = headers.get(header::CONTENT_LENGTH) {
         let length = length.to_str().ok().and_then(|text| text.parse::<usize>().ok());
@@ -134,6 +135,7 @@ pub(super) fn too_large(body: BodyLimit, limit: usize) -> Error {
         BodyLimit::Bytes(_) => Error::too_large(format!("the body is larger than {limit} bytes")),
         BodyLimit::Upload => Error::too_large(format!("the upload is larger than {limit} bytes"))
             .hint("the limit is api.max_upload_bytes"),
+        BodyLimit::Input => Error::too_large("the length of the body is no number"),
     }
 }
 

@@ -75,7 +75,7 @@ fn operation(route: &Route, shared: &mut SchemaGenerator, errors: &mut Errors) -
     });
     let body = match (route.body, (route.schemas.body)(shared)) {
         (BodyLimit::Bytes(_), Some(schema)) => json!({ "application/json": { "schema": schema } }),
-        (BodyLimit::Upload, _) => json!({ "application/octet-stream": {} }),
+        (BodyLimit::Upload | BodyLimit::Input, _) => json!({ "application/octet-stream": {} }),
         _ => return operation,
     };
     operation["requestBody"] = json!({ "required": true, "content": body });

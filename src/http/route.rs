@@ -68,6 +68,8 @@ pub enum BodyLimit {
     Bytes(usize),
     /// Streamed to disk under `api.max_upload_bytes`.
     Upload,
+    /// The standard input of a command: as much of it, and as slowly, as the caller likes.
+    Input,
 }
 
 /// How long a route may take.

@@ -94,13 +94,14 @@ fn built_in(tool: &str, access: Access, origin: Origin) -> Decision {
     let (verdict, rule) = match access {
         Access::Control => (Verdict::Allow, "control"),
         Access::Read => (Verdict::Allow, "read"),
-        Access::Write if origin < Origin::Attachment => (Verdict::Allow, "write-trusted"),
-        Access::Write => (
+        // A command changes the workspace and reaches nothing else: the sandbox sees to that.
+        Access::Write | Access::Run if origin < Origin::Attachment => (Verdict::Allow, "write-trusted"),
+        Access::Write | Access::Run => (
             Verdict::Ask(format!("{tool} was asked for after reading text from {}", origin.as_str())),
             "write-untrusted",
         ),
-        Access::Send | Access::Run if origin <= Origin::Contact => (Verdict::Allow, "act-trusted"),
-        Access::Send | Access::Run => {
+        Access::Send if origin <= Origin::Contact => (Verdict::Allow, "act-trusted"),
+        Access::Send => {
             (Verdict::Ask(format!("{tool} was asked for after reading text from {}", origin.as_str())), "act-untrusted")
         }
     };
@@ -138,7 +139,7 @@ mod tests {
                 (Read, "allow"),
                 (Write, expected(trusted_for_writes)),
                 (Send, expected(trusted_for_acts)),
-                (Run, expected(trusted_for_acts)),
+                (Run, expected(trusted_for_writes)),
             ] {
                 assert_eq!(verdict(&Rules::default(), "x", access, origin).0, word, "{access:?} {origin:?}");
             }

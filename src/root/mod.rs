@@ -79,6 +79,11 @@ impl Root {
         RelPath::parse(text, &self.path)
     }
 
+    /// Where it lies; for those who hand it on to another process, never to be shown.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// The root as a descriptor, for `fstatvfs` and the like.
     pub fn as_fd(&self) -> BorrowedFd<'_> {
         self.dir.as_fd()

@@ -45,3 +45,11 @@ use crate::subsystems::Subsystem;
 /// Registers the workspace.
 pub(crate) const SUBSYSTEM: Subsystem =
     Subsystem { name: "workspace", routes: api::routes, tools: tools::TOOLS, loops: &[] };
+
+/// Where the content of the workspace came from, at the worst: of what a command may have read.
+///
+/// # Errors
+/// What the database says.
+pub async fn least_origin(cx: &crate::cx::Cx) -> crate::error::Result<crate::policy::Origin> {
+    cx.store.read(store::least_origin).await
+}

@@ -158,6 +158,17 @@ pub(super) fn trash_before(conn: &Connection, before: Timestamp, limit: u32) -> 
         .collect::<rusqlite::Result<_>>()?)
 }
 
+/// The least trusted origin of any file.
+pub(super) fn least_origin(conn: &Connection) -> Result<Origin> {
+    let found: Vec<String> = conn
+        .prepare_cached("SELECT DISTINCT origin FROM file_origins")?
+        .query_map([], |row| row.get(0))?
+        .collect::<rusqlite::Result<_>>()?;
+    // A word that this program does not know is trusted least.
+    let origins = found.iter().map(|origin| origin.parse().unwrap_or(Origin::Stranger));
+    Ok(origins.fold(Origin::Tool, Origin::least))
+}
+
 /// Where the content of a file came from; [`Origin::Tool`] unless it is known to be trusted less.
 pub(super) fn origin_of(conn: &Connection, path: &str) -> Result<Origin> {
     let found: Option<String> = conn

@@ -64,6 +64,11 @@ impl Daemon {
         self.dir.path().join("state/workspace")
     }
 
+    /// The text of its configuration file.
+    pub(crate) fn config_text(&self) -> String {
+        std::fs::read_to_string(self.dir.path().join("assistant.toml")).unwrap()
+    }
+
     /// Stops it as the service manager would, and waits for its end.
     pub(crate) async fn stop(self) {
         let _ = self.stop.send(());

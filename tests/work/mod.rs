@@ -1,5 +1,7 @@
 //! A job from the request to the result, through everything: socket, queue, model server, files, restart.
 
+mod commands;
+
 use std::time::Duration;
 
 use assistant_api::{

@@ -24,6 +24,8 @@ pub enum ErrorKind {
     MethodNotAllowed,
     /// The thing is in a state that does not allow it.
     Conflict,
+    /// Running commands is switched off (`sandbox.enabled`).
+    SandboxDisabled,
     /// `If-Match` names a version that is no longer current.
     PreconditionFailed,
     /// The request is larger than the limit that the message names.
@@ -53,6 +55,7 @@ impl ErrorKind {
             Self::NotFound => "not_found",
             Self::MethodNotAllowed => "method_not_allowed",
             Self::Conflict => "conflict",
+            Self::SandboxDisabled => "sandbox_disabled",
             Self::PreconditionFailed => "precondition_failed",
             Self::TooLarge => "too_large",
             Self::UnsupportedMedia => "unsupported_media",

@@ -222,8 +222,8 @@ pub struct LogRow {
     pub job_id: JobId,
     /// Grows by one per row of the job.
     pub sequence: i64,
-    /// `llm_request`, `llm_response`, `tool_call`, `tool_result`, `error`, `status_change`, `supervisor_note` or
-    /// `policy`.
+    /// `llm_request`, `llm_response`, `tool_call`, `tool_result`, `error`, `status_change`, `supervisor_note`,
+    /// `tool_output` (of a command that runs) or `policy`.
     pub event_type: String,
     pub tool_name: Option<String>,
     pub tool_action: Option<String>,

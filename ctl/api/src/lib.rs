@@ -10,6 +10,7 @@ pub mod effects;
 pub mod error;
 pub mod events;
 pub mod jobs;
+pub mod sandbox;
 pub mod status;
 pub mod workspace;
 

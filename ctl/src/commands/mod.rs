@@ -10,6 +10,7 @@ pub mod job;
 pub mod jobs;
 pub mod models;
 pub mod query;
+pub mod sandbox;
 pub mod status;
 pub mod submit;
 pub mod switch;

@@ -225,7 +225,7 @@ fn a_misspelt_variable_of_ours_is_pointed_out() {
 #[test]
 fn what_this_version_does_not_have_is_called_that() {
     for (text, name) in [
-        ("[sandbox]\nenabled = true\n", "sandbox"),
+        ("[heartbeat]\nenabled = true\n", "heartbeat"),
         ("[email]\nimap_host = \"h\"\n", "email"),
         ("[memory.steward]\nenabled = true\n", "memory"),
     ] {
@@ -236,7 +236,7 @@ fn what_this_version_does_not_have_is_called_that() {
     assert_eq!(message, "assistant.toml:2: api.allow_public_bind: this version does not have it yet");
 
     let loaded = Place::new("")
-        .env("AGENT_SANDBOX_ENABLED", "true")
+        .env("AGENT_HEARTBEAT_ENABLED", "true")
         .env("AGENT_LLM_MODLE", "m")
         .env("AGENT_LLM_MODEL", "m")
         .env("SSH_AGENT_PID", "1")
@@ -247,8 +247,8 @@ fn what_this_version_does_not_have_is_called_that() {
     assert_eq!(
         warnings,
         [
-            "environment AGENT_LLM_MODLE names no key and has no effect; did you mean AGENT_LLM_MODEL?",
-            "environment AGENT_SANDBOX_ENABLED has no effect in this version"
+            "environment AGENT_HEARTBEAT_ENABLED has no effect in this version",
+            "environment AGENT_LLM_MODLE names no key and has no effect; did you mean AGENT_LLM_MODEL?"
         ]
     );
 }
