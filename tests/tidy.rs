@@ -426,7 +426,9 @@ fn every_source_file_is_mounted() {
     ];
     let crate_root = |file: &str| {
         BESIDE.iter().filter_map(|package| file.strip_prefix(package)).any(|inner| {
-            matches!(inner, "src/lib.rs" | "src/main.rs" | "tests/main.rs") || inner.starts_with("src/bin/")
+            matches!(inner, "src/lib.rs" | "src/main.rs" | "tests/main.rs")
+                || inner.starts_with("src/bin/")
+                || inner.starts_with("benches/")
         })
     };
     let mut broken = Vec::new();

@@ -3,7 +3,6 @@
 use std::{
     fs::{self, File},
     io::{Read as _, Write as _},
-    path::Path,
 };
 
 use super::{
@@ -194,7 +193,7 @@ fn memory_bomb_by_files(place: &Place) -> Tried {
 }
 
 fn disk_bomb(place: &Place) -> Tried {
-    let scratch = Place::scratch_in(Path::new("/tmp"))?;
+    let scratch = Place::scratch_in(&std::env::temp_dir())?;
     let wanted = place.limits.tmp_bytes + (8 << 20);
     let chunk = vec![1; 1 << 20];
     let mut total = 0_u64;
@@ -214,15 +213,16 @@ fn disk_bomb(place: &Place) -> Tried {
     Err(Stop::Broken("no end".to_owned()))
 }
 
-fn inode_bomb(_: &Place) -> Tried {
-    const WANTED: u32 = 1_000_000;
-    let scratch = Place::scratch_in(Path::new("/tmp"))?;
-    for number in 0..WANTED {
+fn inode_bomb(place: &Place) -> Tried {
+    // as many as a file system of that size has, and more
+    let wanted = place.limits.tmp_bytes / 1024;
+    let scratch = Place::scratch_in(&std::env::temp_dir())?;
+    for number in 0..wanted {
         if let Err(err) = File::create(scratch.join(&number.to_string())) {
             return Err(Stop::Refused(format!("after {number}: {err}")));
         }
     }
-    Ok(format!("{WANTED} files"))
+    Ok(format!("{wanted} files"))
 }
 
 fn large_file(place: &Place) -> Tried {

@@ -7,7 +7,6 @@ use std::{
         linux::net::SocketAddrExt as _,
         unix::net::{SocketAddr as UnixAddr, UnixDatagram, UnixStream},
     },
-    path::Path,
     time::Duration,
 };
 
@@ -186,7 +185,7 @@ fn send_many(place: &Place) -> Tried {
 /// Hands a directory of the sandbox to somebody outside, who could hand back one of theirs.
 fn pass_descriptor(place: &Place) -> Tried {
     use std::os::fd::AsFd as _;
-    let directory = std::fs::File::open(Path::new("/"))?;
+    let directory = std::fs::File::open(&place.workspace)?;
     let socket = match UnixStream::connect(place.outside("socket")?) {
         Ok(socket) => socket,
         Err(err) => return Err(Stop::Refused(err.to_string())),

@@ -24,7 +24,7 @@ pub(super) const PROBES: &[Probe] = &[
         Ok(format!("{entries} entries"))
     }),
     Probe::must_work("temporary-files", |_| {
-        let scratch = Place::scratch_in(Path::new("/tmp"))?;
+        let scratch = Place::scratch_in(&std::env::temp_dir())?;
         fs::write(scratch.join("a"), "x".repeat(1 << 20))?;
         fs::rename(scratch.join("a"), scratch.join("b"))?;
         Ok(format!("{} bytes", fs::metadata(scratch.join("b"))?.len()))
@@ -160,7 +160,7 @@ fn devices(_: &Place) -> Tried {
 }
 
 fn sockets(_: &Place) -> Tried {
-    let scratch = Place::scratch_in(Path::new("/tmp"))?;
+    let scratch = Place::scratch_in(&std::env::temp_dir())?;
     let path = scratch.join("socket");
     let listener = UnixListener::bind(&path)?;
     let mut ours = UnixStream::connect(&path)?;

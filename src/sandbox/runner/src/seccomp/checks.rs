@@ -23,6 +23,10 @@ pub(super) enum Check {
     Personality,
     /// `seccomp`: no listener, whose answers could override this filter's when the runner's listener is gone.
     Filter,
+    /// `prlimit64`: of the caller itself. With somebody else's limits one could end them.
+    Limits,
+    /// A pid in this argument that means the caller itself, and zeros or, for `ioprio_set`, ones before it.
+    Own { arg: u8 },
     /// Mode bits in this argument, without set-user-id and set-group-id; if `flags` names an argument, only where that
     /// one says that a file is made.
     Mode { mode: u8, flags: Option<u8> },
@@ -80,6 +84,9 @@ impl Check {
             // asking, Linux, its 32-bit form, and both with the version number of 2.6
             Self::Personality => (true, any_of(0, &[0xffff_ffff, 0, 8, 0x2_0000, 0x2_0008])),
             Self::Filter => (false, vec![vec![(1, Op::MaskedEq(NEW_LISTENER), NEW_LISTENER)]]),
+            Self::Limits | Self::Own { arg: 0 } => (true, any_of(0, &[0])),
+            // PRIO_PROCESS is 0, IOPRIO_WHO_PROCESS 1, and 1 with pid 0 is PRIO_PGRP of the caller's own.
+            Self::Own { arg } => (true, vec![vec![(arg, Op::Eq, 0), (0, Op::Le, 1)]]),
             Self::Mode { mode, flags } => {
                 let mut rules = vec![vec![(mode, Op::MaskedEq(SET_ID), 0)]];
                 rules.extend(flags.map(|arg| vec![(arg, Op::MaskedEq(MAKES_FILE), 0)]));
@@ -119,6 +126,7 @@ impl Check {
             Self::Ioctl => format!("the terminal control {:#x} is not allowed", low(1)),
             Self::Prctl => format!("the process control {} is not allowed", low(0)),
             Self::Personality => format!("the personality {:#x} is not allowed", low(0)),
+            Self::Limits | Self::Own { .. } => "other processes are left as they are".to_owned(),
             Self::Filter => "only the runner listens to system calls".to_owned(),
             Self::Node { mode } if low(mode) & SET_ID == 0 => "device files cannot be made".to_owned(),
             Self::Mode { .. } | Self::Node { .. } => "set-user-id and set-group-id files cannot be made".to_owned(),

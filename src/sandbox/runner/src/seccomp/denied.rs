@@ -40,11 +40,13 @@ impl Denied {
         let text = match table::row(Arch::NATIVE, self.nr).map(|row| row.verdict) {
             Some(Verdict::Check(check)) => return check.reason(&self.args),
             Some(Verdict::Refuse(text)) => text,
-            Some(Verdict::PrivateIpc) => "shared memory, queues and semaphores are the host's here",
+            Some(Verdict::Own(_)) => "other processes are left as they are",
+            Some(Verdict::Apart) => "shared memory, queues and semaphores are the host's here",
             Some(Verdict::Allow | Verdict::Absent) | None => "not on the list of allowed calls",
         };
-        let way = matches!(table::row(Arch::NATIVE, self.nr).map(|row| row.verdict), Some(Verdict::PrivateIpc))
-            .then(|| "the backend unit or namespace, which separates them".to_owned());
+        let way =
+            matches!(table::row(Arch::NATIVE, self.nr).map(|row| row.verdict), Some(Verdict::Apart | Verdict::Own(_)))
+                .then(|| "the backend unit or namespace, which separates them".to_owned());
         (text.to_owned(), way)
     }
 }

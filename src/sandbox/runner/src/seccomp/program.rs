@@ -7,7 +7,10 @@ use std::{
 
 use seccompiler::{BpfProgram, TargetArch, sock_filter};
 
-use super::table::{self, Verdict};
+use super::{
+    checks::Check,
+    table::{self, Verdict},
+};
 use crate::protocol::Level;
 
 /// Architectures that the table knows.
@@ -65,14 +68,14 @@ pub struct Program {
 }
 
 impl Program {
-    /// The filter of a level, for commands with an ipc namespace of their own.
+    /// The filter of a level, for commands with namespaces of their own.
     pub fn new(level: Level) -> io::Result<Self> {
         Self::build(Arch::NATIVE, level, true)
     }
 
-    /// The filter of a level where nothing separates the command's shared memory, queues and semaphores from those of
-    /// others: System V ipc and POSIX queues are refused.
-    pub fn without_ipc(level: Level) -> io::Result<Self> {
+    /// The filter of a level where nothing separates the command from other processes of its user: shared memory, queues
+    /// and semaphores with names are refused, and whatever changes how somebody else is scheduled.
+    pub fn beside_others(level: Level) -> io::Result<Self> {
         Self::build(Arch::NATIVE, level, false)
     }
 
@@ -115,21 +118,23 @@ impl Program {
         }
     }
 
-    pub(super) fn build(arch: Arch, level: Level, ipc: bool) -> io::Result<Self> {
+    pub(super) fn build(arch: Arch, level: Level, apart: bool) -> io::Result<Self> {
         let net = level == Level::WorkNet;
         let mut calls = Vec::new();
         for row in table::rows() {
             let Some(number) = row.number(arch) else { continue };
+            let checked = |check: Check| -> io::Result<BpfProgram> {
+                let mut code = check.compile(number, net, arch.target()).map_err(io::Error::other)?;
+                replace(&mut code, libc::SECCOMP_RET_TRAP, NOTIFY);
+                Ok(code)
+            };
             let leaf = match row.verdict {
                 Verdict::Allow => answer(libc::SECCOMP_RET_ALLOW),
-                Verdict::PrivateIpc if ipc => answer(libc::SECCOMP_RET_ALLOW),
-                Verdict::PrivateIpc | Verdict::Refuse(_) => answer(NOTIFY),
+                Verdict::Apart | Verdict::Own(_) if apart => answer(libc::SECCOMP_RET_ALLOW),
+                Verdict::Apart | Verdict::Refuse(_) => answer(NOTIFY),
                 Verdict::Absent => answer(ABSENT),
-                Verdict::Check(check) => {
-                    let mut code = check.compile(number, net, arch.target()).map_err(io::Error::other)?;
-                    replace(&mut code, libc::SECCOMP_RET_TRAP, NOTIFY);
-                    code
-                }
+                Verdict::Check(check) => checked(check)?,
+                Verdict::Own(arg) => checked(Check::Own { arg })?,
             };
             calls.push((number, leaf));
         }

@@ -10,8 +10,11 @@ use super::{checks::Check, program::Arch};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     Allow,
-    /// Allowed where the command has an ipc namespace of its own.
-    PrivateIpc,
+    /// Allowed where the command has namespaces of its own.
+    Apart,
+    /// Allowed for the caller itself (pid 0 in this argument, with nothing in those before it); for others where the
+    /// command has namespaces of its own.
+    Own(u8),
     /// The arguments decide.
     Check(Check),
     /// `ENOSYS` without notice, as a kernel without the call says it.
@@ -153,11 +156,21 @@ known_rows! {
         SYS_rt_sigsuspend 130 133; SYS_sigaltstack 131 132; SYS_restart_syscall 219 128; SYS_futex 202 98;
         SYS_futex_waitv 449 449; SYS_set_robust_list 273 99; SYS_get_robust_list 274 100; SYS_set_tid_address 218 96;
         SYS_rseq 334 293; SYS_arch_prctl 158 -; SYS_getcpu 309 168; SYS_sched_yield 24 124;
-        SYS_sched_getaffinity 204 123; SYS_sched_setaffinity 203 122; SYS_sched_getparam 143 121;
-        SYS_sched_setparam 142 118; SYS_sched_getscheduler 145 120; SYS_sched_setscheduler 144 119;
+        SYS_sched_getaffinity 204 123;  SYS_sched_getparam 143 121;
+         SYS_sched_getscheduler 145 120;
         SYS_sched_get_priority_max 146 125; SYS_sched_get_priority_min 147 126; SYS_sched_rr_get_interval 148 127;
-        SYS_sched_getattr 315 275; SYS_sched_setattr 314 274; SYS_getpriority 140 141; SYS_setpriority 141 140;
-        SYS_ioprio_get 252 31; SYS_ioprio_set 251 30; SYS_prlimit64 302 261; SYS_getrusage 98 165;
+        SYS_sched_getattr 315 275;  SYS_getpriority 140 141;
+        SYS_ioprio_get 252 31;   SYS_getrusage 98 165;
+    }
+    // How processes are scheduled.
+    Verdict::Own(0) => {
+        SYS_sched_setaffinity 203 122; SYS_sched_setparam 142 118; SYS_sched_setscheduler 144 119; SYS_sched_setattr 314 274;
+    }
+    Verdict::Own(1) => {
+        SYS_setpriority 141 140; SYS_ioprio_set 251 30;
+    }
+    Verdict::Check(Check::Limits) => {
+        SYS_prlimit64 302 261;
     }
     // Identity and the system. Without capabilities the setters change nothing that matters.
     Verdict::Allow => {
@@ -176,7 +189,7 @@ known_rows! {
         SYS_recvmmsg 299 243; SYS_shutdown 48 210;
     }
     // Shared memory, queues and semaphores with names: only in an ipc namespace of the command's own.
-    Verdict::PrivateIpc => {
+    Verdict::Apart => {
         SYS_shmget 29 194; SYS_shmat 30 196; SYS_shmctl 31 195; SYS_shmdt 67 197; SYS_semget 64 190; SYS_semop 65 193;
         SYS_semtimedop 220 192; SYS_semctl 66 191; SYS_msgget 68 186; SYS_msgsnd 69 189; SYS_msgrcv 70 188;
         SYS_msgctl 71 187; SYS_mq_open 240 180; SYS_mq_unlink 241 181; SYS_mq_timedsend 242 182;

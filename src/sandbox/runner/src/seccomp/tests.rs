@@ -55,7 +55,7 @@ fn interpret(code: &[sock_filter], nr: u32, arch: u32, args: [u64; 6]) -> (u32, 
 struct Case {
     arch: Arch,
     level: Level,
-    ipc: bool,
+    apart: bool,
     program: Program,
 }
 
@@ -64,9 +64,9 @@ impl Case {
         let mut cases = Vec::new();
         for arch in Arch::ALL {
             for level in [Level::Read, Level::Work, Level::WorkNet, Level::Container] {
-                for ipc in [true, false] {
-                    let program = Program::build(arch, level, ipc).unwrap();
-                    cases.push(Self { arch, level, ipc, program });
+                for apart in [true, false] {
+                    let program = Program::build(arch, level, apart).unwrap();
+                    cases.push(Self { arch, level, apart, program });
                 }
             }
         }
@@ -89,8 +89,9 @@ fn exactly_the_list_is_allowed() {
     for case in Case::all() {
         for nr in (0..=1024).chain([4095, 65535, 0x00ff_ffff, 0x3fff_ffff]) {
             let expected = match table::row(case.arch, nr).map(|row| row.verdict) {
-                Some(Verdict::Allow) => Some(ALLOW),
-                Some(Verdict::PrivateIpc) => Some(if case.ipc { ALLOW } else { NOTIFY }),
+                // `Own`: of the caller itself
+                Some(Verdict::Allow | Verdict::Own(_)) => Some(ALLOW),
+                Some(Verdict::Apart) => Some(if case.apart { ALLOW } else { NOTIFY }),
                 Some(Verdict::Refuse(_)) => Some(NOTIFY),
                 Some(Verdict::Absent) | None => Some(ABSENT),
                 Some(Verdict::Check(_)) => None,
@@ -176,6 +177,8 @@ fn arguments_decide() {
         ("mknodat", &[0, 0, 0o140_600], true),
         ("mknodat", &[0, 0, 0o060_600], false),
         ("mknodat", &[0, 0, 0o104_755], false),
+        ("prlimit64", &[0, 7], true),
+        ("prlimit64", &[1, 7], false),
         ("socketpair", &[1, 1], true),
         ("socketpair", &[2, 1], false),
         ("socket", &[1, 1], true),
@@ -216,6 +219,24 @@ fn arguments_decide() {
     }
 }
 
+#[test]
+fn beside_others_a_command_schedules_itself_alone() {
+    for case in Case::all() {
+        let says = |name: &str, args| case.says(case.number(name).unwrap(), args);
+        let others = if case.apart { ALLOW } else { NOTIFY };
+        for name in ["sched_setaffinity", "sched_setparam", "sched_setscheduler", "sched_setattr"] {
+            assert_eq!(says(name, [0, 8, 1, 0, 0, 0]), ALLOW);
+            assert_eq!(says(name, [77, 8, 1, 0, 0, 0]), others);
+        }
+        for (name, process) in [("setpriority", 0), ("ioprio_set", 1)] {
+            assert_eq!(says(name, [process, 0, 19, 0, 0, 0]), ALLOW);
+            assert_eq!(says(name, [process, 77, 19, 0, 0, 0]), others);
+            // everything of a user
+            assert_eq!(says(name, [if name == "setpriority" { 2 } else { 3 }, 0, 19, 0, 0, 0]), others);
+        }
+    }
+}
+
 /// What each check allows, said again in plain code.
 fn allowed(name: &str, args: [u64; 6], net: bool) -> bool {
     let arg = |index: usize| u32::try_from(args[index] & 0xffff_ffff).unwrap();
@@ -232,6 +253,7 @@ fn allowed(name: &str, args: [u64; 6], net: bool) -> bool {
         "prctl" => !matches!(arg(0), 31 | 32 | 35 | 57 | 62),
         "personality" => matches!(arg(0), 0 | 8 | 0x2_0000 | 0x2_0008 | u32::MAX),
         "seccomp" => arg(1) & 8 == 0,
+        "prlimit64" => arg(0) == 0,
         "chmod" | "fchmod" | "creat" => plain(arg(1)),
         "fchmodat" | "fchmodat2" => plain(arg(2)),
         "open" => plain(arg(2)) || arg(1) & 0o20_000_100 == 0,

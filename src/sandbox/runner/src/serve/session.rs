@@ -146,7 +146,7 @@ impl Session {
             return Ok(walls.clone());
         }
         let filter = match self.backend {
-            Backend::Landlock => Program::without_ipc(level),
+            Backend::Landlock => Program::beside_others(level),
             Backend::Namespace | Backend::Unit | Backend::Docker => Program::new(level),
         };
         let filter = filter.at("seccomp")?;
