@@ -31,6 +31,7 @@ pub(super) struct Engine {
     docker: Docker,
     pub(super) version: String,
     pub(super) processors: u64,
+    pub(super) apparmor: bool,
 }
 
 impl Engine {
@@ -63,7 +64,8 @@ impl Engine {
             });
         }
         let processors = info.ncpu.and_then(|count| u64::try_from(count).ok()).unwrap_or(1).max(1);
-        Ok(Self { docker, version: info.server_version.unwrap_or_default(), processors })
+        let apparmor = options.iter().any(|option| option.split(',').any(|part| part == "name=apparmor"));
+        Ok(Self { docker, version: info.server_version.unwrap_or_default(), processors, apparmor })
     }
 
     /// The image by its content, if it is there.

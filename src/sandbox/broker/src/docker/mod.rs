@@ -3,6 +3,7 @@
 
 pub mod config;
 mod engine;
+mod profile;
 mod session;
 mod template;
 

@@ -137,6 +137,7 @@ async fn begin(broker: &Arc<Broker>, open: &Open) -> Result<Session, Refused> {
         user,
         limits,
         protect: &open.protect,
+        apparmor: container.engine.apparmor,
         broker: &broker.label(),
     });
     container.engine.create(&container.name, body).await.map_err(failed)?;

@@ -8,7 +8,7 @@ use bollard::models::{
     MountBindOptionsPropagationEnum, MountType, ResourcesUlimits,
 };
 
-use super::config::User;
+use super::{config::User, profile::profile};
 
 /// Where the workspace is inside.
 const WORKSPACE: &str = "/workspace";
@@ -33,6 +33,8 @@ pub(super) struct Session<'a> {
     pub(super) user: User,
     pub(super) limits: Limits,
     pub(super) protect: &'a [String],
+    /// Whether the engine has AppArmor.
+    pub(super) apparmor: bool,
     /// Value of [`LABEL`].
     pub(super) broker: &'a str,
 }
@@ -62,7 +64,7 @@ pub(super) fn container(of: &Session<'_>) -> ContainerCreateBody {
             privileged: Some(false),
             readonly_rootfs: Some(true),
             cap_drop: Some(vec!["ALL".to_owned()]),
-            security_opt: Some(vec!["no-new-privileges".to_owned()]),
+            security_opt: Some(security(of.apparmor)),
             pids_limit: Some(signed(limits.processes)),
             memory: Some(signed(limits.memory_bytes)),
             memory_swap: Some(signed(limits.memory_bytes)),
@@ -85,6 +87,13 @@ pub(super) fn container(of: &Session<'_>) -> ContainerCreateBody {
         }),
         ..ContainerCreateBody::default()
     }
+}
+
+/// AppArmor's profile for containers refuses all mounts, those of the runner too.
+fn security(apparmor: bool) -> Vec<String> {
+    let mut options = vec!["no-new-privileges".to_owned(), format!("seccomp={}", profile())];
+    options.extend(apparmor.then(|| "apparmor=unconfined".to_owned()));
+    options
 }
 
 fn arguments(of: &Session<'_>) -> Vec<String> {
@@ -140,6 +149,7 @@ mod tests {
             user: User { uid: 7, gid: 8 },
             limits: Limits::default(),
             protect: &["a/b".to_owned()],
+            apparmor: false,
             broker: "/s",
         };
         let body = serde_json::to_value(container(&session)).unwrap();
@@ -158,7 +168,7 @@ mod tests {
             "Labels": {"assistant.docker": "/s"},
             "HostConfig": {
                 "NetworkMode": "none", "IpcMode": "private", "Privileged": false, "ReadonlyRootfs": true,
-                "CapDrop": ["ALL"], "SecurityOpt": ["no-new-privileges"], "PidsLimit": 512, "Memory": 2_147_483_648_i64,
+                "CapDrop": ["ALL"], "SecurityOpt": ["no-new-privileges", format!("seccomp={}", profile())], "PidsLimit": 512, "Memory": 2_147_483_648_i64,
                 "MemorySwap": 2_147_483_648_i64, "NanoCpus": 2_000_000_000, "ShmSize": 67_108_864, "OomScoreAdj": 500,
                 "Ulimits": [{"Name": "core", "Soft": 0, "Hard": 0}],
                 "Tmpfs": {"/tmp": "rw,nosuid,nodev,exec,mode=1777,size=536870912"},

@@ -1,7 +1,7 @@
 use std::{collections::HashMap, time::Duration};
 
 use assistant_broker::container::{Open, Opened, RefusedKind, Reply};
-use assistant_sandbox::protocol::{Kind, Limits, Ready, VERSION};
+use assistant_sandbox::protocol::{Exit, Frame, Guarantee, Kind, Limits, Ready, VERSION};
 use bollard::{
     API_DEFAULT_VERSION, Docker,
     models::{ContainerCreateBody, ContainerInspectResponse},
@@ -77,6 +77,64 @@ async fn a_session_is_one_container_and_ends_with_its_connection() {
     let took = gone(&docker, &session.container).await;
     println!("its container is gone after {took:?}");
     assert!(!stage.path("sessions").join(&session.container).exists());
+}
+
+/// Runs one command; its exit code and what it said.
+async fn run(stream: &mut UnixStream, argv: &[&str]) -> (Exit, String) {
+    let argv: Vec<&str> = argv.to_vec();
+    let exec = Frame { kind: Kind::Exec, body: serde_json::json!({ "argv": argv }).to_string().into_bytes() };
+    stream.write_all(&exec.bytes().unwrap()).await.unwrap();
+    let mut said = Vec::new();
+    loop {
+        let frame = frame(stream).await;
+        match frame.kind {
+            Kind::Stdout | Kind::Stderr => said.extend(frame.body),
+            Kind::Exit => return (frame.parse().unwrap(), String::from_utf8_lossy(&said).into_owned()),
+            Kind::Refused => panic!("{}", String::from_utf8_lossy(&frame.body)),
+            _ => {}
+        }
+    }
+}
+
+#[tokio::test]
+async fn commands_run_with_every_guarantee() {
+    let Some((stage, _docker)) = real("").await else { return };
+    std::os::unix::fs::chown(stage.path("workspace"), Some(65534), Some(65534)).unwrap();
+    let (mut stream, reply) = stage.open(&Open::default()).await;
+    assert!(matches!(reply, Reply::Opened(_)), "{reply:?}");
+    let ready: Ready = frame(&mut stream).await.parse().unwrap();
+    assert!(ready.missing.is_empty() && ready.guarantees.len() == Guarantee::ALL.len(), "{ready:?}");
+
+    let (exit, said) =
+        run(&mut stream, &["busybox", "sh", "-c", "echo kept > file; busybox cat file; busybox id -u"]).await;
+    assert_eq!((exit.code, said.as_str()), (Some(0), "kept\n65534\n"));
+    assert_eq!(std::fs::read_to_string(stage.path("workspace/file")).unwrap(), "kept\n");
+    for forbidden in [
+        "busybox touch /here",
+        "busybox touch .assistant/here",
+        "busybox mv .assistant elsewhere",
+        "busybox touch /assistant-sandbox",
+        "busybox ls /run/assistant-session",
+        "busybox mount -t tmpfs none /tmp",
+        "busybox unshare -r busybox id",
+        "busybox kill -9 1 && busybox sleep 1 && busybox false",
+        "busybox nc 127.0.0.1 80",
+        "busybox cat /proc/1/environ",
+    ] {
+        let (exit, said) = run(&mut stream, &["busybox", "sh", "-c", forbidden]).await;
+        assert!(exit.code.is_some_and(|code| code != 0), "{forbidden}: {exit:?} {said}");
+    }
+    let (exit, _) = run(&mut stream, &["busybox", "mount", "-t", "tmpfs", "none", "/tmp"]).await;
+    assert!(exit.denials.iter().any(|denial| denial.target.contains("mount")), "it is reported: {exit:?}");
+
+    let mut times = Vec::new();
+    for _ in 0..50 {
+        let began = Instant::now();
+        run(&mut stream, &["busybox", "true"]).await;
+        times.push(began.elapsed());
+    }
+    times.sort_unstable();
+    println!("a command in a warm container takes {:?}", times[25]);
 }
 
 #[tokio::test]
