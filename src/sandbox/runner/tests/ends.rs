@@ -187,7 +187,7 @@ fn limits_hold_and_a_frame_cannot_raise_them() {
             session.run(&with("for i in $(seq 30); do head -c 90000 /dev/zero >/tmp/$i; done; du -s /tmp")).unwrap();
         assert!(done.all().contains("No space left"), "{}", done.all());
         let done = session.run(&with("ulimit -c; ulimit -d; sleep 1000")).unwrap();
-        assert_eq!((done.exit.end, done.text().as_str()), (End::TimedOut, "0\n65536\n"));
+        assert_eq!((done.exit.end, done.text().as_str()), (End::TimedOut, "0\n57344\n"));
     });
 }
 

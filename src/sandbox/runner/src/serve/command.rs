@@ -263,7 +263,8 @@ impl Command {
         let (status, usage) = match (self.ended, gone) {
             (Some(ended), _) => ended,
             (None, false) => return Ok(None),
-            (None, true) => match kernel::wait_child(self.process.pid, true)? {
+            // Not yet: what was seen to end was the first process of an attempt before this one.
+            (None, true) => match kernel::wait_child(self.process.pid, false)? {
                 Some((_, status, usage)) => (status, usage),
                 None => return Ok(None),
             },

@@ -76,7 +76,8 @@ fn rlimits(limits: &Limits, backend: Backend) -> Result<Vec<(Resource, u64)>, Fa
         (Resource::RLIMIT_CORE, 0),
         (Resource::RLIMIT_NOFILE, FILES),
         (Resource::RLIMIT_FSIZE, limits.file_bytes),
-        (Resource::RLIMIT_DATA, limits.memory_bytes),
+        // Below the bound of all together, so that one alone is told that there is no more before all are ended.
+        (Resource::RLIMIT_DATA, limits.memory_bytes - limits.memory_bytes / 8),
     ];
     // The kernel counts all processes of a uid in a user namespace: only where those are the session's alone does the
     // number mean anything. The runner and the first process of a pid namespace count as well.
