@@ -163,6 +163,19 @@ fn nothing_gets_out_at_level_work_net() {
     probe(Level::WorkNet, &[]);
 }
 
+/// It needs a command for itself: that is ended as a whole.
+#[test]
+fn children_that_hold_too_much_together_end_the_command() {
+    each(|starter, workspace| {
+        furnish(workspace);
+        let mut session = Session::start(starter, workspace, &[]);
+        let limits = serde_json::to_string(&LIMITS).unwrap();
+        let argv = ["/workspace/probe", "--i-am-confined", "--limits", &limits, "--only", "memory-bomb-by-children"];
+        let done = session.run(&Exec { limits: LIMITS, ..exec(&argv) }).unwrap();
+        assert_eq!(done.exit.end, End::OutOfMemory, "{}", done.all());
+    });
+}
+
 /// What is expected of each probe at each level, as a file that shows in a review what is no longer asked for.
 #[test]
 fn what_is_expected_is_written_down() {

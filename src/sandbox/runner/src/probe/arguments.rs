@@ -16,7 +16,8 @@ const USAGE: &str = "usage: assistant-sandbox-probe [--i-am-confined | --baselin
 
 Makes each attempt in a process of its own and prints one JSON line for it.
 Without --baseline it runs only where a filter of system calls, no_new_privs and the lack of all capabilities show that
-it is confined; --baseline runs, unconfined, those attempts that do no harm.
+it is confined; --baseline runs, unconfined, those attempts that do no harm. Attempts that end the whole command when they
+are stopped run only when named.
 ";
 
 #[derive(Default)]
@@ -58,7 +59,10 @@ impl Arguments {
         }
         Ok(all
             .into_iter()
-            .filter(|probe| self.only.is_empty() || self.only.iter().any(|name| name == probe.name))
+            .filter(|probe| match self.only.as_slice() {
+                [] => self.list || !probe.alone,
+                only => only.iter().any(|name| name == probe.name),
+            })
             .filter(|probe| !self.baseline || probe.safe)
             .collect())
     }

@@ -56,13 +56,13 @@ impl Arguments {
         }
     }
 
-    fn exec(&self, plants: &Plants) -> Result<Exec, String> {
+    fn exec(&self, only: &[String], plants: &Plants) -> Result<Exec, String> {
         let level = json_text(&self.level)?;
         let limits = json_text(&self.limits)?;
         let mut argv = [&self.probe, "--i-am-confined", "--level", level.trim_matches('"'), "--limits", &limits]
             .map(str::to_owned)
             .to_vec();
-        argv.extend(self.only.iter().flat_map(|name| ["--only".to_owned(), name.clone()]));
+        argv.extend(only.iter().flat_map(|name| ["--only".to_owned(), name.clone()]));
         argv.extend(plants.outside().arguments());
         Ok(Exec { argv, cwd: String::new(), env: [].into(), stdin: false, level: self.level, limits: self.limits })
     }
@@ -82,23 +82,27 @@ fn conduct(arguments: &Arguments) -> Result<ExitCode, String> {
     if ready.version != VERSION {
         return Err(format!("the runner speaks version {} of the protocol, this probe {VERSION}", ready.version));
     }
-    Frame::json(Kind::Exec, &arguments.exec(&plants)?)
-        .and_then(|frame| frame.write(&mut runner.socket))
-        .map_err(said)?;
-    let (stdout, stderr, exit) = runner.finish()?;
+    let (mut reports, mut exit) = runner.probe(&arguments.exec(&arguments.only, &plants)?)?;
     if exit.end != End::Exited {
         return Err(format!("the probe was ended: {:?}", exit.end));
     }
-    let reports: Result<Vec<Report>, _> =
-        String::from_utf8_lossy(&stdout).lines().map(|line| json("the probe's line", line)).collect();
-    let reports = reports?;
-    if reports.is_empty() {
-        return Err(format!("the probe said nothing: {}", String::from_utf8_lossy(&stderr)));
+    if arguments.only.is_empty() {
+        for probe in super::all().into_iter().filter(|probe| probe.alone) {
+            let (said, ended) = runner.probe(&arguments.exec(&[probe.name.to_owned()], &plants)?)?;
+            exit.denials.extend(ended.denials);
+            reports.extend(if ended.end == End::Exited { said } else { vec![stopped(probe.name, ended.end)] });
+        }
     }
     let touched = plants.touched().map_err(said)?;
     let (text, good) = describe(&ready, &reports, &touched, &exit);
     io::stdout().write_all(text.as_bytes()).map_err(said)?;
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// An attempt that ended the whole command, which is how it should be stopped.
+fn stopped(name: &str, end: End) -> Report {
+    let detail = format!("the command was ended: {end:?}");
+    Report { name: name.to_owned(), expect: Expect::Denied, outcome: Outcome::Denied, detail }
 }
 
 /// The table, and whether all is well: everything that must fail was tried and failed, what could be tried worked, and
@@ -155,6 +159,19 @@ impl Runner {
             return Err(io::Error::other(format!("the runner said {:?} instead of {kind:?}", frame.kind)));
         }
         frame.parse()
+    }
+
+    /// Has the probe run, and gives what it reported until it ended.
+    fn probe(&mut self, exec: &Exec) -> Result<(Vec<Report>, Exit), String> {
+        Frame::json(Kind::Exec, exec).and_then(|frame| frame.write(&mut self.socket)).map_err(|err| err.to_string())?;
+        let (stdout, stderr, exit) = self.finish()?;
+        let reports: Result<Vec<Report>, _> =
+            String::from_utf8_lossy(&stdout).lines().map(|line| json("the probe's line", line)).collect();
+        let reports = reports?;
+        if reports.is_empty() && exit.end == End::Exited {
+            return Err(format!("the probe said nothing: {}", String::from_utf8_lossy(&stderr)));
+        }
+        Ok((reports, exit))
     }
 
     fn finish(&mut self) -> Result<(Vec<u8>, Vec<u8>, Exit), String> {

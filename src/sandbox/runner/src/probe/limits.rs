@@ -14,7 +14,7 @@ pub(super) const PROBES: &[Probe] = &[
     Probe::must_fail("fork-bomb", fork_bomb).harmful().slow(30),
     Probe::must_fail("thread-bomb", thread_bomb).harmful().slow(30),
     Probe::must_fail("memory-bomb", memory_bomb).harmful().slow(60),
-    Probe::must_fail("memory-bomb-by-children", memory_bomb_by_children).harmful().slow(60),
+    Probe::must_fail("memory-bomb-by-children", memory_bomb_by_children).harmful().alone().slow(60),
     Probe::must_fail("memory-bomb-by-memory-files", memory_bomb_by_files).harmful().slow(60),
     Probe::must_fail("disk-bomb-in-tmp", disk_bomb).harmful().slow(60),
     Probe::must_fail("inode-bomb-in-tmp", inode_bomb).harmful().slow(60),

@@ -123,6 +123,8 @@ struct Probe {
     rule: Rule,
     /// Does no harm where nothing confines it.
     safe: bool,
+    /// Whoever stops it ends the whole command: it needs one for itself.
+    alone: bool,
     /// Longest time that it may take.
     limit: Duration,
     deed: Deed,
@@ -139,7 +141,7 @@ const LIMIT: Duration = Duration::from_secs(5);
 
 impl Probe {
     const fn new(name: &'static str, rule: Rule, deed: fn(&Place) -> Tried) -> Self {
-        Self { name, rule, safe: true, limit: LIMIT, deed: Deed::Here(deed) }
+        Self { name, rule, safe: true, alone: false, limit: LIMIT, deed: Deed::Here(deed) }
     }
 
     const fn must_fail(name: &'static str, deed: fn(&Place) -> Tried) -> Self {
@@ -153,6 +155,11 @@ impl Probe {
     /// Never to be run where nothing confines it.
     const fn harmful(mut self) -> Self {
         self.safe = false;
+        self
+    }
+
+    const fn alone(mut self) -> Self {
+        self.alone = true;
         self
     }
 
@@ -188,6 +195,7 @@ fn all() -> Vec<Probe> {
         name: call.name,
         rule: Rule::MustFail,
         safe: call.safe,
+        alone: false,
         limit: LIMIT,
         deed: Deed::Call(call),
     }));
@@ -195,6 +203,7 @@ fn all() -> Vec<Probe> {
         name: program.name,
         rule: Rule::MustWork,
         safe: true,
+        alone: false,
         limit: Duration::from_secs(30),
         deed: Deed::Program(program),
     }));
