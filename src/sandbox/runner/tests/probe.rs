@@ -9,14 +9,13 @@ use std::{
 };
 
 use assistant_sandbox::{
-    probe::{Expect, Outcome, Plants, Report},
+    probe::{Conducted, Conductor, Expect, Outcome, Plants, Report},
     protocol::{End, Exec, Level, Limits},
 };
 
 use crate::{
     PROBE,
     client::{NOBODY, Session, Starter, Workspace, each, exec, starters},
-    reports,
 };
 
 /// Smaller than the ordinary ones, so that using them up takes little time and little of the machine.
@@ -71,17 +70,11 @@ fn furnish(workspace: &Workspace) {
 }
 
 fn run(session: &mut Session, level: Level, plants: &Plants) -> Vec<Report> {
-    let level_name = serde_json::to_value(level).unwrap();
-    let mut argv = vec!["./probe", "--i-am-confined", "--level", level_name.as_str().unwrap()];
-    let limits = serde_json::to_string(&LIMITS).unwrap();
-    argv.extend(["--limits", &limits]);
-    let planted = plants.outside().arguments();
-    argv.extend(planted.iter().map(String::as_str));
-    let done = session.run(&Exec { level, limits: LIMITS, ..exec(&argv) }).unwrap();
-    assert_eq!(done.exit.end, End::Exited, "{}", done.all());
-    let refused = done.exit.denials.iter().filter(|denial| denial.layer == "seccomp").count();
-    assert!(refused > 30, "few refusals were heard: {:#?}", done.exit.denials);
-    reports(&done.stdout, &done.stderr)
+    let conductor = Conductor { probe: "./probe".to_owned(), level, limits: LIMITS, only: Vec::new() };
+    let Conducted { reports, denials } = conductor.conduct(&mut session.socket, plants).unwrap();
+    let refused = denials.iter().filter(|denial| denial.layer == "seccomp").count();
+    assert!(refused > 30, "few refusals were heard: {denials:#?}");
+    reports
 }
 
 fn hold(starter: Starter, level: Level, reports: &[Report], lacks: &[&str]) {

@@ -128,7 +128,11 @@ pub(super) fn json_text(value: &impl serde::Serialize) -> Result<String, String>
 }
 
 fn mark(probe: &Probe) -> String {
-    let harmful = if probe.safe { "" } else { "only confined" };
+    let harmful = match (probe.safe, probe.alone) {
+        (true, _) => "",
+        (false, false) => "only confined",
+        (false, true) => "only confined, in a command of its own,",
+    };
     if probe.limit == LIMIT { harmful.to_owned() } else { format!("{harmful} up to {} s", probe.limit.as_secs()) }
 }
 

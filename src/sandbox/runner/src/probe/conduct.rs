@@ -9,10 +9,10 @@ use std::{
 };
 
 use super::{
-    Expect, Outcome, Plants, Report,
+    Expect, Outcome, Plants, Probe, Report, all,
     arguments::{json, json_text},
 };
-use crate::protocol::{End, Exec, Exit, Frame, Kind, Level, Limits, Ready, Refused, VERSION};
+use crate::protocol::{Denial, End, Exec, Exit, Frame, Kind, Level, Limits, Ready, Refused, VERSION};
 
 pub(super) const USAGE: &str =
     "       assistant-sandbox-probe conduct --probe PATH [--level LEVEL] [--limits JSON] [--only NAME]... [--outside DIR] \\
@@ -55,59 +55,128 @@ impl Arguments {
             _ => Err("one of --socket and -- with a runner".to_owned()),
         }
     }
+}
 
-    fn exec(&self, only: &[String], plants: &Plants) -> Result<Exec, String> {
-        let level = json_text(&self.level)?;
-        let limits = json_text(&self.limits)?;
+/// Has a runner run the probe.
+#[derive(Clone, Debug)]
+pub struct Conductor {
+    /// The probe as a command finds it.
+    pub probe: String,
+    pub level: Level,
+    pub limits: Limits,
+    /// The probes to run; none means all.
+    pub only: Vec<String>,
+}
+
+/// What came of it.
+#[derive(Clone, Debug, Default)]
+pub struct Conducted {
+    pub reports: Vec<Report>,
+    /// What was refused meanwhile, as the runner heard it, of all commands together.
+    pub denials: Vec<Denial>,
+}
+
+impl Conductor {
+    /// Runs them, over the socket of a runner that is ready: most in one command, and those that may end theirs each in
+    /// one of its own. Errors are for people.
+    pub fn conduct(&self, socket: &mut UnixStream, plants: &Plants) -> Result<Conducted, String> {
+        let chosen = |probe: &Probe| self.only.is_empty() || self.only.iter().any(|name| name == probe.name);
+        let (alone, together): (Vec<_>, Vec<_>) = all().into_iter().filter(chosen).partition(|probe| probe.alone);
+        let mut conducted = Conducted::default();
+        if !together.is_empty() {
+            let names = if self.only.is_empty() { &[][..] } else { &together };
+            let (stdout, stderr, exit) = self.run(socket, names, plants)?;
+            if exit.end != End::Exited {
+                return Err(format!("the probe was ended: {:?}", exit.end));
+            }
+            conducted.add(&stdout, &stderr, exit.denials)?;
+        }
+        for probe in alone {
+            let (stdout, stderr, exit) = self.run(socket, &[probe], plants)?;
+            if exit.end == End::OutOfMemory {
+                let detail = "the runner ended the whole command for its memory".to_owned();
+                let (name, expect) = (probe.name.to_owned(), probe.rule.at(self.level));
+                let outcome = if expect == Expect::Denied { Outcome::Denied } else { Outcome::Failed };
+                conducted.reports.push(Report { name, expect, outcome, detail });
+            } else {
+                conducted.add(&stdout, &stderr, exit.denials)?;
+            }
+        }
+        Ok(conducted)
+    }
+
+    fn run(
+        &self,
+        socket: &mut UnixStream,
+        only: &[Probe],
+        plants: &Plants,
+    ) -> Result<(Vec<u8>, Vec<u8>, Exit), String> {
+        let said = |err: io::Error| err.to_string();
+        let (level, limits) = (json_text(&self.level)?, json_text(&self.limits)?);
         let mut argv = [&self.probe, "--i-am-confined", "--level", level.trim_matches('"'), "--limits", &limits]
             .map(str::to_owned)
             .to_vec();
-        argv.extend(only.iter().flat_map(|name| ["--only".to_owned(), name.clone()]));
+        argv.extend(only.iter().flat_map(|probe| ["--only".to_owned(), probe.name.to_owned()]));
         argv.extend(plants.outside().arguments());
-        Ok(Exec { argv, cwd: String::new(), env: [].into(), stdin: false, level: self.level, limits: self.limits })
+        let (level, limits) = (self.level, self.limits);
+        let exec = Exec { argv, cwd: String::new(), env: [].into(), stdin: false, level, limits };
+        Frame::json(Kind::Exec, &exec).and_then(|frame| frame.write(socket)).map_err(said)?;
+        let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+        loop {
+            let frame = next(socket).map_err(said)?;
+            match frame.kind {
+                Kind::Stdout => stdout.extend(frame.body),
+                Kind::Stderr => stderr.extend(frame.body),
+                Kind::Exit => return Ok((stdout, stderr, frame.parse().map_err(said)?)),
+                Kind::Refused => return Err(frame.parse::<Refused>().map_err(said)?.message),
+                _ => {}
+            }
+        }
+    }
+}
+
+impl Conducted {
+    fn add(&mut self, stdout: &[u8], stderr: &[u8], denials: Vec<Denial>) -> Result<(), String> {
+        let lines = String::from_utf8_lossy(stdout);
+        let reports: Vec<Report> =
+            lines.lines().map(|line| json("the probe's line", line)).collect::<Result<_, _>>()?;
+        if reports.is_empty() {
+            return Err(format!("the probe said nothing: {}", String::from_utf8_lossy(stderr)));
+        }
+        self.reports.extend(reports);
+        self.denials.extend(denials);
+        Ok(())
     }
 }
 
 /// 0 when everything came out as it should, 1 when not, 2 when nothing could be tried.
 pub(super) fn main(arguments: impl Iterator<Item = String>) -> Result<ExitCode, String> {
-    let arguments = Arguments::parse(arguments)?;
-    conduct(&arguments)
-}
-
-fn conduct(arguments: &Arguments) -> Result<ExitCode, String> {
     let said = |err: io::Error| err.to_string();
+    let arguments = Arguments::parse(arguments)?;
     let plants = Plants::new(arguments.outside.as_deref().unwrap_or(Path::new("/tmp"))).map_err(said)?;
-    let mut runner = Runner::reach(arguments).map_err(said)?;
-    let ready: Ready = runner.expect(Kind::Ready).map_err(said)?;
+    let mut runner = Runner::reach(&arguments).map_err(said)?;
+    let frame = next(&mut runner.socket).map_err(said)?;
+    if frame.kind != Kind::Ready {
+        return Err(format!("the runner began with {:?}", frame.kind));
+    }
+    let ready: Ready = frame.parse().map_err(said)?;
     if ready.version != VERSION {
         return Err(format!("the runner speaks version {} of the protocol, this probe {VERSION}", ready.version));
     }
-    let (mut reports, mut exit) = runner.probe(&arguments.exec(&arguments.only, &plants)?)?;
-    if exit.end != End::Exited {
-        return Err(format!("the probe was ended: {:?}", exit.end));
-    }
-    if arguments.only.is_empty() {
-        for probe in super::all().into_iter().filter(|probe| probe.alone) {
-            let (said, ended) = runner.probe(&arguments.exec(&[probe.name.to_owned()], &plants)?)?;
-            exit.denials.extend(ended.denials);
-            reports.extend(if ended.end == End::Exited { said } else { vec![stopped(probe.name, ended.end)] });
-        }
-    }
-    let touched = plants.touched().map_err(said)?;
-    let (text, good) = describe(&ready, &reports, &touched, &exit);
+    let Arguments { probe, level, limits, only, .. } = arguments;
+    let conducted = Conductor { probe, level, limits, only }.conduct(&mut runner.socket, &plants)?;
+    let (text, good) = describe(&ready, &conducted, &plants.touched().map_err(said)?);
     io::stdout().write_all(text.as_bytes()).map_err(said)?;
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// An attempt that ended the whole command, which is how it should be stopped.
-fn stopped(name: &str, end: End) -> Report {
-    let detail = format!("the command was ended: {end:?}");
-    Report { name: name.to_owned(), expect: Expect::Denied, outcome: Outcome::Denied, detail }
+fn next(socket: &mut UnixStream) -> io::Result<Frame> {
+    Frame::read(socket)?.ok_or_else(|| io::Error::other("the runner has closed"))
 }
 
 /// The table, and whether all is well: everything that must fail was tried and failed, what could be tried worked, and
 /// nobody has touched what was planted.
-fn describe(ready: &Ready, reports: &[Report], touched: &[String], exit: &Exit) -> (String, bool) {
+fn describe(ready: &Ready, conducted: &Conducted, touched: &[String]) -> (String, bool) {
     let mut text = String::new();
     let mut good = touched.is_empty();
     for (guarantee, by) in &ready.guarantees {
@@ -116,7 +185,7 @@ fn describe(ready: &Ready, reports: &[Report], touched: &[String], exit: &Exit) 
     for (guarantee, why) in &ready.missing {
         let _ = writeln!(text, "missing   {:<44} {why}", format!("{guarantee:?}").to_lowercase());
     }
-    for report in reports {
+    for report in &conducted.reports {
         let fine = report.good() || (report.expect == Expect::Works && report.outcome == Outcome::Absent);
         good &= fine;
         let outcome = format!("{:?}", report.outcome).to_lowercase();
@@ -127,9 +196,9 @@ fn describe(ready: &Ready, reports: &[Report], touched: &[String], exit: &Exit) 
     for thing in touched {
         let _ = writeln!(text, "touched   {thing}  <== WRONG");
     }
-    let refusals: u64 = exit.denials.iter().map(|denial| denial.count).sum();
+    let refusals: u64 = conducted.denials.iter().map(|denial| denial.count).sum();
     let wrong = text.matches("<== WRONG").count();
-    let _ = writeln!(text, "{} attempts, {wrong} wrong; {refusals} refusals were heard", reports.len());
+    let _ = writeln!(text, "{} attempts, {wrong} wrong; {refusals} refusals were heard", conducted.reports.len());
     (text, good)
 }
 
@@ -147,46 +216,6 @@ impl Runner {
         let (program, rest) = arguments.runner.split_first().ok_or(io::ErrorKind::InvalidInput)?;
         let child = Command::new(program).args(rest).stdin(Stdio::from(OwnedFd::from(theirs))).spawn()?;
         Ok(Self { socket, child: Some(child) })
-    }
-
-    fn frame(&mut self) -> io::Result<Frame> {
-        Frame::read(&mut self.socket)?.ok_or_else(|| io::Error::other("the runner has closed"))
-    }
-
-    fn expect<T: serde::de::DeserializeOwned>(&mut self, kind: Kind) -> io::Result<T> {
-        let frame = self.frame()?;
-        if frame.kind != kind {
-            return Err(io::Error::other(format!("the runner said {:?} instead of {kind:?}", frame.kind)));
-        }
-        frame.parse()
-    }
-
-    /// Has the probe run, and gives what it reported until it ended.
-    fn probe(&mut self, exec: &Exec) -> Result<(Vec<Report>, Exit), String> {
-        Frame::json(Kind::Exec, exec).and_then(|frame| frame.write(&mut self.socket)).map_err(|err| err.to_string())?;
-        let (stdout, stderr, exit) = self.finish()?;
-        let reports: Result<Vec<Report>, _> =
-            String::from_utf8_lossy(&stdout).lines().map(|line| json("the probe's line", line)).collect();
-        let reports = reports?;
-        if reports.is_empty() && exit.end == End::Exited {
-            return Err(format!("the probe said nothing: {}", String::from_utf8_lossy(&stderr)));
-        }
-        Ok((reports, exit))
-    }
-
-    fn finish(&mut self) -> Result<(Vec<u8>, Vec<u8>, Exit), String> {
-        let said = |err: io::Error| err.to_string();
-        let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
-        loop {
-            let frame = self.frame().map_err(said)?;
-            match frame.kind {
-                Kind::Stdout => stdout.extend(frame.body),
-                Kind::Stderr => stderr.extend(frame.body),
-                Kind::Exit => return Ok((stdout, stderr, frame.parse().map_err(said)?)),
-                Kind::Refused => return Err(frame.parse::<Refused>().map_err(said)?.message),
-                _ => {}
-            }
-        }
     }
 }
 
@@ -206,15 +235,7 @@ mod tests {
     #[test]
     fn what_is_wrong_is_marked_and_counted() {
         let ready = Ready { version: VERSION, guarantees: [].into(), missing: [].into(), landlock_abi: 7 };
-        let exit = Exit {
-            end: End::Exited,
-            code: Some(0),
-            signal: None,
-            duration_ms: 1,
-            cpu_ms: 1,
-            peak_bytes: 1,
-            denials: Vec::new(),
-        };
+        let of = |reports| Conducted { reports, denials: Vec::new() };
         let report = |expect, outcome| Report { name: "x".to_owned(), expect, outcome, detail: String::new() };
         for (expect, outcome, fine) in [
             (Expect::Denied, Outcome::Denied, true),
@@ -227,10 +248,10 @@ mod tests {
             (Expect::Works, Outcome::Failed, false),
             (Expect::Works, Outcome::Crashed, false),
         ] {
-            let (text, good) = describe(&ready, &[report(expect, outcome)], &[], &exit);
+            let (text, good) = describe(&ready, &of(vec![report(expect, outcome)]), &[]);
             assert_eq!((good, text.contains("WRONG")), (fine, !fine), "{text}");
         }
-        let (text, good) = describe(&ready, &[], &["a file".to_owned()], &exit);
+        let (text, good) = describe(&ready, &of(Vec::new()), &["a file".to_owned()]);
         assert!(!good && text.contains("1 wrong"), "{text}");
     }
 

@@ -13,9 +13,9 @@ use super::{
 pub(super) const PROBES: &[Probe] = &[
     Probe::must_fail("fork-bomb", fork_bomb).harmful().slow(30),
     Probe::must_fail("thread-bomb", thread_bomb).harmful().slow(30),
-    Probe::must_fail("memory-bomb", memory_bomb).harmful().slow(60),
+    Probe::must_fail("memory-bomb", memory_bomb).harmful().alone().slow(60),
     Probe::must_fail("memory-bomb-by-children", memory_bomb_by_children).harmful().alone().slow(60),
-    Probe::must_fail("memory-bomb-by-memory-files", memory_bomb_by_files).harmful().slow(60),
+    Probe::must_fail("memory-bomb-by-memory-files", memory_bomb_by_files).harmful().alone().slow(60),
     Probe::must_fail("disk-bomb-in-tmp", disk_bomb).harmful().slow(60),
     Probe::must_fail("inode-bomb-in-tmp", inode_bomb).harmful().slow(60),
     Probe::must_fail("file-larger-than-allowed", large_file).harmful(),
@@ -120,6 +120,9 @@ fn memory(bytes: usize) -> Result<Vec<u8>, std::collections::TryReserveError> {
     Ok(held)
 }
 
+/// Time for the runner to look around.
+const NOTICED: std::time::Duration = std::time::Duration::from_secs(3);
+
 /// Each child stays below what one process may have; together they do not.
 fn memory_bomb_by_children(place: &Place) -> Tried {
     const CHILDREN: u64 = 4;
@@ -149,6 +152,7 @@ fn memory_bomb_by_children(place: &Place) -> Tried {
             _ => holding += 1,
         }
         if holding == CHILDREN {
+            std::thread::sleep(NOTICED);
             return Ok(format!("{holding} processes with {} MiB each", share >> 20));
         }
         if children.0.iter().any(|child| ended(*child)) {
@@ -189,6 +193,7 @@ fn memory_bomb_by_files(place: &Place) -> Tried {
         }
         total += 64 << 20;
     }
+    std::thread::sleep(NOTICED);
     Ok(format!("{} MiB in {} files", total >> 20, held.len()))
 }
 

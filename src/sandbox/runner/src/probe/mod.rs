@@ -21,6 +21,7 @@ mod run;
 mod works;
 
 pub use arguments::main;
+pub use conduct::{Conducted, Conductor};
 pub use place::{Outside, Place};
 pub use plants::Plants;
 pub use report::{Outcome, Report};
@@ -123,7 +124,7 @@ struct Probe {
     rule: Rule,
     /// Does no harm where nothing confines it.
     safe: bool,
-    /// Whoever stops it ends the whole command: it needs one for itself.
+    /// Wants a command for itself: to end all of that command is a refusal as well.
     alone: bool,
     /// Longest time that it may take.
     limit: Duration,
@@ -158,6 +159,7 @@ impl Probe {
         self
     }
 
+    /// Wants a command for itself.
     const fn alone(mut self) -> Self {
         self.alone = true;
         self
