@@ -15,10 +15,26 @@ const WORKSPACE: &str = "/workspace";
 /// Where the runner is inside.
 const RUNNER: &str = "/assistant-sandbox";
 /// Where the socket to the broker is inside, until the runner has connected.
-const SESSION: &str = "/run/assistant-session";
+const SESSION: &str = "/assistant-session";
 
 /// The label by which a broker knows its containers again.
 pub(super) const LABEL: &str = "assistant.docker";
+
+/// Paths that show nothing: the engine's own list, and of the image what no command needs anything of.
+const MASKED: [&str; 12] = [
+    "/proc/acpi",
+    "/proc/asound",
+    "/proc/interrupts",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/run",
+    "/sys",
+];
 
 /// What varies.
 pub(super) struct Session<'a> {
@@ -74,13 +90,18 @@ pub(super) fn container(of: &Session<'_>) -> ContainerCreateBody {
             ulimits: Some(vec![ResourcesUlimits { name: Some("core".to_owned()), soft: Some(0), hard: Some(0) }]),
             tmpfs: Some(HashMap::from([(
                 "/tmp".to_owned(),
-                format!("rw,nosuid,nodev,exec,mode=1777,size={}", limits.tmp_bytes),
+                format!(
+                    "rw,nosuid,nodev,exec,mode=1777,size={},nr_inodes={}",
+                    limits.tmp_bytes,
+                    (limits.tmp_bytes / 2048).clamp(1024, 1 << 20), // as the runner does with its own
+                ),
             )])),
             mounts: Some(vec![
                 mount(of.workspace, WORKSPACE, false),
                 mount(of.runner, RUNNER, true),
                 mount(of.directory, SESSION, true),
             ]),
+            masked_paths: Some(MASKED.map(str::to_owned).to_vec()),
             log_config: Some(HostConfigLogConfig { typ: Some("none".to_owned()), config: None }),
             auto_remove: Some(true),
             ..HostConfig::default()
@@ -161,7 +182,7 @@ mod tests {
             "Hostname": "sandbox", "User": "7:8", "AttachStdin": false, "AttachStdout": false, "AttachStderr": false,
             "OpenStdin": false, "Tty": false, "Entrypoint": ["/assistant-sandbox"],
             "Cmd": ["serve", "--backend", "docker", "--workspace", "/workspace",
-                "--connect", "/run/assistant-session/runner", "--seconds", "300", "--memory-bytes", "2147483648",
+                "--connect", "/assistant-session/runner", "--seconds", "300", "--memory-bytes", "2147483648",
                 "--processes", "512", "--cpu-millis", "2000", "--tmp-bytes", "536870912", "--file-bytes", "4294967296",
                 "--output-bytes", "67108864", "--protect", "a/b"],
             "Healthcheck": {"Test": ["NONE"]}, "Image": "sha256:0", "WorkingDir": "/", "NetworkDisabled": true,
@@ -171,10 +192,10 @@ mod tests {
                 "CapDrop": ["ALL"], "SecurityOpt": ["no-new-privileges", format!("seccomp={}", profile())], "PidsLimit": 512, "Memory": 2_147_483_648_i64,
                 "MemorySwap": 2_147_483_648_i64, "NanoCpus": 2_000_000_000, "ShmSize": 67_108_864, "OomScoreAdj": 500,
                 "Ulimits": [{"Name": "core", "Soft": 0, "Hard": 0}],
-                "Tmpfs": {"/tmp": "rw,nosuid,nodev,exec,mode=1777,size=536870912"},
+                "Tmpfs": {"/tmp": "rw,nosuid,nodev,exec,mode=1777,size=536870912,nr_inodes=262144"},
                 "Mounts": [bind("/w", "/workspace", false), bind("/r", "/assistant-sandbox", true),
-                    bind("/s/1", "/run/assistant-session", true)],
-                "LogConfig": {"Type": "none"}, "AutoRemove": true,
+                    bind("/s/1", "/assistant-session", true)],
+                "MaskedPaths": MASKED, "LogConfig": {"Type": "none"}, "AutoRemove": true,
             },
         });
         assert_eq!(body, expected);

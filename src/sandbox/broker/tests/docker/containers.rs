@@ -114,7 +114,7 @@ async fn commands_run_with_every_guarantee() {
         "busybox touch .assistant/here",
         "busybox mv .assistant elsewhere",
         "busybox touch /assistant-sandbox",
-        "busybox ls /run/assistant-session",
+        "busybox ls /assistant-session",
         "busybox mount -t tmpfs none /tmp",
         "busybox unshare -r busybox id",
         "busybox kill -9 1 && busybox sleep 1 && busybox false",
