@@ -121,7 +121,7 @@ fn the_filter_alone_refuses_what_is_its_own_and_says_so() {
     }
     let sockets: u64 = count("socket");
     assert!(sockets > 80, "{sockets}");
-    assert!(denials.iter().any(|denial| denial.suggestion.as_deref().is_some_and(|way| way.contains("work-net"))));
+    assert!(denials.iter().any(|denial| denial.suggestion.as_deref().is_some_and(|way| way.contains("work+net"))));
 }
 
 #[test]

@@ -140,7 +140,7 @@ const NEW_LISTENER: u64 = 8;
 fn family(number: u64) -> (String, Option<String>) {
     let name = match number {
         2 | 10 => {
-            let way = "the level work-net, for HTTP and HTTPS to allowed hosts through the egress proxy";
+            let way = "the level work+net, for HTTP and HTTPS to allowed hosts through the egress proxy";
             return ("internet sockets beyond those of the level are not allowed".to_owned(), Some(way.to_owned()));
         }
         16 => "netlink",

@@ -369,7 +369,7 @@ fn refusals_are_told_with_the_way_out() {
     let denials = tally.denials();
     let inet = denials.iter().find(|denial| denial.rule.contains("internet")).unwrap();
     assert_eq!((inet.target.as_str(), inet.count, inet.layer.as_str()), ("socket", 3, "seccomp"));
-    assert!(inet.suggestion.as_deref().unwrap().contains("work-net"));
+    assert!(inet.suggestion.as_deref().unwrap().contains("work+net"));
     assert!(denials.iter().any(|denial| denial.rule == "vsock sockets are not allowed"));
     assert!(denials.iter().any(|denial| denial.target == "ptrace" && denial.rule.contains("traced")));
     assert!(denials.iter().any(|denial| denial.target == "call 0x40000001" && denial.rule.contains("x32")));
