@@ -172,15 +172,16 @@ fn children_that_hold_too_much_together_end_the_command() {
 /// What is expected of each probe at each level, as a file that shows in a review what is no longer asked for.
 #[test]
 fn what_is_expected_is_written_down() {
-    let mut table = String::from("# probe, and what must become of it at the levels read, work, work-net\n");
+    let mut table =
+        String::from("# probe, what must become of it at the levels read, work, work-net, and what a refusal shows\n");
     let at = |level: &str| {
         let output = Command::new(PROBE).args(["--list", "--level", level]).output().unwrap();
         let text = String::from_utf8(output.stdout).unwrap();
-        let columns = |line: &str| line.split_whitespace().take(2).map(str::to_owned).collect::<Vec<_>>();
+        let columns = |line: &str| line.split_whitespace().take(3).map(str::to_owned).collect::<Vec<_>>();
         text.lines().map(columns).collect::<Vec<_>>()
     };
     for ((read, work), net) in at("read").into_iter().zip(at("work")).zip(at("work-net")) {
-        table += &[read[0].as_str(), &read[1], &work[1], &net[1]].join(" ");
+        table += &[read[0].as_str(), &read[1], &work[1], &net[1], &work[2]].join(" ");
         table.push('\n');
     }
     let written = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/expectations.txt");

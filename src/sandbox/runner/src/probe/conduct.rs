@@ -236,7 +236,7 @@ mod tests {
     fn what_is_wrong_is_marked_and_counted() {
         let ready = Ready { version: VERSION, guarantees: [].into(), missing: [].into(), landlock_abi: 7 };
         let of = |reports| Conducted { reports, denials: Vec::new() };
-        let report = |expect, outcome| Report { name: "x".to_owned(), expect, outcome, detail: String::new() };
+        let report = |expect, outcome| Report { name: "x".to_owned(), guarantee: None, expect, outcome, detail: String::new() };
         for (expect, outcome, fine) in [
             (Expect::Denied, Outcome::Denied, true),
             (Expect::Denied, Outcome::Allowed, false),

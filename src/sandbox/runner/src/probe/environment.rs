@@ -3,15 +3,16 @@
 use std::{env, fs::File, path::Path};
 
 use super::{Place, Probe, Stop, Tried, any, attempt, files::lines};
+use crate::protocol::Guarantee::{Read, Signals};
 
 pub(super) const PROBES: &[Probe] = &[
-    Probe::must_fail("cve-2026-22708-variables-that-run-programs", |_| {
+    Probe::must_fail(Read, "cve-2026-22708-variables-that-run-programs", |_| {
         any(lines(VARIABLES).map(|name| match env::var(name) {
             Ok(_) => Ok(format!("{name} is set")),
             Err(_) => Err(Stop::Refused(format!("{name} is not set"))),
         }))
     }),
-    Probe::must_fail("secrets-in-variables", |_| {
+    Probe::must_fail(Read, "secrets-in-variables", |_| {
         let found: Vec<_> = env::vars_os()
             .filter_map(|(name, _)| name.into_string().ok())
             .filter(|name| !name.starts_with("GIT_CONFIG_KEY_"))
@@ -19,17 +20,17 @@ pub(super) const PROBES: &[Probe] = &[
             .collect();
         if found.is_empty() { Err(Stop::Refused("none has such a name".to_owned())) } else { Ok(found.join(", ")) }
     }),
-    Probe::must_fail("read-credentials-directory", |_| {
+    Probe::must_fail(Read, "read-credentials-directory", |_| {
         any(["/run/credentials/assistantd.service", "/run/credentials/@system", "/run/credentials"]
             .map(|path| attempt(std::fs::read_dir(path), format!("{path} was listed"))))
     }),
-    Probe::must_fail("open-controlling-terminal", |_| attempt(File::open("/dev/tty"), "/dev/tty was opened")),
-    Probe::must_fail("standard-input-is-a-terminal", |_| {
+    Probe::must_fail(Signals, "open-controlling-terminal", |_| attempt(File::open("/dev/tty"), "/dev/tty was opened")),
+    Probe::must_fail(Signals, "standard-input-is-a-terminal", |_| {
         use std::io::IsTerminal as _;
         let terminal = std::io::stdin().is_terminal() || std::io::stdout().is_terminal();
         if terminal { Ok("a terminal".to_owned()) } else { Err(Stop::Refused("no terminal".to_owned())) }
     }),
-    Probe::must_fail("share-a-session-with-the-runner", |_| {
+    Probe::must_fail(Signals, "share-a-session-with-the-runner", |_| {
         #[expect(unsafe_code, reason = "plain system calls")]
         let (own, first) = unsafe { (libc::getsid(0), libc::getsid(1)) };
         if own > 0 && own == first && std::os::unix::process::parent_id() > 1 {
@@ -38,7 +39,7 @@ pub(super) const PROBES: &[Probe] = &[
         // Zero is a session that began outside of this process's namespace.
         if own == 0 { Ok("a session from outside".to_owned()) } else { Err(Stop::Refused(format!("session {own}"))) }
     }),
-    Probe::must_fail("configuration-by-preloaded-libraries", |_| {
+    Probe::must_fail(Read, "configuration-by-preloaded-libraries", |_| {
         attempt(File::open("/etc/ld.so.preload"), "/etc/ld.so.preload was opened")
     }),
     Probe::must_work("temporary-directories-are-private", temporary),

@@ -15,58 +15,65 @@ use std::{
 };
 
 use super::{Place, Probe, Stop, Tried, any, attempt, run::check};
+use crate::protocol::Guarantee::{Read, Write};
 
 pub(super) const PROBES: &[Probe] = &[
-    Probe::must_fail("read-file-outside", |place| read(place.outside("file")?)),
-    Probe::must_fail("read-other-session-tmp", |place| read(place.outside("tmp")?)),
-    Probe::must_fail("read-other-session-dev-shm", |place| read(place.outside("dev-shm")?)),
-    Probe::must_fail("read-secrets-of-the-host", |_| any(lines(SECRETS).map(read))),
-    Probe::must_fail("list-directories-of-the-host", |_| any(lines(HIDDEN).map(list))),
-    Probe::must_fail("read-through-proc-1-root", |place| read(&under("/proc/1/root", place.outside("file")?))),
-    Probe::must_fail("read-through-proc-1-cwd", |place| {
+    Probe::must_fail(Read, "read-file-outside", |place| read(place.outside("file")?)),
+    Probe::must_fail(Read, "read-other-session-tmp", |place| read(place.outside("tmp")?)),
+    Probe::must_fail(Read, "read-other-session-dev-shm", |place| read(place.outside("dev-shm")?)),
+    Probe::must_fail(Read, "read-secrets-of-the-host", |_| any(lines(SECRETS).map(read))),
+    Probe::must_fail(Read, "list-directories-of-the-host", |_| any(lines(HIDDEN).map(list))),
+    Probe::must_fail(Read, "read-through-proc-1-root", |place| read(&under("/proc/1/root", place.outside("file")?))),
+    Probe::must_fail(Read, "read-through-proc-1-cwd", |place| {
         read(&format!("/proc/1/cwd/{}{}", "../".repeat(32), place.outside("file")?))
     }),
-    Probe::must_fail("read-through-proc-self-root", |place| read(&under("/proc/self/root", place.outside("file")?))),
-    Probe::must_fail("read-through-dot-dot", |place| {
+    Probe::must_fail(Read, "read-through-proc-self-root", |place| {
+        read(&under("/proc/self/root", place.outside("file")?))
+    }),
+    Probe::must_fail(Read, "read-through-dot-dot", |place| {
         read(&format!("{}/{}{}", place.workspace.display(), "../".repeat(32), place.outside("file")?))
     }),
-    Probe::must_fail("read-through-symlink", through_symlink),
-    Probe::must_fail("hard-link-from-outside", hard_link),
-    Probe::must_fail("rename-to-outside", rename_out),
-    Probe::must_fail("stat-file-outside", |place| {
+    Probe::must_fail(Read, "read-through-symlink", through_symlink),
+    Probe::must_fail(Write, "hard-link-from-outside", hard_link),
+    Probe::must_fail(Write, "rename-to-outside", rename_out),
+    Probe::must_fail(Read, "stat-file-outside", |place| {
         attempt(fs::metadata(place.outside("file")?), "its metadata was read")
     }),
-    Probe::must_fail("chmod-file-outside", chmod),
-    Probe::must_fail("touch-file-outside", touch),
-    Probe::must_fail("set-attribute-of-file-outside", set_attribute),
-    Probe::must_fail("append-to-file-outside", |place| append(place.outside("file")?)),
-    Probe::must_fail("write-beside-file-outside", |place| {
+    Probe::must_fail(Write, "chmod-file-outside", chmod),
+    Probe::must_fail(Write, "touch-file-outside", touch),
+    Probe::must_fail(Write, "set-attribute-of-file-outside", set_attribute),
+    Probe::must_fail(Write, "append-to-file-outside", |place| append(place.outside("file")?)),
+    Probe::must_fail(Write, "write-beside-file-outside", |place| {
         let beside = Path::new(place.outside("file")?).with_file_name("probe-was-here");
         let tried = attempt(fs::write(&beside, "x"), "a file was made");
         let _ = fs::remove_file(beside);
         tried
     }),
-    Probe::must_fail("write-system-directories", |_| any(lines(SYSTEM).map(make_in))),
-    Probe::must_fail("write-kernel-settings", |_| any(lines(SETTINGS).map(open_to_write))).harmful(),
-    Probe::must_fail("cve-2025-52881-write-proc-attributes", |_| {
+    Probe::must_fail(Write, "write-system-directories", |_| any(lines(SYSTEM).map(make_in))),
+    Probe::must_fail(Write, "write-kernel-settings", |_| any(lines(SETTINGS).map(open_to_write))).harmful(),
+    Probe::must_fail(Write, "cve-2025-52881-write-proc-attributes", |_| {
         any(["/proc/self/attr/exec", "/proc/self/attr/current", "/proc/thread-self/attr/exec"].map(relabel))
     }),
-    Probe::must_fail("read-raw-disks", |_| any(block_devices().into_iter().map(|path| read(&path.to_string_lossy())))),
-    Probe::must_fail("read-kernel-memory", |_| any(["/dev/mem", "/dev/kmem", "/dev/port", "/proc/kcore"].map(read))),
-    Probe::must_fail("read-kernel-log", |_| any(["/dev/kmsg", "/proc/kmsg"].map(open))),
-    Probe::must_fail("make-device-file", make_device),
-    Probe::must_fail("cve-2025-31133-replace-dev-null", |_| replace("/dev/null")).harmful(),
-    Probe::must_fail("cve-2025-52565-replace-dev-console", |_| {
+    Probe::must_fail(Read, "read-raw-disks", |_| {
+        any(block_devices().into_iter().map(|path| read(&path.to_string_lossy())))
+    }),
+    Probe::must_fail(Read, "read-kernel-memory", |_| {
+        any(["/dev/mem", "/dev/kmem", "/dev/port", "/proc/kcore"].map(read))
+    }),
+    Probe::must_fail(Read, "read-kernel-log", |_| any(["/dev/kmsg", "/proc/kmsg"].map(open))),
+    Probe::must_fail(Write, "make-device-file", make_device),
+    Probe::must_fail(Write, "cve-2025-31133-replace-dev-null", |_| replace("/dev/null")).harmful(),
+    Probe::must_fail(Write, "cve-2025-52565-replace-dev-console", |_| {
         any(["/dev/console", "/dev/pts/0"].map(|path| {
             attempt(symlink("/proc/sys/kernel/core_pattern", path), format!("{path} was made"))
                 .or_else(|refused| if Path::new(path).exists() { replace(path) } else { Err(refused) })
         }))
     })
     .harmful(),
-    Probe::must_fail("cve-2024-21626-inherited-descriptor", inherited),
-    Probe::must_fail("cve-2024-21626-working-directory-outside", working_directory),
-    Probe::must_fail("cve-2019-5736-write-the-runner", runner),
-    Probe::must_fail("cve-2022-0847-write-through-a-pipe", dirty_pipe),
+    Probe::must_fail(Read, "cve-2024-21626-inherited-descriptor", inherited),
+    Probe::must_fail(Read, "cve-2024-21626-working-directory-outside", working_directory),
+    Probe::must_fail(Write, "cve-2019-5736-write-the-runner", runner),
+    Probe::must_fail(Write, "cve-2022-0847-write-through-a-pipe", dirty_pipe),
 ];
 
 const SECRETS: &str = include_str!("lists/secrets.txt");

@@ -9,34 +9,35 @@ use super::{
     Place, Probe, Stop, Tried, attempt,
     run::{check, fork, leave, wait},
 };
+use crate::protocol::Guarantee::Resources;
 
 pub(super) const PROBES: &[Probe] = &[
-    Probe::must_fail("fork-bomb", fork_bomb).harmful().slow(30),
-    Probe::must_fail("thread-bomb", thread_bomb).harmful().slow(30),
-    Probe::must_fail("memory-bomb", memory_bomb).harmful().alone().slow(60),
-    Probe::must_fail("memory-bomb-by-children", memory_bomb_by_children).harmful().alone().slow(60),
-    Probe::must_fail("memory-bomb-by-memory-files", memory_bomb_by_files).harmful().alone().slow(60),
-    Probe::must_fail("disk-bomb-in-tmp", disk_bomb).harmful().slow(60),
-    Probe::must_fail("inode-bomb-in-tmp", inode_bomb).harmful().slow(60),
-    Probe::must_fail("file-larger-than-allowed", large_file).harmful(),
-    Probe::must_fail("descriptor-bomb", descriptor_bomb).harmful(),
-    Probe::must_fail("leave-a-core-file", core_file).harmful(),
-    Probe::must_fail("raise-limits", raise_limits),
-    Probe::must_fail("raise-priority", |_| {
+    Probe::must_fail(Resources, "fork-bomb", fork_bomb).harmful().slow(30),
+    Probe::must_fail(Resources, "thread-bomb", thread_bomb).harmful().slow(30),
+    Probe::must_fail(Resources, "memory-bomb", memory_bomb).harmful().alone().slow(60),
+    Probe::must_fail(Resources, "memory-bomb-by-children", memory_bomb_by_children).harmful().alone().slow(60),
+    Probe::must_fail(Resources, "memory-bomb-by-memory-files", memory_bomb_by_files).harmful().alone().slow(60),
+    Probe::must_fail(Resources, "disk-bomb-in-tmp", disk_bomb).harmful().slow(60),
+    Probe::must_fail(Resources, "inode-bomb-in-tmp", inode_bomb).harmful().slow(60),
+    Probe::must_fail(Resources, "file-larger-than-allowed", large_file).harmful(),
+    Probe::must_fail(Resources, "descriptor-bomb", descriptor_bomb).harmful(),
+    Probe::must_fail(Resources, "leave-a-core-file", core_file).harmful(),
+    Probe::must_fail(Resources, "raise-limits", raise_limits),
+    Probe::must_fail(Resources, "raise-priority", |_| {
         #[expect(unsafe_code, reason = "a plain system call on this process")]
         let answer = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, -10) };
         attempt(check(answer), "nice -10")
     }),
-    Probe::must_fail("real-time-priority", |_| {
+    Probe::must_fail(Resources, "real-time-priority", |_| {
         let priority = libc::sched_param { sched_priority: 1 };
         #[expect(unsafe_code, reason = "a structure that lives, on this process")]
         let answer = unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO, &raw const priority) };
         attempt(check(answer), "SCHED_FIFO")
     }),
-    Probe::must_fail("escape-the-out-of-memory-killer", |_| {
+    Probe::must_fail(Resources, "escape-the-out-of-memory-killer", |_| {
         attempt(fs::write("/proc/self/oom_score_adj", "-1000"), "oom_score_adj -1000")
     }),
-    Probe::must_fail("leave-the-control-group", |_| {
+    Probe::must_fail(Resources, "leave-the-control-group", |_| {
         let path = "/sys/fs/cgroup/cgroup.procs";
         attempt(fs::write(path, "0"), format!("{path} was written"))
     })

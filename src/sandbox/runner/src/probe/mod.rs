@@ -30,7 +30,7 @@ use std::{fmt::Display, io, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use crate::protocol::Level;
+use crate::protocol::{Guarantee, Level};
 
 /// How an attempt should end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -122,6 +122,8 @@ fn ensure(holds: bool, otherwise: impl Display) -> Result<(), Stop> {
 struct Probe {
     name: &'static str,
     rule: Rule,
+    /// What a refusal shows to hold; none where it must work at every level.
+    guarantee: Option<Guarantee>,
     /// Does no harm where nothing confines it.
     safe: bool,
     /// Wants a command for itself: to end all of that command is a refusal as well.
@@ -141,16 +143,21 @@ enum Deed {
 const LIMIT: Duration = Duration::from_secs(5);
 
 impl Probe {
-    const fn new(name: &'static str, rule: Rule, deed: fn(&Place) -> Tried) -> Self {
-        Self { name, rule, safe: true, alone: false, limit: LIMIT, deed: Deed::Here(deed) }
+    const fn new(name: &'static str, rule: Rule, guarantee: Option<Guarantee>, deed: fn(&Place) -> Tried) -> Self {
+        Self { name, rule, guarantee, safe: true, alone: false, limit: LIMIT, deed: Deed::Here(deed) }
     }
 
-    const fn must_fail(name: &'static str, deed: fn(&Place) -> Tried) -> Self {
-        Self::new(name, Rule::MustFail, deed)
+    const fn must_fail(guarantee: Guarantee, name: &'static str, deed: fn(&Place) -> Tried) -> Self {
+        Self::new(name, Rule::MustFail, Some(guarantee), deed)
     }
 
     const fn must_work(name: &'static str, deed: fn(&Place) -> Tried) -> Self {
-        Self::new(name, Rule::MustWork, deed)
+        Self::new(name, Rule::MustWork, None, deed)
+    }
+
+    /// The guarantee that it tries at this level, where it must fail.
+    fn proves(&self, level: Level) -> Option<Guarantee> {
+        self.guarantee.filter(|_| self.rule.at(level) == Expect::Denied)
     }
 
     /// Never to be run where nothing confines it.
@@ -196,6 +203,7 @@ fn all() -> Vec<Probe> {
     all.extend(calls::CALLS.iter().map(|call| Probe {
         name: call.name,
         rule: Rule::MustFail,
+        guarantee: Some(Guarantee::Syscalls),
         safe: call.safe,
         alone: false,
         limit: LIMIT,
@@ -204,6 +212,7 @@ fn all() -> Vec<Probe> {
     all.extend(programs::all().map(|program| Probe {
         name: program.name,
         rule: Rule::MustWork,
+        guarantee: None,
         safe: true,
         alone: false,
         limit: Duration::from_secs(30),

@@ -11,43 +11,48 @@ use std::{
 };
 
 use super::{Place, Probe, Rule, Stop, Tried, any, attempt, files::lines, run::check};
+use crate::protocol::Guarantee::{Network, UnixSockets};
 
 pub(super) const PROBES: &[Probe] = &[
-    Probe::must_fail("connect-unix-socket-outside", |place| connect(place.outside("socket")?)),
-    Probe::must_fail("connect-unix-socket-through-proc", |place| {
+    Probe::must_fail(UnixSockets, "connect-unix-socket-outside", |place| connect(place.outside("socket")?)),
+    Probe::must_fail(UnixSockets, "connect-unix-socket-through-proc", |place| {
         connect(&format!("/proc/1/root{}", place.outside("socket")?))
     }),
-    Probe::must_fail("connect-abstract-socket-outside", |place| {
+    Probe::must_fail(UnixSockets, "connect-abstract-socket-outside", |place| {
         let address = UnixAddr::from_abstract_name(place.outside("abstract")?)?;
         attempt(UnixStream::connect_addr(&address), "connected")
     }),
-    Probe::must_fail("send-datagram-to-unix-socket-outside", |place| {
+    Probe::must_fail(UnixSockets, "send-datagram-to-unix-socket-outside", |place| {
         let socket = UnixDatagram::unbound()?;
         attempt(socket.send_to(b"x", place.outside("datagram")?), "sent")
     }),
-    Probe::must_fail("send-many-datagrams-to-unix-socket-outside", send_many),
-    Probe::must_fail("pass-descriptor-outside", pass_descriptor),
-    Probe::must_fail("connect-sockets-of-the-system", |_| any(lines(SERVICES).map(connect))).harmful(),
-    Probe::must_fail("connect-tcp-outside", |place| {
+    Probe::must_fail(UnixSockets, "send-many-datagrams-to-unix-socket-outside", send_many),
+    Probe::must_fail(UnixSockets, "pass-descriptor-outside", pass_descriptor),
+    Probe::must_fail(UnixSockets, "connect-sockets-of-the-system", |_| any(lines(SERVICES).map(connect))).harmful(),
+    Probe::must_fail(Network, "connect-tcp-outside", |place| {
         let port: u16 = place.outside_number("tcp")?;
         tcp(&format!("127.0.0.1:{port}"))
     }),
-    Probe::must_fail("connect-tcp-outside-by-mapped-address", |place| {
+    Probe::must_fail(Network, "connect-tcp-outside-by-mapped-address", |place| {
         let port: u16 = place.outside_number("tcp")?;
         tcp(&format!("[::ffff:127.0.0.1]:{port}"))
     }),
-    Probe::must_fail("connect-metadata-address", |_| tcp("169.254.169.254:80")).harmful(),
-    Probe::must_fail("connect-link-local-v6", |_| any((1..=4).map(|scope| tcp(&format!("[fe80::1%{scope}]:80")))))
-        .harmful(),
-    Probe::must_fail("ask-names-by-udp", |_| any(["127.0.0.53:53", "127.0.0.1:53", "169.254.169.253:53"].map(ask)))
-        .harmful(),
-    Probe::must_fail("multicast-v6", |_| any(["[ff02::1%1]:5353", "[ff02::1%2]:5353"].map(ask))).harmful(),
-    Probe::must_fail("cve-2025-66479-network-without-allowed-hosts", |_| {
+    Probe::must_fail(Network, "connect-metadata-address", |_| tcp("169.254.169.254:80")).harmful(),
+    Probe::must_fail(Network, "connect-link-local-v6", |_| {
+        any((1..=4).map(|scope| tcp(&format!("[fe80::1%{scope}]:80"))))
+    })
+    .harmful(),
+    Probe::must_fail(Network, "ask-names-by-udp", |_| {
+        any(["127.0.0.53:53", "127.0.0.1:53", "169.254.169.253:53"].map(ask))
+    })
+    .harmful(),
+    Probe::must_fail(Network, "multicast-v6", |_| any(["[ff02::1%1]:5353", "[ff02::1%2]:5353"].map(ask))).harmful(),
+    Probe::must_fail(Network, "cve-2025-66479-network-without-allowed-hosts", |_| {
         any(["169.254.1.1:443", "169.254.169.254:443", "169.254.169.254:53"].map(tcp))
     })
     .harmful(),
-    Probe::must_fail("interfaces-beside-loopback", interfaces),
-    Probe::new("internet-socket", Rule::NeedsNet, |_| {
+    Probe::must_fail(Network, "interfaces-beside-loopback", interfaces),
+    Probe::new("internet-socket", Rule::NeedsNet, Some(Network), |_| {
         any([
             (libc::AF_INET, libc::SOCK_STREAM),
             (libc::AF_INET6, libc::SOCK_STREAM),
@@ -55,25 +60,25 @@ pub(super) const PROBES: &[Probe] = &[
         ]
         .map(|(family, kind)| socket(family, kind, 0)))
     }),
-    Probe::must_fail("raw-socket", |_| {
+    Probe::must_fail(Network, "raw-socket", |_| {
         any([(libc::AF_INET, 1), (libc::AF_INET, 255), (libc::AF_INET6, 58)]
             .map(|(family, protocol)| socket(family, libc::SOCK_RAW, protocol)))
     }),
-    Probe::must_fail("ping-socket", |_| {
+    Probe::must_fail(Network, "ping-socket", |_| {
         any([(libc::AF_INET, 1), (libc::AF_INET6, 58)]
             .map(|(family, protocol)| socket(family, libc::SOCK_DGRAM, protocol)))
     }),
-    Probe::must_fail("packet-socket", |_| socket(libc::AF_PACKET, libc::SOCK_DGRAM, 0)),
-    Probe::must_fail("netlink-socket", |_| {
+    Probe::must_fail(Network, "packet-socket", |_| socket(libc::AF_PACKET, libc::SOCK_DGRAM, 0)),
+    Probe::must_fail(Network, "netlink-socket", |_| {
         any([0, 4, 9, 12, 15, 16].map(|protocol| socket(libc::AF_NETLINK, libc::SOCK_RAW, protocol)))
     }),
-    Probe::must_fail("cve-2024-1086-netfilter-socket", |_| socket(libc::AF_NETLINK, libc::SOCK_RAW, 12)),
-    Probe::must_fail("vsock-socket", |_| socket(libc::AF_VSOCK, libc::SOCK_STREAM, 0)),
-    Probe::must_fail("crypto-socket", |_| socket(libc::AF_ALG, libc::SOCK_SEQPACKET, 0)),
-    Probe::must_fail("other-socket-families", |_| any(FAMILIES.iter().map(|family| exotic(*family)))),
-    Probe::must_fail("multipath-tcp-socket", |_| socket(libc::AF_INET, libc::SOCK_STREAM, 262)),
-    Probe::must_fail("cve-2016-3135-replace-packet-rules", packet_rules),
-    Probe::must_fail("internet-socketpair", |_| {
+    Probe::must_fail(Network, "cve-2024-1086-netfilter-socket", |_| socket(libc::AF_NETLINK, libc::SOCK_RAW, 12)),
+    Probe::must_fail(Network, "vsock-socket", |_| socket(libc::AF_VSOCK, libc::SOCK_STREAM, 0)),
+    Probe::must_fail(Network, "crypto-socket", |_| socket(libc::AF_ALG, libc::SOCK_SEQPACKET, 0)),
+    Probe::must_fail(Network, "other-socket-families", |_| any(FAMILIES.iter().map(|family| exotic(*family)))),
+    Probe::must_fail(Network, "multipath-tcp-socket", |_| socket(libc::AF_INET, libc::SOCK_STREAM, 262)),
+    Probe::must_fail(Network, "cve-2016-3135-replace-packet-rules", packet_rules),
+    Probe::must_fail(Network, "internet-socketpair", |_| {
         let mut ends = [0; 2];
         #[expect(unsafe_code, reason = "room for two descriptors")]
         let answer = unsafe { libc::socketpair(libc::AF_INET, libc::SOCK_STREAM, 0, ends.as_mut_ptr()) };

@@ -11,19 +11,20 @@ use super::{
     files::{c_path, read},
     run::{self, check},
 };
+use crate::protocol::Guarantee::{Ipc, Read, Signals, Syscalls};
 
 pub(super) const PROBES: &[Probe] = &[
-    Probe::must_fail("signal-process-outside", |place| {
+    Probe::must_fail(Signals, "signal-process-outside", |place| {
         let pid: i32 = place.outside_number("pid")?;
         #[expect(unsafe_code, reason = "a plain system call; signal 0 only asks")]
         let answer = unsafe { libc::kill(pid, 0) };
         attempt(check(answer), "it can be signalled")
     }),
-    Probe::must_fail("read-process-outside", |place| {
+    Probe::must_fail(Signals, "read-process-outside", |place| {
         let pid = place.outside("pid")?;
         any(["environ", "cmdline", "maps", "mem", "status"].map(|name| read(&format!("/proc/{pid}/{name}"))))
     }),
-    Probe::must_fail("limit-process-outside", |place| {
+    Probe::must_fail(Signals, "limit-process-outside", |place| {
         let pid: i32 = place.outside_number("pid")?;
         let null = std::ptr::null();
         let mut limits = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
@@ -31,48 +32,50 @@ pub(super) const PROBES: &[Probe] = &[
         let answer = unsafe { libc::prlimit(pid, libc::RLIMIT_NOFILE, null, &raw mut limits) };
         attempt(check(answer), "its limits were read")
     }),
-    Probe::must_fail("write-memory-of-pid-1", |_| {
+    Probe::must_fail(Signals, "write-memory-of-pid-1", |_| {
         attempt(OpenOptions::new().write(true).open("/proc/1/mem"), "/proc/1/mem was opened for writing")
     }),
-    Probe::must_fail("reach-files-through-pid-1", descriptors_of_init),
-    Probe::must_fail("cve-2022-31214-enter-namespaces-of-pid-1", |_| {
+    Probe::must_fail(Read, "reach-files-through-pid-1", descriptors_of_init),
+    Probe::must_fail(Syscalls, "cve-2022-31214-enter-namespaces-of-pid-1", |_| {
         any(["mnt", "net", "user", "pid"].map(|kind| enter(&format!("/proc/1/ns/{kind}"))))
     }),
-    Probe::must_fail("trace-parent", |_| {
+    Probe::must_fail(Signals, "trace-parent", |_| {
         let parent = libc::c_long::from(std::os::unix::process::parent_id().cast_signed());
         #[expect(unsafe_code, reason = "PTRACE_SEIZE stops nothing; what was seized is let go with this process")]
         let answer = unsafe { libc::syscall(libc::SYS_ptrace, 0x4206, parent, 0, 0) };
         attempt(long(answer), "the parent was seized")
     }),
-    Probe::must_fail("shared-memory-of-others", |place| {
+    Probe::must_fail(Ipc, "shared-memory-of-others", |place| {
         let key: i32 = place.outside_number("shm-key")?;
         #[expect(unsafe_code, reason = "a plain system call that makes nothing")]
         let answer = unsafe { libc::shmget(key, 1, 0) };
         attempt(check(answer), "it was found")
     }),
-    Probe::must_fail("queue-of-others", |place| {
+    Probe::must_fail(Ipc, "queue-of-others", |place| {
         let name = c_path(place.outside("queue")?)?;
         #[expect(unsafe_code, reason = "a name that lives; the call makes nothing")]
         let answer = unsafe { libc::syscall(libc::SYS_mq_open, name.as_ptr(), libc::O_RDONLY, 0, 0) };
         attempt(long(answer), "it was opened")
     }),
-    Probe::must_fail("cve-2024-1086-new-user-namespace", |_| unshare(libc::CLONE_NEWUSER, "user")),
-    Probe::must_fail("new-mount-namespace", |_| unshare(libc::CLONE_NEWNS, "mount")),
-    Probe::must_fail("new-network-namespace", |_| unshare(libc::CLONE_NEWUSER | libc::CLONE_NEWNET, "network")),
-    Probe::must_fail("new-time-namespace", |_| unshare(libc::CLONE_NEWUSER | 0x80, "time")),
-    Probe::must_fail("clone-new-user-namespace", clone_user),
-    Probe::must_fail("clone3-new-user-namespace", clone3_user),
-    Probe::must_fail("cve-2020-5291-set-user-id-program", set_user_id),
-    Probe::must_fail("make-set-user-id-file", |place| set_id(place, 0o4755)),
-    Probe::must_fail("make-set-group-id-file", |place| set_id(place, 0o2755)),
-    Probe::must_fail("make-set-user-id-file-when-opening", |place| {
+    Probe::must_fail(Syscalls, "cve-2024-1086-new-user-namespace", |_| unshare(libc::CLONE_NEWUSER, "user")),
+    Probe::must_fail(Syscalls, "new-mount-namespace", |_| unshare(libc::CLONE_NEWNS, "mount")),
+    Probe::must_fail(Syscalls, "new-network-namespace", |_| {
+        unshare(libc::CLONE_NEWUSER | libc::CLONE_NEWNET, "network")
+    }),
+    Probe::must_fail(Syscalls, "new-time-namespace", |_| unshare(libc::CLONE_NEWUSER | 0x80, "time")),
+    Probe::must_fail(Syscalls, "clone-new-user-namespace", clone_user),
+    Probe::must_fail(Syscalls, "clone3-new-user-namespace", clone3_user),
+    Probe::must_fail(Syscalls, "cve-2020-5291-set-user-id-program", set_user_id),
+    Probe::must_fail(Syscalls, "make-set-user-id-file", |place| set_id(place, 0o4755)),
+    Probe::must_fail(Syscalls, "make-set-group-id-file", |place| set_id(place, 0o2755)),
+    Probe::must_fail(Syscalls, "make-set-user-id-file-when-opening", |place| {
         let scratch = place.scratch()?;
         let made = OpenOptions::new().write(true).create_new(true).mode(0o4755).open(scratch.join("file"));
         attempt(made, "it was made")
     }),
-    Probe::must_fail("make-set-user-id-file-by-openat2", openat2_set_id),
-    Probe::must_fail("set-file-capabilities", file_capabilities),
-    Probe::must_fail("become-root", |_| {
+    Probe::must_fail(Syscalls, "make-set-user-id-file-by-openat2", openat2_set_id),
+    Probe::must_fail(Syscalls, "set-file-capabilities", file_capabilities),
+    Probe::must_fail(Syscalls, "become-root", |_| {
         #[expect(unsafe_code, reason = "plain system calls in a process of their own")]
         let answer = unsafe {
             match libc::setgroups(0, std::ptr::null()) {
@@ -90,7 +93,7 @@ pub(super) const PROBES: &[Probe] = &[
             answer => attempt(answer, "uid 0"),
         }
     }),
-    Probe::must_fail("keep-capabilities", |_| {
+    Probe::must_fail(Syscalls, "keep-capabilities", |_| {
         let sets = capabilities()?;
         let bounding = (0..=40).filter(|cap| bounded(*cap)).count();
         if sets.iter().all(|set| *set == 0) && bounding == 0 {
@@ -98,13 +101,13 @@ pub(super) const PROBES: &[Probe] = &[
         }
         Ok(format!("effective, permitted, inheritable: {sets:x?}; {bounding} in the bounding set"))
     }),
-    Probe::must_fail("gain-privileges-by-exec", |_| {
+    Probe::must_fail(Syscalls, "gain-privileges-by-exec", |_| {
         #[expect(unsafe_code, reason = "a question about this process")]
         let set = unsafe { libc::prctl(libc::PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) };
         if set == 1 { Err(Stop::Refused("no_new_privs".to_owned())) } else { Ok("no_new_privs is not set".to_owned()) }
     }),
-    Probe::must_fail("x32-call", x32),
-    Probe::must_fail("i386-call", i386),
+    Probe::must_fail(Syscalls, "x32-call", x32),
+    Probe::must_fail(Syscalls, "i386-call", i386),
 ];
 
 fn long(answer: libc::c_long) -> io::Result<libc::c_long> {

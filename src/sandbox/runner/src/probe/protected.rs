@@ -8,18 +8,19 @@ use std::{
 };
 
 use super::{Place, Probe, Rule, Stop, Tried, any, attempt, place::Scratch};
+use crate::protocol::Guarantee::Write;
 
 pub(super) const PROBES: &[Probe] = &[
-    Probe::must_fail("write-protected-file", |place| over(place, FILES, write)).harmful(),
-    Probe::must_fail("truncate-protected-file", |place| {
+    Probe::must_fail(Write, "write-protected-file", |place| over(place, FILES, write)).harmful(),
+    Probe::must_fail(Write, "truncate-protected-file", |place| {
         over(place, FILES, |path| attempt(OpenOptions::new().write(true).truncate(true).open(path), "truncated"))
     })
     .harmful(),
-    Probe::must_fail("remove-protected-file", |place| {
+    Probe::must_fail(Write, "remove-protected-file", |place| {
         over(place, FILES, |path| attempt(fs::remove_file(path), "removed"))
     })
     .harmful(),
-    Probe::must_fail("replace-protected-file", |place| {
+    Probe::must_fail(Write, "replace-protected-file", |place| {
         over(place, FILES, |path| {
             let scratch = in_workspace(place)?;
             fs::write(scratch.join("new"), "x")?;
@@ -27,19 +28,19 @@ pub(super) const PROBES: &[Probe] = &[
         })
     })
     .harmful(),
-    Probe::must_fail("make-file-in-protected-directory", |place| {
+    Probe::must_fail(Write, "make-file-in-protected-directory", |place| {
         over(place, DIRECTORIES, |path| attempt(fs::write(path.join("pre-commit"), "x"), "made"))
     })
     .harmful(),
-    Probe::must_fail("move-protected-path-away", |place| {
+    Probe::must_fail(Write, "move-protected-path-away", |place| {
         over(place, ALL, |path| {
             let aside = path.with_extension("aside");
             attempt(fs::rename(path, &aside).and_then(|()| fs::rename(&aside, path)), "moved")
         })
     })
     .harmful(),
-    Probe::must_fail("write-protected-file-after-moving-its-parent", parent_moved).harmful(),
-    Probe::must_fail("write-protected-path-through-symlink", |place| {
+    Probe::must_fail(Write, "write-protected-file-after-moving-its-parent", parent_moved).harmful(),
+    Probe::must_fail(Write, "write-protected-path-through-symlink", |place| {
         over(place, ALL, |path| {
             let scratch = place.scratch()?;
             let link = scratch.join("link");
@@ -48,7 +49,7 @@ pub(super) const PROBES: &[Probe] = &[
         })
     })
     .harmful(),
-    Probe::must_fail("write-protected-file-through-hard-link", |place| {
+    Probe::must_fail(Write, "write-protected-file-through-hard-link", |place| {
         over(place, FILES, |path| {
             let scratch = in_workspace(place)?;
             let link = scratch.join("link");
@@ -57,7 +58,7 @@ pub(super) const PROBES: &[Probe] = &[
         })
     })
     .harmful(),
-    Probe::must_fail("write-protected-file-through-proc", |place| {
+    Probe::must_fail(Write, "write-protected-file-through-proc", |place| {
         over(place, FILES, |path| {
             let relative = path.strip_prefix(&place.workspace).map_err(|err| Stop::Broken(err.to_string()))?;
             std::env::set_current_dir(&place.workspace)?;
@@ -65,14 +66,14 @@ pub(super) const PROBES: &[Probe] = &[
         })
     })
     .harmful(),
-    Probe::must_fail("chmod-protected-path", |place| {
+    Probe::must_fail(Write, "chmod-protected-path", |place| {
         over(place, ALL, |path| {
             let permissions = fs::metadata(path)?.permissions();
             attempt(fs::set_permissions(path, permissions), "its mode was set")
         })
     })
     .harmful(),
-    Probe::new("write-workspace", Rule::NeedsWrite, work).harmful(),
+    Probe::new("write-workspace", Rule::NeedsWrite, Some(Write), work).harmful(),
 ];
 
 const FILES: &[&str] = &[".git/config", ".git/hooks/pre-push.sample", ".assistant/config.toml"];

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Expect;
+use crate::protocol::Guarantee;
 
 /// How an attempt ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,6 +31,9 @@ pub enum Outcome {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
     pub name: String,
+    /// What its refusal shows to hold; none for what must work.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guarantee: Option<Guarantee>,
     pub expect: Expect,
     pub outcome: Outcome,
     pub detail: String,

@@ -25,7 +25,7 @@ impl Probe {
             Ok(Ended::Late) => (Outcome::Hung, format!("not done after {} s", self.limit.as_secs())),
             Err(err) => (Outcome::Broken, err.to_string()),
         };
-        Report { name: self.name.to_owned(), expect, outcome, detail }
+        Report { name: self.name.to_owned(), guarantee: self.proves(place.level), expect, outcome, detail }
     }
 
     fn apart(&self, place: &Place) -> io::Result<Ended> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{Expect, all, files::lines, programs};
-use crate::protocol::Level;
+use crate::protocol::{Guarantee, Level};
 
 #[test]
 fn names_are_unique_and_there_are_enough() {
@@ -13,6 +13,18 @@ fn names_are_unique_and_there_are_enough() {
     let count = |expect| all.iter().filter(|probe| probe.rule.at(Level::Work) == expect).count();
     assert!(count(Expect::Denied) >= 70, "{}", count(Expect::Denied));
     assert!(count(Expect::Works) >= 30, "{}", count(Expect::Works));
+}
+
+#[test]
+fn what_must_fail_shows_that_a_guarantee_holds_and_each_is_tried() {
+    for level in [Level::Read, Level::Work, Level::WorkNet] {
+        for probe in all() {
+            let denied = probe.rule.at(level) == Expect::Denied;
+            assert_eq!(probe.proves(level).is_some(), denied, "{} at {level:?}", probe.name);
+        }
+        let tried: BTreeSet<_> = all().iter().filter_map(|probe| probe.proves(level)).collect();
+        assert_eq!(tried, Guarantee::ALL.into(), "at {level:?}");
+    }
 }
 
 #[test]

@@ -17,6 +17,7 @@ use super::{
     files::c_path,
     run::{check, fork, leave, wait},
 };
+use crate::protocol::Guarantee;
 
 pub(super) const PROBES: &[Probe] = &[
     Probe::must_work("read-workspace", |place| {
@@ -106,7 +107,7 @@ pub(super) const PROBES: &[Probe] = &[
         ensure(fs::read(scratch.join("c"))? == b"x", "another content")?;
         Ok("hard and symbolic".to_owned())
     }),
-    Probe::new("file-of-one-gigabyte", Rule::NeedsWrite, gigabyte).harmful().slow(60),
+    Probe::new("file-of-one-gigabyte", Rule::NeedsWrite, Some(Guarantee::Write), gigabyte).harmful().slow(60),
     Probe::must_work("file-locks", |place| {
         let scratch = place.scratch()?;
         let (one, two) = (File::create(scratch.join("lock"))?, File::open(scratch.join("lock"))?);
