@@ -8,13 +8,13 @@ use std::{
 
 use assistant_api::sandbox::{Attempt, SandboxTest};
 use assistant_sandbox::{
-    probe::Plants,
-    protocol::{Exec, Limits},
+    probe::{self, Outcome, Plants, Report},
+    protocol::{End, Exec, Limits},
 };
-use serde::Deserialize;
+use serde::Serialize;
 use tokio::sync::mpsc;
 
-use super::run::exited;
+use super::run::{exited, outcome};
 use crate::{
     cx::Cx,
     error::{Error, Result},
@@ -33,17 +33,6 @@ const BOUNDS: Limits = Limits {
     output_bytes: 4 << 20,
 };
 
-/// One line of the probe.
-#[derive(Deserialize)]
-struct Line {
-    name: String,
-    #[serde(default)]
-    guarantee: Option<String>,
-    expect: String,
-    outcome: String,
-    detail: String,
-}
-
 /// Runs it at the level of jobs.
 ///
 /// # Errors
@@ -56,19 +45,43 @@ pub(super) async fn run(cx: &Cx) -> Result<SandboxTest> {
     if sandbox.problem.is_some() {
         return Ok(SandboxTest { sandbox, level: level.name().to_owned(), attempts: Vec::new() });
     }
-    let probe = sandbox::program_beside_runner(&config.sandbox, PROBE)?;
+    let program = sandbox::program_beside_runner(&config.sandbox, PROBE)?;
     let owner =
         if nix::unistd::geteuid().is_root() { Some(sandbox::user(&config.sandbox, cx.root()?.path())?) } else { None };
     let state_dir = cx.state_dir.clone();
     let made = tokio::task::spawn_blocking(move || {
         // Things outside to reach for. Without them, as where /tmp cannot be written, some attempts have no aim.
-        Ok((furnish(&state_dir, &probe, owner)?, Plants::new(&std::env::temp_dir()).ok()))
+        Ok((furnish(&state_dir, &program, owner)?, Plants::new(&std::env::temp_dir()).ok()))
     });
     let (place, plants) = made
         .await
         .map_err(Error::internal)?
         .map_err(|err: io::Error| Error::unavailable("a directory for the test cannot be made").source(err))?;
-    let exec = exec(&config.sandbox, plants.as_ref())?;
+    let all = exec(&config.sandbox, plants.as_ref(), None)?;
+    let (said, end) = attempts(cx, place.path(), &all).await?;
+    let mut reports = through(said, end)?;
+    for stopped in probe::alone(level.0) {
+        let exec = exec(&config.sandbox, plants.as_ref(), Some(&stopped.name))?;
+        let (said, end) = attempts(cx, place.path(), &exec).await?;
+        reports.extend(if end == End::OutOfMemory { vec![stopped] } else { through(said, end)? });
+    }
+    let touched = plants.as_ref().map(Plants::touched).transpose();
+    let touched =
+        touched.map_err(|err| Error::unavailable("what was planted outside cannot be looked at").source(err))?;
+    let mut attempts = reports.into_iter().map(attempt).collect::<Result<Vec<_>>>()?;
+    attempts.extend(touched.into_iter().flatten().map(|thing| Attempt {
+        name: "leave-what-is-outside-alone".to_owned(),
+        guarantee: Some("write".to_owned()),
+        expect: "denied".to_owned(),
+        outcome: "allowed".to_owned(),
+        detail: format!("{thing} was touched"),
+        good: false,
+    }));
+    Ok(SandboxTest { sandbox, level: level.name().to_owned(), attempts })
+}
+
+/// What the probe says in one command, and how that ended.
+async fn attempts(cx: &Cx, place: &Path, exec: &Exec) -> Result<(Vec<Report>, End)> {
     let (said, mut heard) = mpsc::channel(16);
     let listen = async {
         let mut lines = Vec::new();
@@ -79,28 +92,40 @@ pub(super) async fn run(cx: &Cx) -> Result<SandboxTest> {
         }
         lines
     };
-    let (done, lines) = tokio::join!(sandbox::exec_in(cx, place.path(), &exec, said), listen);
-    exited(done?)?;
-    let attempts: Vec<_> = lines
-        .split(|byte| *byte == b'\n')
-        .filter_map(|line| serde_json::from_slice::<Line>(line).ok())
-        .map(|line| Attempt {
-            // What is not there can neither be reached nor be made to work.
-            good: line.outcome == line.expect || line.outcome == "absent",
-            name: line.name,
-            guarantee: line.guarantee,
-            expect: line.expect,
-            outcome: line.outcome,
-            detail: line.detail,
-        })
-        .collect();
-    if attempts.is_empty() {
-        return Err(Error::unavailable("the probe said nothing"));
-    }
-    Ok(SandboxTest { sandbox, level: level.name().to_owned(), attempts })
+    let (done, lines) = tokio::join!(sandbox::exec_in(cx, place, exec, said), listen);
+    let (_, exit) = exited(done?)?;
+    let lines = lines.split(|byte| *byte == b'\n');
+    Ok((lines.filter_map(|line| serde_json::from_slice(line).ok()).collect(), exit.end))
 }
 
-fn exec(config: &Sandbox, plants: Option<&Plants>) -> Result<Exec> {
+/// What the probe said, if it came to its end.
+fn through(reports: Vec<Report>, end: End) -> Result<Vec<Report>> {
+    if end == End::Exited && !reports.is_empty() {
+        return Ok(reports);
+    }
+    let message = format!("the probe did not come to its end: {} after {} attempts", outcome(end), reports.len());
+    Err(Error::unavailable(message))
+}
+
+fn attempt(report: Report) -> Result<Attempt> {
+    Ok(Attempt {
+        // What is not there can neither be reached nor be made to work.
+        good: report.good() || report.outcome == Outcome::Absent,
+        name: report.name,
+        guarantee: report.guarantee.map(word).transpose()?,
+        expect: word(report.expect)?,
+        outcome: word(report.outcome)?,
+        detail: report.detail,
+    })
+}
+
+/// A word of the protocol as it is written.
+fn word(of: impl Serialize) -> Result<String> {
+    Ok(serde_json::to_value(of)?.as_str().unwrap_or_default().to_owned())
+}
+
+/// All attempts of one command, or one of those that want a command for themselves.
+fn exec(config: &Sandbox, plants: Option<&Plants>, only: Option<&str>) -> Result<Exec> {
     let most = sandbox::limits(config);
     let limits = Limits {
         seconds: BOUNDS.seconds.min(most.seconds),
@@ -123,6 +148,7 @@ fn exec(config: &Sandbox, plants: Option<&Plants>) -> Result<Exec> {
         &serde_json::to_string(&limits)?,
     ];
     let mut argv = argv.map(str::to_owned).to_vec();
+    argv.extend(only.into_iter().flat_map(|name| ["--only".to_owned(), name.to_owned()]));
     argv.extend(plants.into_iter().flat_map(|plants| plants.outside().arguments()));
     Ok(Exec { argv, cwd: String::new(), env: [].into(), stdin: false, level: config.level.0, limits })
 }

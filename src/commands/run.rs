@@ -145,7 +145,7 @@ fn denials(exit: &Exit) -> Vec<Denied> {
     exit.denials.iter().map(denied).collect()
 }
 
-const fn outcome(end: End) -> &'static str {
+pub(super) const fn outcome(end: End) -> &'static str {
     match end {
         End::Exited => "exited",
         End::TimedOut => "timed_out",

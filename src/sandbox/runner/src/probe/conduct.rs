@@ -94,10 +94,7 @@ impl Conductor {
         for probe in alone {
             let (stdout, stderr, exit) = self.run(socket, &[probe], plants)?;
             if exit.end == End::OutOfMemory {
-                let detail = "the runner ended the whole command for its memory".to_owned();
-                let (name, expect) = (probe.name.to_owned(), probe.rule.at(self.level));
-                let outcome = if expect == Expect::Denied { Outcome::Denied } else { Outcome::Failed };
-                conducted.reports.push(Report { name, expect, outcome, detail });
+                conducted.reports.push(probe.stopped(self.level));
             } else {
                 conducted.add(&stdout, &stderr, exit.denials)?;
             }
@@ -147,6 +144,21 @@ impl Conducted {
         self.denials.extend(denials);
         Ok(())
     }
+}
+
+impl Probe {
+    /// It came to the bound of all memory, and its command was ended for that.
+    fn stopped(&self, level: Level) -> Report {
+        let (expect, guarantee) = (self.rule.at(level), self.proves(level));
+        let outcome = if expect == Expect::Denied { Outcome::Denied } else { Outcome::Failed };
+        let detail = "the runner ended the whole command for its memory".to_owned();
+        Report { name: self.name.to_owned(), guarantee, expect, outcome, detail }
+    }
+}
+
+/// The attempts that each want a command for themselves, with what to say of one when its command ended for memory.
+pub fn alone(level: Level) -> Vec<Report> {
+    all().iter().filter(|probe| probe.alone).map(|probe| probe.stopped(level)).collect()
 }
 
 /// 0 when everything came out as it should, 1 when not, 2 when nothing could be tried.
@@ -236,7 +248,8 @@ mod tests {
     fn what_is_wrong_is_marked_and_counted() {
         let ready = Ready { version: VERSION, guarantees: [].into(), missing: [].into(), landlock_abi: 7 };
         let of = |reports| Conducted { reports, denials: Vec::new() };
-        let report = |expect, outcome| Report { name: "x".to_owned(), guarantee: None, expect, outcome, detail: String::new() };
+        let report =
+            |expect, outcome| Report { name: "x".to_owned(), guarantee: None, expect, outcome, detail: String::new() };
         for (expect, outcome, fine) in [
             (Expect::Denied, Outcome::Denied, true),
             (Expect::Denied, Outcome::Allowed, false),

@@ -21,7 +21,7 @@ mod run;
 mod works;
 
 pub use arguments::main;
-pub use conduct::{Conducted, Conductor};
+pub use conduct::{Conducted, Conductor, alone};
 pub use place::{Outside, Place};
 pub use plants::Plants;
 pub use report::{Outcome, Report};
