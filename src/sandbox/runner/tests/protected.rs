@@ -119,6 +119,35 @@ fn what_is_missing_is_made_and_protected() {
 }
 
 #[test]
+fn links_stay_and_what_they_point_to() {
+    each(|starter, workspace| {
+        workspace.write("r/.git/HEAD", "ref: refs/heads/main\n");
+        workspace.write("r/githooks/pre-commit", "good");
+        workspace.write("q/real/config", "good");
+        for (target, link) in [("../githooks", "r/.git/hooks"), ("/nowhere", "r/.git/config"), ("real", "q/.git")] {
+            std::os::unix::fs::symlink(target, workspace.join(link)).unwrap();
+        }
+        let mut session = Session::start(starter, workspace, &[]);
+        assert_eq!(session.sh("cat r/.git/hooks/pre-commit").text(), "good");
+        for script in [
+            "rm r/.git/hooks",
+            "mv r/.git/hooks x",
+            "ln -sfn ../evil r/.git/hooks",
+            "echo evil >r/.git/hooks/pre-commit",
+            "echo evil >r/githooks/pre-commit",
+            "mv r/githooks x",
+            "rm r/.git/config",
+            "rm q/.git",
+            "mv -T r/.git/HEAD r/.git/config",
+        ] {
+            assert_ne!(session.sh(script).exit.code, Some(0), "{script}");
+        }
+        assert_eq!(workspace.read("r/githooks/pre-commit"), "good");
+        assert_eq!(fs::read_link(workspace.join("r/.git/hooks")).unwrap().to_str(), Some("../githooks"));
+    });
+}
+
+#[test]
 fn a_new_repository_works_and_is_protected_from_the_next_command_on() {
     each(|starter, workspace| {
         let mut session = Session::start(starter, workspace, &[]);

@@ -16,7 +16,7 @@ pub(crate) fn directory(workspace: BorrowedFd<'_>, path: &CStr) -> nix::Result<O
     open(workspace, path, OFlag::O_PATH | OFlag::O_DIRECTORY, ResolveFlag::empty())
 }
 
-/// Whatever is there, through no link.
+/// Whatever is there, through no link; with `O_NOFOLLOW` it may be one itself.
 pub(crate) fn without_links(workspace: BorrowedFd<'_>, path: &CStr, flags: OFlag) -> nix::Result<OwnedFd> {
     open(workspace, path, flags, ResolveFlag::RESOLVE_NO_SYMLINKS)
 }
@@ -47,7 +47,7 @@ fn walk(workspace: BorrowedFd<'_>, path: &CStr, flags: OFlag) -> nix::Result<Own
         next = parts.next();
         if next.is_none() {
             let kind = SFlag::from_bits_truncate(fstatat(&at, name, AtFlags::AT_SYMLINK_NOFOLLOW)?.st_mode);
-            if kind & SFlag::S_IFMT == SFlag::S_IFLNK {
+            if kind & SFlag::S_IFMT == SFlag::S_IFLNK && !flags.contains(OFlag::O_NOFOLLOW) {
                 return Err(Errno::ELOOP);
             }
             return openat(&at, name, flags | OFlag::O_NOFOLLOW, Mode::empty());

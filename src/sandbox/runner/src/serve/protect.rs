@@ -5,19 +5,24 @@
 //! removed, so nobody can move a protected path away or put another in its place. What is missing is made, empty: a mount
 //! needs something to stand on, and a path that is not there could be made by the command.
 //!
+//! A symbolic link is bound on itself like anything else, and what it points to inside the workspace is protected with it.
+//!
 //! A repository that a command makes is protected from the next command on. The search goes breadth first and stops at
 //! [`MAX_DEPTH`] and [`MAX_DIRECTORIES`]; what lies beyond is not protected, and the command's start says so.
 
 use std::{
     collections::{BTreeMap, VecDeque},
     ffi::{CStr, CString},
-    os::fd::{AsFd as _, BorrowedFd},
+    os::{
+        fd::{AsFd as _, BorrowedFd},
+        unix::ffi::OsStrExt as _,
+    },
 };
 
 use nix::{
     dir::{Dir, Entry, Type},
     errno::Errno,
-    fcntl::{AtFlags, OFlag, openat},
+    fcntl::{AtFlags, OFlag, openat, readlinkat},
     sys::stat::{Mode, SFlag, fstatat, mkdirat},
 };
 
@@ -65,27 +70,31 @@ pub(crate) fn plan(workspace: BorrowedFd<'_>, extra: &[String]) -> Result<Plan, 
         }
         holds.insert(path.to_vec(), Hold::ReadOnly);
     };
-    make(workspace, OWN.to_bytes(), true).map_err(|errno| cannot(OWN.to_bytes(), errno))?;
-    hold(OWN.to_bytes());
+    let mut make_and_hold = |path: &[u8], directory: bool| -> nix::Result<()> {
+        if let Some(target) = make(workspace, path, directory)? {
+            hold(&target);
+        }
+        hold(path);
+        Ok(())
+    };
+    make_and_hold(OWN.to_bytes(), true).map_err(|errno| cannot(OWN.to_bytes(), errno))?;
     for path in extra {
         let name = path.trim_end_matches('/');
-        make(workspace, name.as_bytes(), name != path).map_err(|errno| cannot(name.as_bytes(), errno))?;
-        hold(name.as_bytes());
+        make_and_hold(name.as_bytes(), name != path).map_err(|errno| cannot(name.as_bytes(), errno))?;
     }
     let found = search(workspace)?;
-    for path in &found.links {
-        hold(path);
-    }
     for repository in &found.repositories {
         for (name, directory) in [("/hooks", true), ("/config", false)] {
             let path = [repository, name.as_bytes()].concat();
-            match make(workspace, &path, directory) {
-                Ok(()) => hold(&path),
+            match make_and_hold(&path, directory) {
                 // Another session removed the repository, or nobody of our uid can write there.
-                Err(Errno::ENOENT | Errno::EACCES | Errno::EROFS) => {}
+                Ok(()) | Err(Errno::ENOENT | Errno::EACCES | Errno::EROFS) => {}
                 Err(errno) => return Err(cannot(&path, errno)),
             }
         }
+    }
+    for path in &found.links {
+        hold(path);
     }
     let holds = holds.into_iter().map(|(path, hold)| Ok((CString::new(path)?, hold)));
     let holds: Result<_, std::ffi::NulError> = holds.collect();
@@ -93,16 +102,12 @@ pub(crate) fn plan(workspace: BorrowedFd<'_>, extra: &[String]) -> Result<Plan, 
 }
 
 fn cannot(path: &[u8], errno: Errno) -> Fault {
-    let path = String::from_utf8_lossy(path);
-    let reason = match errno {
-        Errno::ELOOP => "a symbolic link cannot be protected: replace it by what it points to",
-        errno => errno.desc(),
-    };
-    Fault::new(format!("protecting `{path}`"), reason)
+    Fault::new(format!("protecting `{}`", String::from_utf8_lossy(path)), errno.desc())
 }
 
-/// Makes an empty directory or file unless there is one.
-fn make(workspace: BorrowedFd<'_>, path: &[u8], directory: bool) -> nix::Result<()> {
+/// Makes an empty directory or file unless there is one. Where there is a link, gives what it points to, if that is in the
+/// workspace.
+fn make(workspace: BorrowedFd<'_>, path: &[u8], directory: bool) -> nix::Result<Option<Vec<u8>>> {
     let (parent, name) = match path.iter().rposition(|byte| *byte == b'/') {
         Some(at) => (&path[..at], &path[at + 1..]),
         None => (&b"."[..], path),
@@ -119,16 +124,41 @@ fn make(workspace: BorrowedFd<'_>, path: &[u8], directory: bool) -> nix::Result<
     match made {
         Err(Errno::EEXIST) => {
             let there = fstatat(&parent, name.as_c_str(), AtFlags::AT_SYMLINK_NOFOLLOW)?;
-            let link = SFlag::from_bits_truncate(there.st_mode) & SFlag::S_IFMT == SFlag::S_IFLNK;
-            if link { Err(Errno::ELOOP) } else { Ok(()) }
+            if SFlag::from_bits_truncate(there.st_mode) & SFlag::S_IFMT != SFlag::S_IFLNK {
+                return Ok(None);
+            }
+            let target = readlinkat(&parent, name.as_c_str())?;
+            let target = inside(path, target.as_bytes());
+            let exists = |target: &Vec<u8>| {
+                let target = CString::new(target.as_slice()).ok();
+                target.is_some_and(|target| beneath::without_links(workspace, &target, OFlag::O_PATH).is_ok())
+            };
+            Ok(target.filter(exists))
         }
-        made => made,
+        made => made.map(|()| None),
     }
+}
+
+/// Where a relative link leads, if that is below the workspace.
+fn inside(link: &[u8], target: &[u8]) -> Option<Vec<u8>> {
+    if target.starts_with(b"/") {
+        return None;
+    }
+    let mut parts: Vec<&[u8]> = link.split(|byte| *byte == b'/').collect();
+    parts.pop();
+    for part in target.split(|byte| *byte == b'/') {
+        match part {
+            b"" | b"." => {}
+            b".." => drop(parts.pop()?),
+            part => parts.push(part),
+        }
+    }
+    (!parts.is_empty()).then(|| parts.join(&b'/'))
 }
 
 /// Makes one mount of the plan, in the mount namespace of the command. Takes no memory.
 pub(crate) fn apply(workspace: BorrowedFd<'_>, path: &CStr, hold: Hold) -> nix::Result<()> {
-    let there = beneath::without_links(workspace, path, OFlag::O_PATH)?;
+    let there = beneath::without_links(workspace, path, OFlag::O_PATH | OFlag::O_NOFOLLOW)?;
     let tree = kernel::clone_tree(there.as_fd(), c"")?;
     if hold == Hold::ReadOnly {
         kernel::add_attributes(tree.as_fd(), attr::RDONLY, true)?;
@@ -140,7 +170,7 @@ pub(crate) fn apply(workspace: BorrowedFd<'_>, path: &CStr, hold: Hold) -> nix::
 struct Found {
     /// `.git` directories.
     repositories: Vec<Vec<u8>>,
-    /// `.git` files, which name the directory elsewhere.
+    /// `.git` files and links, which name the directory elsewhere.
     links: Vec<Vec<u8>>,
     note: Option<String>,
 }
@@ -174,7 +204,7 @@ fn search(workspace: BorrowedFd<'_>) -> Result<Found, Fault> {
                 if depth == 0 { name.to_bytes().to_vec() } else { [&path, &b"/"[..], name.to_bytes()].concat() };
             match (name.to_bytes(), kind(at.as_fd(), &entry)) {
                 (b".git", Some(Type::Directory)) => found.repositories.push(inside),
-                (b".git", Some(Type::File)) => found.links.push(inside),
+                (b".git", Some(Type::File | Type::Symlink)) => found.links.push(inside),
                 (_, Some(Type::Directory)) if depth + 1 < MAX_DEPTH && inside != OWN.to_bytes() => {
                     queue.push_back((inside, depth + 1));
                 }
@@ -203,7 +233,27 @@ fn kind(dir: BorrowedFd<'_>, entry: &Entry) -> Option<Type> {
         match SFlag::from_bits_truncate(mode) & SFlag::S_IFMT {
             SFlag::S_IFDIR => Some(Type::Directory),
             SFlag::S_IFREG => Some(Type::File),
+            SFlag::S_IFLNK => Some(Type::Symlink),
             _ => None,
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_are_followed_within_the_workspace_only() {
+        for (link, target, expected) in [
+            (&b"r/.git/hooks"[..], &b"../githooks"[..], Some(&b"r/githooks"[..])),
+            (b"r/.git/hooks", b"x", Some(b"r/.git/x")),
+            (b"hooks", b"./a//b", Some(b"a/b")),
+            (b"r/hooks", b"../..", None),
+            (b"r/hooks", b"..", None),
+            (b"r/hooks", b"/etc", None),
+        ] {
+            assert_eq!(inside(link, target).as_deref(), expected);
+        }
+    }
 }
