@@ -2,8 +2,9 @@
 //!
 //! A frame is a length (`u32`, little endian, of what follows it), a kind (`u8`) and a body. Bodies of control frames are
 //! JSON, those of `stdin`, `stdout` and `stderr` are the bytes themselves. The runner says [`Ready`] first. For each
-//! [`Exec`] it answers with `started`, output, and one `exit`; or with one `refused`, and nothing has run. After either it
-//! waits for the next. The end of the socket, from either side, ends the session and everything that runs in it.
+//! [`Exec`] it answers with `started`, output, and one `exit`; or with one `refused`, and nothing has run; or, when it was
+//! ended before it began, with `exit` alone. After each it waits for the next. The end of the socket, from either side,
+//! ends the session and everything that runs in it.
 //!
 //! A frame says what to run and how much of it, never where the walls are: workspace, protected paths, uid and backend
 //! are arguments of the runner's own.

@@ -156,16 +156,18 @@ fn nothing_gets_out_at_level_work_net() {
     probe(Level::WorkNet, &[]);
 }
 
-/// It needs a command for itself: that is ended as a whole.
+/// They need a command each, which is ended as a whole.
 #[test]
-fn children_that_hold_too_much_together_end_the_command() {
+fn what_is_too_much_only_together_ends_the_command() {
     each(|starter, workspace| {
         furnish(workspace);
         let mut session = Session::start(starter, workspace, &[]);
         let limits = serde_json::to_string(&LIMITS).unwrap();
-        let argv = ["/workspace/probe", "--i-am-confined", "--limits", &limits, "--only", "memory-bomb-by-children"];
-        let done = session.run(&Exec { limits: LIMITS, ..exec(&argv) }).unwrap();
-        assert_eq!(done.exit.end, End::OutOfMemory, "{}", done.all());
+        for probe in ["memory-bomb-by-children", "memory-bomb-by-memory-files"] {
+            let argv = ["/workspace/probe", "--i-am-confined", "--limits", &limits, "--only", probe];
+            let done = session.run(&Exec { limits: LIMITS, ..exec(&argv) }).unwrap();
+            assert_eq!(done.exit.end, End::OutOfMemory, "{probe}: {}", done.all());
+        }
     });
 }
 

@@ -83,6 +83,11 @@ impl Command {
         !self.unsent.is_empty()
     }
 
+    /// Whether the daemon has been told that it runs.
+    pub(crate) fn has_started(&self) -> bool {
+        self.started
+    }
+
     /// Whether its end has been seen.
     pub(crate) fn has_ended(&self) -> bool {
         self.ended.is_some()

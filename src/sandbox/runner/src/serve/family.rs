@@ -1,6 +1,10 @@
 //! The processes below one, as `/proc` shows them, and what memory they hold.
 
-use std::fs;
+use std::{
+    collections::BTreeSet,
+    fs,
+    os::unix::{ffi::OsStrExt as _, fs::MetadataExt as _},
+};
 
 /// All processes below this one, nearest first. Each is shown to `meet` before its own children are looked for.
 pub(crate) fn below(pid: i32, mut meet: impl FnMut(i32)) -> Vec<i32> {
@@ -24,8 +28,29 @@ pub(crate) fn below(pid: i32, mut meet: impl FnMut(i32)) -> Vec<i32> {
 /// into when the plain sum is above `limit`, as it takes the kernel longer.
 pub(crate) fn memory_below(pid: i32, limit: u64) -> u64 {
     let all = below(pid, |_| ());
+    let files = memory_files(&all);
     let plain: u64 = all.iter().map(|pid| plainly(*pid)).sum();
-    if plain <= limit { plain } else { all.iter().map(|pid| fairly(*pid)).sum() }
+    if files + plain <= limit { files + plain } else { files + all.iter().map(|pid| fairly(*pid)).sum::<u64>() }
+}
+
+/// Bytes in the memory files that these processes hold open, each file once.
+fn memory_files(all: &[i32]) -> u64 {
+    let mut seen = BTreeSet::new();
+    let open =
+        all.iter().filter_map(|pid| fs::read_dir(format!("/proc/{pid}/fd")).ok()).flatten().filter_map(Result::ok);
+    let mut total = 0;
+    for entry in open {
+        let path = entry.path();
+        if !fs::read_link(&path).is_ok_and(|name| name.as_os_str().as_bytes().starts_with(b"/memfd:")) {
+            continue;
+        }
+        if let Ok(file) = fs::metadata(&path)
+            && seen.insert((file.dev(), file.ino()))
+        {
+            total += file.blocks() * 512;
+        }
+    }
+    total
 }
 
 /// Anonymous memory of one process.

@@ -147,7 +147,8 @@ impl Runner<'_> {
             if let (Some(stdin), true) = (&process.stdin, command.has_input()) {
                 watch(Source::Stdin, stdin.as_fd(), PollFlags::POLLOUT);
             }
-            if self.wire.has_room() {
+            // It may say something before we hear that it runs.
+            if self.wire.has_room() && command.has_started() {
                 for (source, stream) in [(Source::Stdout, &process.stdout), (Source::Stderr, &process.stderr)] {
                     if let Some(stream) = stream {
                         watch(source, stream.as_fd(), input);
