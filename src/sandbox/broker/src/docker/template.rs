@@ -21,7 +21,7 @@ const SESSION: &str = "/assistant-session";
 pub(super) const LABEL: &str = "assistant.docker";
 
 /// Paths that show nothing: the engine's own list, and of the image what no command needs anything of.
-const MASKED: [&str; 12] = [
+const MASKED: [&str; 13] = [
     "/proc/acpi",
     "/proc/asound",
     "/proc/interrupts",
@@ -34,6 +34,7 @@ const MASKED: [&str; 12] = [
     "/proc/timer_stats",
     "/run",
     "/sys",
+    "/var",
 ];
 
 /// What varies.
