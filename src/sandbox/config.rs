@@ -24,7 +24,8 @@ section! {
         require: Guarantees = Guarantees(Guarantee::ALL.to_vec());
         /// The runner's program. Unset: `assistant-sandbox` beside the daemon's, else in `/usr/lib/assistant`.
         runner: Option<String> = None, check crate::config::check::absolute;
-        /// As root: the uid that commands run as. Unset: the owner of the workspace.
+        /// As root: the uid that commands run as, to whom the workspace then seems to belong. Unset: its owner, or 65533 where
+        /// that is root.
         uid: Option<u32> = None;
         /// Paths of the workspace that no command writes, beside `.assistant/` and each repository's `.git/hooks` and
         /// `.git/config`. One that is not there is made, as a directory if it ends with a slash.

@@ -217,3 +217,32 @@ async fn a_command_is_never_run_again_by_itself() {
     assert!(inside(&place).is_empty());
     daemon.stop().await;
 }
+
+/// What a command leaves belongs to the daemon, also where the daemon is root and commands never are.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_workspace_of_roots_stays_roots() {
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+    if !nix::unistd::geteuid().is_root() {
+        crate::support::skip("commands under another uid than the daemon's: needs root");
+        return;
+    }
+    let script =
+        "umask 077; mkdir -p made/deep; echo new > made/deep/file; echo more >> old.txt; ln old.txt linked; id -u";
+    let model = ModelServer::start(one(json!(["bash", "-c", script]))).await;
+    let runner = runner();
+    let daemon = Daemon::start(&format!("{}[sandbox]\nrunner = \"{}\"\n", config(&model), runner.display())).await;
+    let place = workspace(&daemon);
+    std::fs::write(place.join("old.txt"), "old\n").unwrap();
+    std::fs::set_permissions(place.join("old.txt"), std::fs::Permissions::from_mode(0o600)).unwrap();
+    let job = submit(&daemon, "Change.").await;
+    let done = wait(&daemon, job, JobStatus::Completed).await;
+
+    let result = told(&done);
+    assert_eq!((&result["exit_code"], &result["stdout"]), (&json!(0), &json!("65533\n")), "{result}");
+    assert_eq!(std::fs::read_to_string(place.join("old.txt")).unwrap(), "old\nmore\n");
+    for made in ["made", "made/deep", "made/deep/file", "old.txt", "linked"] {
+        let found = std::fs::metadata(place.join(made)).unwrap();
+        assert_eq!((found.uid(), found.gid()), (0, 0), "{made}");
+    }
+    daemon.stop().await;
+}

@@ -18,6 +18,7 @@ pub(crate) mod attr {
     pub(crate) const NOEXEC: u64 = 0x8;
 }
 
+const MOUNT_ATTR_IDMAP: u64 = 0x0010_0000;
 const OPEN_TREE_CLONE: c_int = 1;
 const AT_RECURSIVE: c_int = 0x8000;
 const MOVE_MOUNT_F_EMPTY_PATH: c_int = 0x4;
@@ -46,7 +47,18 @@ pub(crate) fn clone_tree(dir: BorrowedFd<'_>, path: &CStr) -> Result<OwnedFd> {
 
 /// Adds mount attributes to a mount and, if asked, to all below it; never takes any away.
 pub(crate) fn add_attributes(mount: BorrowedFd<'_>, attributes: u64, recursive: bool) -> Result<()> {
-    let attributes = [attributes, 0, 0, 0]; // set, clear, propagation, user namespace
+    set_attributes(mount, [attributes, 0, 0, 0], recursive)
+}
+
+/// Has a detached mount that nobody has used yet show owners by the maps of a user namespace, and take them back by the
+/// same (Linux 5.12, and a file system that can).
+pub(crate) fn map_owners(mount: BorrowedFd<'_>, namespace: BorrowedFd<'_>) -> Result<()> {
+    let namespace = u64::try_from(namespace.as_raw_fd()).map_err(|_| Errno::EBADF)?;
+    set_attributes(mount, [MOUNT_ATTR_IDMAP, 0, 0, namespace], true)
+}
+
+/// To set, to clear, propagation, user namespace.
+fn set_attributes(mount: BorrowedFd<'_>, attributes: [u64; 4], recursive: bool) -> Result<()> {
     let flags = libc::AT_EMPTY_PATH | if recursive { AT_RECURSIVE } else { 0 };
     // SAFETY: the structure is four numbers of 64 bits, and its size goes with it.
     check(unsafe {

@@ -1,17 +1,23 @@
 //! The namespaces of a session, made once: user, mount, network, ipc, uts and, where it can be had, cgroup. Each command
 //! gets a pid and a mount namespace of its own besides.
 
-use std::fs;
+use std::{
+    fs,
+    os::fd::{AsFd as _, OwnedFd},
+};
 
 use nix::{
     errno::Errno,
     mount::{MsFlags, mount},
     sched::{CloneFlags, unshare},
-    sys::prctl,
+    sys::{prctl, signal::Signal},
     unistd::{self, Gid, Uid},
 };
 
-use super::fault::{At as _, Fault};
+use super::{
+    fault::{At as _, Fault},
+    kernel,
+};
 
 const NAME: &str = "sandbox";
 
@@ -21,6 +27,26 @@ pub(crate) fn become_user(uid: u32, gid: u32) -> Result<(), Fault> {
     unistd::setgroups(&[]).at("setgroups")?;
     unistd::setresgid(gid, gid, gid).at("setresgid")?;
     unistd::setresuid(uid, uid, uid).at("setresuid")
+}
+
+/// A user namespace, for a mount, in which what belongs to `owner` on disk belongs to `user`. As root.
+pub(crate) fn owner_as_user(owner: (u32, u32), user: (u32, u32)) -> Result<OwnedFd, Fault> {
+    let Some((pid, pidfd)) = kernel::fork_with(CloneFlags::CLONE_NEWUSER.bits()).at("user namespace")? else {
+        // A namespace lives as long as somebody is in it, or has it open.
+        let _ = prctl::set_pdeathsig(Signal::SIGKILL);
+        loop {
+            unistd::pause();
+        }
+    };
+    let map = |name: &str, inside: u32, outside: u32| {
+        fs::write(format!("/proc/{pid}/{name}"), format!("{inside} {outside} 1")).at("owners of the workspace")
+    };
+    let made = map("uid_map", owner.0, user.0)
+        .and_then(|()| map("gid_map", owner.1, user.1))
+        .and_then(|()| fs::File::open(format!("/proc/{pid}/ns/user")).at("owners of the workspace"));
+    kernel::signal_process(pidfd.as_fd(), libc::SIGKILL).at("user namespace")?;
+    kernel::wait_child(pid, true).at("user namespace")?;
+    made.map(OwnedFd::from)
 }
 
 /// Leaves the host's namespaces. The working directory stays what it was.

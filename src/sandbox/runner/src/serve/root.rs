@@ -16,13 +16,14 @@ use nix::{
     errno::Errno,
     fcntl::{AT_FDCWD, OFlag, openat},
     mount::{MntFlags, MsFlags, mount, umount2},
-    sys::stat::{Mode, SFlag, fstat, mkdirat},
+    sys::stat::{Mode, SFlag, fstat, mkdirat, stat},
     unistd::{self, fchdir, pivot_root, symlinkat},
 };
 
 use super::{
     fault::{At as _, Fault},
     kernel::{self, attr},
+    namespaces,
 };
 
 /// Where commands find the workspace.
@@ -57,9 +58,27 @@ const ETC: [&str; 15] = [
 
 const DEVICES: [&CStr; 5] = [c"null", c"zero", c"full", c"random", c"urandom"];
 
-/// Builds it and makes it the root of this process. The workspace is the working directory.
+/// The working directory as a mount in which it belongs to `user`, whoever it belongs to on disk; none if it is his
+/// anyway. As root. What commands make in it belongs to its owner afterwards.
+pub(crate) fn workspace_of(user: (u32, u32)) -> Result<Option<OwnedFd>, Fault> {
+    let found = stat(".").at("workspace")?;
+    let owner = (found.st_uid, found.st_gid);
+    if owner.0 == user.0 {
+        return Ok(None);
+    }
+    let tree = kernel::clone_tree(AT_FDCWD, c"").at("workspace")?;
+    kernel::add_attributes(tree.as_fd(), SAFE, true).at("workspace")?;
+    let namespace = namespaces::owner_as_user(owner, user)?;
+    kernel::map_owners(tree.as_fd(), namespace.as_fd()).map_err(|errno| {
+        let way_out = format!("its file system cannot show it as uid {}'s: give it to that uid with chown -R", user.0);
+        Fault::new("workspace", format!("{}; {way_out}", errno.desc()))
+    })?;
+    Ok(Some(tree))
+}
+
+/// Builds it and makes it the root of this process. The workspace is the working directory, or this mount of it.
 /// Says whether the host's `/proc` is at `/proc`, as the kernel wants to see it before it gives a command a new one.
-pub(crate) fn enter(uid: u32, gid: u32, tmp_bytes: u64) -> Result<bool, Fault> {
+pub(crate) fn enter(uid: u32, gid: u32, tmp_bytes: u64, workspace: Option<OwnedFd>) -> Result<bool, Fault> {
     mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>).at("private mounts")?;
     // Copies of everything first: the new root then covers a directory of the old one.
     let mut trees = Vec::new();
@@ -69,7 +88,9 @@ pub(crate) fn enter(uid: u32, gid: u32, tmp_bytes: u64) -> Result<bool, Fault> {
         trees.push((tree, target));
         Ok(())
     };
-    take(c"", text("workspace")?, SAFE).at("workspace")?;
+    if workspace.is_none() {
+        take(c"", text("workspace")?, SAFE).at("workspace")?;
+    }
     take(c"/usr", text("usr")?, SAFE | attr::RDONLY).at("/usr")?;
     for name in DEVICES {
         let source = text(Path::new("/dev").join(os(name)))?;
@@ -97,6 +118,9 @@ pub(crate) fn enter(uid: u32, gid: u32, tmp_bytes: u64) -> Result<bool, Fault> {
         }
     }
     let proc_visible = take(c"/proc", text("proc")?, 0).is_ok();
+    if let Some(workspace) = workspace {
+        trees.push((workspace, text("workspace")?));
+    }
 
     let root = kernel::new_mount(c"tmpfs", &[(c"mode", c"0755"), (c"size", c"4m")], SAFE).at("root")?;
     let dir = |path: &str| -> Result<(), Fault> {

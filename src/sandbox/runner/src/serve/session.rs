@@ -85,7 +85,11 @@ impl Session {
         // As root, before the uid goes: the way to the workspace may be closed to the session's user.
         unistd::chdir(&options.workspace).at("workspace")?;
         umask(Mode::empty());
+        let mut own = None;
         if let Some((uid, gid)) = options.user {
+            if options.backend == Backend::Namespace {
+                own = root::workspace_of((uid, gid))?;
+            }
             namespaces::become_user(uid, gid)?;
         }
         if unistd::getuid().is_root() {
@@ -99,7 +103,7 @@ impl Session {
             Backend::Namespace => {
                 namespaces::enter()?;
                 let (uid, gid) = (unistd::getuid().as_raw(), unistd::getgid().as_raw());
-                proc = root::enter(uid, gid, options.limits.tmp_bytes)?;
+                proc = root::enter(uid, gid, options.limits.tmp_bytes, own)?;
                 workspace = PathBuf::from(root::WORKSPACE);
                 Sweep::Namespace
             }
