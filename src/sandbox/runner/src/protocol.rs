@@ -281,6 +281,20 @@ pub struct Ready {
     pub missing: BTreeMap<Guarantee, String>,
     /// The Landlock ABI that is in use; 0: none.
     pub landlock_abi: u32,
+    /// The directory that commands find as their workspace. Runners that others start have it from their own
+    /// configuration, so it is told.
+    #[serde(default)]
+    pub workspace: Option<Place>,
+    /// Paths that no command writes, beside those that are always protected; for the same reason.
+    #[serde(default)]
+    pub protect: Vec<String>,
+}
+
+/// A directory, however it is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    pub device: u64,
+    pub inode: u64,
 }
 
 /// A command has begun.

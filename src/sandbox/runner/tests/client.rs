@@ -204,7 +204,14 @@ impl Drop for Session {
 }
 
 fn empty() -> Ready {
-    Ready { version: 0, guarantees: BTreeMap::new(), missing: BTreeMap::new(), landlock_abi: 0 }
+    Ready {
+        version: 0,
+        guarantees: BTreeMap::new(),
+        missing: BTreeMap::new(),
+        landlock_abi: 0,
+        workspace: None,
+        protect: Vec::new(),
+    }
 }
 
 pub(crate) fn exec(argv: &[&str]) -> Exec {

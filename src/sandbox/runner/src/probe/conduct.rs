@@ -246,7 +246,14 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_marked_and_counted() {
-        let ready = Ready { version: VERSION, guarantees: [].into(), missing: [].into(), landlock_abi: 7 };
+        let ready = Ready {
+            version: VERSION,
+            guarantees: [].into(),
+            missing: [].into(),
+            landlock_abi: 7,
+            workspace: None,
+            protect: Vec::new(),
+        };
         let of = |reports| Conducted { reports, denials: Vec::new() };
         let report =
             |expect, outcome| Report { name: "x".to_owned(), guarantee: None, expect, outcome, detail: String::new() };

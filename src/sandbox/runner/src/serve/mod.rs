@@ -64,7 +64,7 @@ pub(crate) fn run(options: &Options) -> io::Result<()> {
         leaving: Vec::new(),
     };
     let ready = match &runner.session {
-        Ok(session) => promises::of(session),
+        Ok(session) => promises::of(session, options),
         Err(fault) => promises::nothing(fault),
     };
     runner.wire.send_json(Kind::Ready, &ready)?;

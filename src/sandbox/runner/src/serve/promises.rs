@@ -2,9 +2,15 @@
 
 use std::{collections::BTreeMap, fs};
 
-use assistant_sandbox::protocol::{Guarantee, Ready, VERSION};
+use assistant_sandbox::protocol::{Guarantee, Place, Ready, VERSION};
+use nix::sys::stat::fstat;
 
-use super::{fault::Fault, kernel, options::Backend, session::Session};
+use super::{
+    fault::Fault,
+    kernel,
+    options::{Backend, Options},
+    session::Session,
+};
 
 /// Since this version Landlock keeps signals and abstract sockets within.
 const SCOPES: i32 = 6;
@@ -13,7 +19,7 @@ const SCOPES: i32 = 6;
 const SOCKETS: i32 = 9;
 
 /// The promise of a session whose walls stand.
-pub(crate) fn of(session: &Session) -> Ready {
+pub(crate) fn of(session: &Session, options: &Options) -> Ready {
     let mut guarantees = BTreeMap::new();
     let mut missing = BTreeMap::new();
     for guarantee in Guarantee::ALL {
@@ -22,14 +28,29 @@ pub(crate) fn of(session: &Session) -> Ready {
             Err(reason) => drop(missing.insert(guarantee, reason.to_owned())),
         }
     }
-    Ready { version: VERSION, guarantees, missing, landlock_abi: u32::try_from(session.landlock).unwrap_or(0) }
+    let workspace = fstat(&session.workspace).ok().map(|stat| Place { device: stat.st_dev, inode: stat.st_ino });
+    Ready {
+        version: VERSION,
+        guarantees,
+        missing,
+        landlock_abi: u32::try_from(session.landlock).unwrap_or(0),
+        workspace,
+        protect: options.protect.clone(),
+    }
 }
 
 /// The promise of one whose walls could not be built: nothing.
 pub(crate) fn nothing(fault: &Fault) -> Ready {
     let missing = Guarantee::ALL.into_iter().map(|guarantee| (guarantee, fault.to_string())).collect();
     let landlock_abi = u32::try_from(kernel::landlock_abi()).unwrap_or(0);
-    Ready { version: VERSION, guarantees: BTreeMap::new(), missing, landlock_abi }
+    Ready {
+        version: VERSION,
+        guarantees: BTreeMap::new(),
+        missing,
+        landlock_abi,
+        workspace: None,
+        protect: Vec::new(),
+    }
 }
 
 fn one(session: &Session, guarantee: Guarantee) -> Result<&'static str, &'static str> {
