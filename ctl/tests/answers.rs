@@ -17,6 +17,10 @@ pub fn answer(method: &str, path: &str, body: &[u8]) -> Option<(u16, Value)> {
             "limits": {"max_body_bytes": 1, "max_upload_bytes": 1, "max_connections": 1, "request_timeout_seconds": 1},
         }),
         ("GET", "/api/status") => status(),
+        ("GET", "/api/sandbox") => json!({
+            "enabled": true, "backend": "namespace", "level": "work", "refused": [], "problem": null, "landlock_abi": 7,
+            "sessions": 0, "guarantees": [{"name": "read", "required": true, "given": true, "reason": "Landlock"}],
+        }),
         ("POST", "/api/jobs") => json!({ "job": job(if sent["hold"] == true { "waiting" } else { "queued" }) }),
         ("GET", "/api/jobs") => jobs(query),
         ("GET", "/api/jobs/7") => detail("completed"),
@@ -260,5 +264,9 @@ pub fn status() -> Value {
         "database": {"ok": true, "problem": null, "size_bytes": 1_234_567, "schema_version": 1},
         "disk": {"free_bytes": 50_000_000_000_u64, "total_bytes": 100_000_000_000_u64, "min_free_bytes": 1, "low": false},
         "spend": {"today": 0.12, "daily_limit": 10.0},
+        "sandbox": {
+            "enabled": true, "level": "work", "seen_at": AT, "backend": "namespace", "problem": null,
+            "refused": [{"backend": "unit", "reason": "not installed: there is no /run/assistant-sandbox/run.sock"}],
+        },
     })
 }

@@ -285,6 +285,7 @@ fn a_doctor_tells_what_is_wrong() {
         ("models", "fail"),
         ("work", "warn"),
         ("jobs", "warn"),
+        ("sandbox", "ok"),
     ] {
         assert_eq!(level(check).as_deref(), Some(expected), "{check} {json}");
     }

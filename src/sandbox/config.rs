@@ -24,6 +24,12 @@ section! {
         require: Guarantees = Guarantees(Guarantee::ALL.to_vec());
         /// The runner's program. Unset: `assistant-sandbox` beside the daemon's, else in `/usr/lib/assistant`.
         runner: Option<String> = None, check crate::config::check::absolute;
+        /// The socket of `assistant-sandbox.socket`, for the backend `unit`.
+        unit_socket: String = "/run/assistant-sandbox/run.sock".to_owned(), check crate::config::check::absolute;
+        /// The socket of `assistant-docker`, for the backend `docker`.
+        docker_socket: String = "/run/assistant-docker/run.sock".to_owned(), check crate::config::check::absolute;
+        /// The image of containers; one that `docker.toml` lists.
+        image: String = "assistant-work:1".to_owned();
         /// As root: the uid that commands run as, to whom the workspace then seems to belong. Unset: its owner, or 65533 where
         /// that is root.
         uid: Option<u32> = None;

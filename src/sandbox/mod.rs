@@ -1,9 +1,13 @@
 //! The daemon's side of the sandbox. It runs nothing itself; it asks a runner (`runner/`), which makes the walls.
 //!
-//! `session.rs` speaks with one runner, `backend.rs` chooses it.
+//! `session.rs` speaks with one runner, `begin.rs` starts it or connects to it, `backend.rs` and `choice.rs` say which.
 
 mod backend;
+mod begin;
+mod choice;
 pub mod config;
+#[cfg(test)]
+mod double;
 mod session;
 
 use std::{
@@ -14,16 +18,17 @@ use std::{
 
 use assistant_api::{
     ErrorKind, JobId,
-    sandbox::{GuaranteeStatus, SandboxStatus},
+    sandbox::{GuaranteeStatus, SandboxBrief, SandboxStatus},
 };
 use assistant_sandbox::protocol::{Exec, Guarantee, Level};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 pub use self::{
-    backend::{Backend, limits, program_beside_runner, user},
+    backend::Backend,
+    begin::{limits, program_beside_runner, user},
     session::{Ended, Input, Output},
 };
-use self::{config::Sandbox, session::Session};
+use self::{backend::Wanted, choice::Choices, config::Sandbox, session::Session};
 use crate::{
     config::Config,
     cx::Cx,
@@ -36,21 +41,24 @@ pub struct Sessions {
     /// One per job that runs: commands of a job follow each other in it.
     of_jobs: Mutex<HashMap<JobId, Held>>,
     slots: OnceLock<Arc<Semaphore>>,
+    choices: Choices,
 }
 
 /// A session that waits for its job's next command.
 struct Held {
     backend: Backend,
     session: Session,
+    level: Level,
     /// What it was made from; another configuration needs another session.
     made_from: Sandbox,
     _slot: OwnedSemaphorePermit,
 }
 
 impl Sessions {
-    fn take(&self, job: JobId, config: &Sandbox) -> Option<Held> {
+    fn take(&self, job: JobId, level: Level, config: &Sandbox) -> Option<Held> {
         let held = self.lock().remove(&job)?;
-        (held.made_from == *config).then_some(held)
+        // One whose runner ended meanwhile, as a unit does when its time is over, is not asked for anything.
+        (held.level == level && held.made_from == *config && held.session.is_reusable()).then_some(held)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<JobId, Held>> {
@@ -111,16 +119,16 @@ pub async fn exec(
     let config = cx.config.load_full();
     check_enabled(&config)?;
     let config = &config.sandbox;
-    check_level(exec.level)?;
     let sessions = &cx.process.sandbox;
-    let mut held = if let Some(held) = job.and_then(|job| sessions.take(job, config)) {
+    let mut held = if let Some(held) = job.and_then(|job| sessions.take(job, exec.level, config)) {
         held
     } else {
         let slot = sessions.slot(config).await?;
-        let (backend, session) = backend::open(cx.root()?.path(), config).await.0?;
-        Held { backend, session, made_from: config.clone(), _slot: slot }
+        let root = cx.root()?;
+        let (backend, session) = sessions.choices.open(&cx.clock, root.path(), config, exec.level, false).await?;
+        Held { backend, session, level: exec.level, made_from: config.clone(), _slot: slot }
     };
-    let ended = held.session.run(exec, input, output).await.map_err(Error::in_doubt)?;
+    let ended = held.session.run(exec, input, output).await?;
     let backend = held.backend;
     if let Some(job) = job.filter(|_| held.session.is_reusable()) {
         sessions.lock().insert(job, held);
@@ -128,53 +136,65 @@ pub async fn exec(
     Ok(Done { backend, ended })
 }
 
-/// Refuses levels that nothing here can give.
-fn check_level(level: Level) -> Result<()> {
-    let (name, what) = match level {
-        Level::Read | Level::Work => return Ok(()),
-        Level::WorkNet => ("work+net", "the egress proxy"),
-        Level::Container => ("container", "the container backend"),
-    };
-    Err(Error::unavailable(format!("the level {name} needs {what}, which is not installed here"))
-        .field("sandbox.level")
-        .hint("set sandbox.level = \"work\""))
-}
-
-/// A command in a session of its own, with another directory in the workspace's place; for trying the sandbox itself.
+/// A command in a session of its own, with another directory in the workspace's place; for trying the sandbox itself. It
+/// runs in the backend that was chosen last.
 ///
 /// # Errors
-/// As [`exec`].
+/// As [`exec`]; `unavailable` also when that backend's workspace is not the daemon's to say.
 pub async fn exec_in(cx: &Cx, workspace: &Path, exec: &Exec, output: mpsc::Sender<Output>) -> Result<Done> {
     let config = cx.config.load_full();
     check_enabled(&config)?;
-    check_level(exec.level)?;
-    let _slot = cx.process.sandbox.slot(&config.sandbox).await?;
-    let (backend, mut session) = backend::open(workspace, &config.sandbox).await.0?;
+    let config = &config.sandbox;
+    let sessions = &cx.process.sandbox;
+    let chosen = sessions.choices.last(config).and_then(|chosen| chosen.backend);
+    let backend = chosen.ok_or_else(|| Error::unavailable("no sandbox was chosen yet"))?;
+    if !backend.is_started_here() {
+        let name = backend.as_str();
+        let message = format!("the backend {name} has its own workspace, in which nothing is tried out");
+        return Err(Error::unavailable(message).hint(
+            "assistant-sandbox-probe conduct --socket PATH tries it from outside, on a host where that is fine",
+        ));
+    }
+    let _slot = sessions.slot(config).await?;
+    let mut session = begin::begin(backend, workspace, config).await?;
+    Wanted::of(config, workspace)?.check(&session.ready)?;
     let (_nothing, input) = mpsc::channel(1);
-    let ended = session.run(exec, input, output).await.map_err(Error::in_doubt)?;
+    let ended = session.run(exec, input, output).await?;
     Ok(Done { backend, ended })
+}
+
+/// What was last seen of the sandbox, without opening a session.
+pub fn brief(cx: &Cx) -> SandboxBrief {
+    let all = cx.config.load();
+    let config = &all.sandbox;
+    let last = cx.process.sandbox.choices.last(config).filter(|_| config.enabled);
+    SandboxBrief {
+        enabled: config.enabled,
+        level: config.level.name().to_owned(),
+        seen_at: last.as_ref().map(|last| last.at),
+        backend: last.as_ref().and_then(|last| last.backend).map(|backend| backend.as_str().to_owned()),
+        problem: last.as_ref().and_then(|last| last.problem.clone()),
+        refused: last.map(|last| last.refused).unwrap_or_default(),
+    }
 }
 
 /// What this host's sandbox is, found out by opening a session.
 pub async fn status(cx: &Cx) -> SandboxStatus {
     let all = cx.config.load_full();
     let config = &all.sandbox;
-    let (opened, refused) = match check_enabled(&all) {
-        Ok(()) => match cx.root() {
-            Ok(root) => backend::open(root.path(), config).await,
-            Err(err) => (Err(err), Vec::new()),
-        },
-        Err(err) => (Err(err), Vec::new()),
+    let choices = &cx.process.sandbox.choices;
+    let opened = async {
+        check_enabled(&all)?;
+        let root = cx.root()?;
+        choices.open(&cx.clock, root.path(), config, config.level.0, true).await
     };
+    let (backend, ready, problem) = match opened.await {
+        Ok((backend, session)) => (Some(backend.as_str().to_owned()), Some(session.ready.clone()), None),
+        Err(err) => (None, None, Some(backend::with_hint(&err))),
+    };
+    let refused = choices.last(config).filter(|_| config.enabled).map(|last| last.refused).unwrap_or_default();
     let level = config.level.name().to_owned();
     let sessions = cx.process.sandbox.count(config);
-    let (backend, ready, problem) = match opened {
-        Ok((backend, session)) => (Some(backend.as_str().to_owned()), Some(session.ready.clone()), None),
-        Err(err) => {
-            let hint = err.hint_text().map(|hint| format!("; {hint}")).unwrap_or_default();
-            (None, None, Some(format!("{}{hint}", err.message())))
-        }
-    };
     let guarantees = Guarantee::ALL.into_iter().map(|guarantee| {
         let given = ready.as_ref().and_then(|ready| ready.guarantees.get(&guarantee));
         let missing = || ready.as_ref().and_then(|ready| ready.missing.get(&guarantee));

@@ -1,8 +1,12 @@
 //! A session with a runner: one socket, commands one after another. Dropping it ends everything that runs in it.
 
-use std::{process::Stdio, time::Duration};
+use std::{os::fd::AsRawFd as _, process::Stdio, time::Duration};
 
 use assistant_sandbox::protocol::{self, CHUNK, Exec, Exit, Frame, Kind, Ready, Refused, STDIN_WINDOW, Taken};
+use nix::{
+    errno::Errno,
+    sys::socket::{MsgFlags, recv},
+};
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -15,6 +19,9 @@ use tokio::{
 };
 
 use crate::error::{Error, ErrorKind, Result};
+
+#[cfg(test)]
+mod tests;
 
 /// What a runner gets to begin.
 const READY_TIME: Duration = Duration::from_secs(10);
@@ -109,17 +116,28 @@ impl Session {
         Ok(Self { read, write, ready, halfway: false, _child: child })
     }
 
-    /// Whether another command can follow.
+    /// Whether another command can follow: the runner is there, waits, and has nothing more to say of the last one.
     pub(super) fn is_reusable(&self) -> bool {
-        !self.halfway
+        let socket: &UnixStream = self.read.as_ref();
+        let waiting = recv(socket.as_raw_fd(), &mut [0], MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT);
+        !self.halfway && waiting == Err(Errno::EAGAIN)
     }
 
-    /// Runs one command. An error means that nobody knows what became of it; the session is not to be used again.
-    /// A future that is dropped half-way leaves a session that must be dropped, too.
+    /// Runs one command. A future that is dropped half-way leaves a session that must be dropped, too.
     ///
     /// # Errors
-    /// `unavailable` when the runner went away or broke the protocol.
+    /// In doubt, when the runner went away or broke the protocol: nobody knows what became of the command, and the session
+    /// is not to be used again.
     pub(super) async fn run(
+        &mut self,
+        exec: &Exec,
+        input: mpsc::Receiver<Input>,
+        output: mpsc::Sender<Output>,
+    ) -> Result<Ended> {
+        self.converse(exec, input, output).await.map_err(Error::in_doubt)
+    }
+
+    async fn converse(
         &mut self,
         exec: &Exec,
         mut input: mpsc::Receiver<Input>,

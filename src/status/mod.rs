@@ -22,6 +22,7 @@ use crate::{
     error::{Error, Result},
     llm::prompt_hosts,
     policy::Access,
+    sandbox,
     store::{migrations, types::micros},
     subsystems::Subsystem,
 };
@@ -68,6 +69,7 @@ pub async fn status(cx: &Cx) -> Result<Status> {
         database: database(cx),
         disk: disk(cx)?,
         spend: Spend { today: dollars(seen.spent_today), daily_limit: config.limits.max_daily_cost_usd },
+        sandbox: sandbox::brief(cx),
     })
 }
 

@@ -1,5 +1,6 @@
 //! Commands and the sandbox that they run in.
 
+use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -22,6 +23,23 @@ pub struct SandboxStatus {
     pub landlock_abi: u32,
     /// Sessions that are open.
     pub sessions: usize,
+}
+
+/// What was last seen of the sandbox; nothing is tried out for it.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct SandboxBrief {
+    /// `sandbox.enabled`
+    pub enabled: bool,
+    /// The level of commands of jobs.
+    pub level: String,
+    /// When a session was last opened under the present configuration; none has been when unset.
+    pub seen_at: Option<Timestamp>,
+    /// The backend that it was opened with; none when no backend gave what is required.
+    pub backend: Option<String>,
+    /// The backends that were not taken, with the reasons.
+    pub refused: Vec<Refusal>,
+    /// Why no command can run, and what to do.
+    pub problem: Option<String>,
 }
 
 /// One guarantee.

@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::{
     JobId, Role,
     jobs::{JobStatus, Needs},
+    sandbox::SandboxBrief,
 };
 
 /// `GET /health`
@@ -67,6 +68,7 @@ pub struct Status {
     pub database: Database,
     pub disk: Disk,
     pub spend: Spend,
+    pub sandbox: SandboxBrief,
 }
 
 /// Since when, and by whom, everything is stopped.

@@ -1,4 +1,7 @@
-use assistant_api::status::{Part, Status};
+use assistant_api::{
+    sandbox::SandboxBrief,
+    status::{Part, Status},
+};
 
 use crate::{
     Cx,
@@ -40,6 +43,7 @@ pub async fn run(_: Args, cx: &Cx) -> Result {
         ("workspace", workspace(cx, &status.workspace)),
         ("disk", disk(cx, &status)),
         ("prompts", prompts(&status)),
+        ("sandbox", sandbox(cx, &status.sandbox)),
     ])?;
     models(cx, &status)?;
     waiting(cx, &status)?;
@@ -99,6 +103,23 @@ fn prompts(status: &Status) -> String {
         [] => "seen by no host".to_owned(),
         hosts => format!("seen by {}", text::one_line(&hosts.join(", "))),
     }
+}
+
+/// The choice of a backend, and why none before it was taken.
+fn sandbox(cx: &Cx, sandbox: &SandboxBrief) -> String {
+    let level = text::one_line(&sandbox.level);
+    if !sandbox.enabled {
+        return "off: no commands run".to_owned();
+    }
+    if let Some(problem) = &sandbox.problem {
+        return cx.out.style(Style::Bad, &format!("commands cannot run: {}", text::one_line(problem)));
+    }
+    let Some(backend) = &sandbox.backend else {
+        return format!("level {level}, not used yet: assistantctl sandbox test");
+    };
+    let refused: Vec<_> = sandbox.refused.iter().map(|refusal| text::one_line(&refusal.backend)).collect();
+    let refused = if refused.is_empty() { String::new() } else { format!(", not {}", refused.join(", ")) };
+    format!("level {level}, backend {}{refused}", text::one_line(backend))
 }
 
 fn models(cx: &Cx, status: &Status) -> Result<()> {

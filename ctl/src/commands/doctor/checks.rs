@@ -1,4 +1,5 @@
 use std::{
+    fmt::Write as _,
     fs,
     os::unix::fs::{FileTypeExt as _, MetadataExt as _},
     process::Command,
@@ -6,6 +7,7 @@ use std::{
 
 use assistant_api::{
     Role, client,
+    sandbox::SandboxStatus,
     status::{ApiInfo, Status},
 };
 
@@ -43,6 +45,15 @@ pub(super) async fn all(cx: &Cx, call_models: bool) -> Vec<Finding> {
                 "journalctl -u assistantd -n 50",
             )),
         }
+        findings.push(match cx.client.get::<SandboxStatus>("/api/sandbox").await {
+            Ok(found) => sandbox(&found),
+            Err(err) => Finding::fail(
+                "sandbox",
+                Code::Failed,
+                format!("the daemon cannot say what its sandbox is: {err}"),
+                "journalctl -u assistantd -n 50",
+            ),
+        });
         if call_models {
             findings.extend(called(cx).await);
         }
@@ -166,6 +177,29 @@ fn running(status: &Status) -> Vec<Finding> {
         findings.push(Finding::warn("jobs", waiting, "assistantctl status says what each needs"));
     }
     findings
+}
+
+/// A session was opened for this.
+fn sandbox(found: &SandboxStatus) -> Finding {
+    let check = "sandbox";
+    if !found.enabled {
+        return Finding::ok(check, "it is switched off: no commands run");
+    }
+    if let Some(problem) = &found.problem {
+        let message = format!("commands cannot run: {problem}");
+        return Finding::warn(check, message, "assistantctl sandbox test shows each guarantee; all else works without");
+    }
+    let mut said = format!("level {}, backend {}", found.level, found.backend.as_deref().unwrap_or("unknown"));
+    for refusal in &found.refused {
+        let _ = write!(said, "; not {}: {}", refusal.backend, refusal.reason);
+    }
+    let lacking: Vec<_> =
+        found.guarantees.iter().filter(|guarantee| !guarantee.given).map(|guarantee| guarantee.name.as_str()).collect();
+    if lacking.is_empty() {
+        return Finding::ok(check, said);
+    }
+    let message = format!("{said}; without {}", lacking.join(", "));
+    Finding::warn(check, message, "name what must be given in sandbox.require; assistantctl sandbox test says how")
 }
 
 fn configured_models(status: &Status) -> Vec<Finding> {

@@ -15,8 +15,8 @@ use crate::{
 /// Find out what is wrong, and how to mend it
 ///
 /// Looks at the socket, your rights, versions, the configuration, the database,
-/// the workspace, the disk, the clock and the models. The exit code is 0 when
-/// nothing fails (warnings are no failures), else that of the worst finding.
+/// the workspace, the disk, the clock, the sandbox and the models. The exit code
+/// is 0 when nothing fails (warnings are no failures), else that of the worst finding.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   assistantctl doctor

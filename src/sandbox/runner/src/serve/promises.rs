@@ -43,14 +43,7 @@ pub(crate) fn of(session: &Session, options: &Options) -> Ready {
 pub(crate) fn nothing(fault: &Fault) -> Ready {
     let missing = Guarantee::ALL.into_iter().map(|guarantee| (guarantee, fault.to_string())).collect();
     let landlock_abi = u32::try_from(kernel::landlock_abi()).unwrap_or(0);
-    Ready {
-        version: VERSION,
-        guarantees: BTreeMap::new(),
-        missing,
-        landlock_abi,
-        workspace: None,
-        protect: Vec::new(),
-    }
+    Ready { version: VERSION, guarantees: BTreeMap::new(), missing, landlock_abi, workspace: None, protect: Vec::new() }
 }
 
 fn one(session: &Session, guarantee: Guarantee) -> Result<&'static str, &'static str> {

@@ -1,0 +1,139 @@
+//! What is in force is never less than what was asked, whatever the configuration and whatever runners promise.
+
+use std::sync::{Arc, Mutex};
+
+use proptest::prelude::*;
+use tokio::{net::UnixStream, sync::mpsc};
+
+use super::*;
+use crate::sandbox::double;
+
+const HERE: Place = Place { device: 1, inode: 2 };
+const ELSEWHERE: Place = Place { device: 1, inode: 3 };
+
+fn guarantees() -> impl Strategy<Value = Vec<Guarantee>> {
+    // Mostly nearly all of them: so that what decides is one that lacks.
+    prop_oneof![
+        proptest::sample::subsequence(Guarantee::ALL.to_vec(), 0..=8),
+        proptest::sample::subsequence(Guarantee::ALL.to_vec(), 6..=8),
+        Just(Guarantee::ALL.to_vec()),
+    ]
+}
+
+fn protected() -> impl Strategy<Value = Vec<String>> {
+    let paths = vec![".envrc".to_owned(), "keys/".to_owned()];
+    prop_oneof![3 => proptest::sample::subsequence(paths.clone(), 0..=2), 2 => Just(paths)]
+}
+
+/// What a backend's runner says, if there is one.
+fn runner() -> impl Strategy<Value = Option<Ready>> {
+    let version = prop_oneof![9 => Just(assistant_sandbox::protocol::VERSION), 1 => any::<u32>()];
+    let place = prop_oneof![6 => Just(Some(HERE)), 1 => Just(Some(ELSEWHERE)), 1 => Just(None)];
+    let ready =
+        (version, guarantees(), protected(), place).prop_map(|(version, guarantees, protect, workspace)| Ready {
+            version,
+            guarantees: guarantees.into_iter().map(|guarantee| (guarantee, String::new())).collect(),
+            protect,
+            workspace,
+            ..double::ready(HERE)
+        });
+    proptest::option::weighted(0.8, ready)
+}
+
+fn suffices(ready: &Ready, wanted: &Wanted) -> bool {
+    ready.version == assistant_sandbox::protocol::VERSION
+        && wanted.guarantees.iter().all(|guarantee| ready.guarantees.contains_key(guarantee))
+        && wanted.protect.iter().all(|path| ready.protect.contains(path))
+        && ready.workspace == Some(HERE)
+}
+
+/// Whether this combination is one that the documentation promises.
+fn fits(backend: Backend, choice: Choice, level: Level) -> bool {
+    let chosen = matches!(
+        (choice, backend),
+        (Choice::Auto, _)
+            | (Choice::Unit, Backend::Unit)
+            | (Choice::Namespace, Backend::Namespace)
+            | (Choice::Docker, Backend::Docker)
+            | (Choice::Landlock, Backend::Landlock)
+    );
+    chosen && (matches!(level, Level::Read | Level::Work) || (level == Level::Container && backend == Backend::Docker))
+}
+
+/// Chooses among doubles and runs one command; the choice, and every command that any double was sent.
+async fn attempt(
+    choice: Choice,
+    level: Level,
+    wanted: &Wanted,
+    runners: &[Option<Ready>; 4],
+) -> (Option<Backend>, Vec<(Backend, Level)>) {
+    let sent = Arc::new(Mutex::new(Vec::new()));
+    let tasks = tokio_util::task::TaskTracker::new();
+    let open = |backend: Backend| -> BoxFuture<'_, Result<Session>> {
+        let of = Backend::ALL.iter().position(|other| *other == backend).unwrap();
+        let (tasks, sent) = (tasks.clone(), Arc::clone(&sent));
+        Box::pin(async move {
+            let Some(ready) = runners[of].clone() else { return Err(Error::unavailable("not installed")) };
+            let (ours, theirs) = UnixStream::pair().unwrap();
+            tasks.spawn(async move {
+                let ran = double::serve(theirs, &ready).await;
+                sent.lock().unwrap().extend(ran.into_iter().map(|exec| (backend, exec.level)));
+            });
+            Session::begin(ours, None).await
+        })
+    };
+    let chosen = match Backend::candidates(choice, level) {
+        Ok(candidates) => choose(&candidates, wanted, open).await.0,
+        Err(_) => None,
+    };
+    let backend = chosen.as_ref().map(|(backend, _)| *backend);
+    if let Some((_, mut session)) = chosen {
+        let ((_nothing, input), (said, _heard)) = (mpsc::channel(1), mpsc::channel(9));
+        session.run(&double::exec(level), input, said).await.unwrap();
+    }
+    tasks.close();
+    tasks.wait().await;
+    let sent = sent.lock().unwrap().clone();
+    (backend, sent)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_is_in_force_is_never_less_than_what_was_asked(
+        choice in proptest::sample::select(vec![Choice::Auto, Choice::Unit, Choice::Namespace, Choice::Docker, Choice::Landlock]),
+        level in proptest::sample::select(vec![Level::Read, Level::Work, Level::WorkNet, Level::Container]),
+        guarantees in guarantees(),
+        protect in protected(),
+        runners in [runner(), runner(), runner(), runner()],
+    ) {
+        let wanted = Wanted { guarantees, protect, workspace: HERE };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let (chosen, sent) = runtime.block_on(attempt(choice, level, &wanted, &runners));
+        // The first that will do, said without any of the code that is tried here.
+        let expected = Backend::ALL.into_iter().zip(&runners).find(|(backend, ready)| {
+            fits(*backend, choice, level) && ready.as_ref().is_some_and(|ready| suffices(ready, &wanted))
+        });
+        let expected = expected.map(|(backend, _)| backend);
+        prop_assert_eq!(chosen, expected);
+        // Nobody else was sent anything to run, and nobody at another level.
+        let ran: Vec<_> = expected.into_iter().map(|backend| (backend, level)).collect();
+        prop_assert_eq!(sent, ran);
+    }
+}
+
+#[test]
+fn a_runner_that_gives_too_little_is_told_why() {
+    let wanted = Wanted { guarantees: Guarantee::ALL.to_vec(), protect: vec![".envrc".to_owned()], workspace: HERE };
+    let mut ready = double::ready(HERE);
+    assert!(wanted.check(&ready).unwrap_err().message().contains(".envrc"));
+    ready.protect = wanted.protect.clone();
+    wanted.check(&ready).unwrap();
+    ready.workspace = Some(ELSEWHERE);
+    assert!(wanted.check(&ready).unwrap_err().message().contains("another workspace"));
+    ready.guarantees.remove(&Guarantee::UnixSockets);
+    ready.missing.insert(Guarantee::UnixSockets, "the host's /run is to be seen".to_owned());
+    let err = wanted.check(&ready).unwrap_err();
+    assert_eq!(err.message(), "without unix_sockets (the host's /run is to be seen)");
+}
