@@ -125,8 +125,9 @@ async fn a_redirect_inwards_is_refused_at_the_second_request() {
         stage.outside.route(&format!("{PUBLIC}:80"), Some(http(Box::leak(answer.into_boxed_str())).await));
         let done = curl(&stage, &["--location", "http://example.org/"]).await;
         assert!(text(&done.stdout).starts_with("assistant-egress: "), "{}", text(&done.stdout));
-        assert_eq!(stage.record().await.reason, Reason::Done);
-        assert_eq!(stage.record().await.reason, reason, "{location}");
+        // The first one's end may be told after the second one's.
+        let told = [stage.record().await.reason, stage.record().await.reason];
+        assert!(told.contains(&Reason::Done) && told.contains(&reason), "{location}: {told:?}");
         assert_eq!(stage.outside.connected(), [format!("{PUBLIC}:80")]);
     }
 }

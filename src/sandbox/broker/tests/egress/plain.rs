@@ -130,8 +130,9 @@ async fn a_name_that_changes_its_address_is_connected_to_where_it_was_checked() 
     let mixed = stage.ask("GET http://mix.example.net/").await;
     assert!(mixed.starts_with("HTTP/1.1 200 "), "{mixed}");
     assert_eq!(stage.outside.connected(), [format!("{PUBLIC}:80"), format!("{PUBLIC}:80")]);
-    let reasons = [stage.record().await.reason, stage.record().await.reason, stage.record().await.reason];
-    assert_eq!(reasons, [Reason::Done, Reason::AddressNotPublic(Class::Loopback), Reason::Done]);
+    let told = [stage.record().await.reason, stage.record().await.reason, stage.record().await.reason];
+    assert_eq!(told.iter().filter(|reason| **reason == Reason::Done).count(), 2, "{told:?}");
+    assert!(told.contains(&Reason::AddressNotPublic(Class::Loopback)), "{told:?}");
 }
 
 #[tokio::test]
