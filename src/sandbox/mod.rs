@@ -150,10 +150,17 @@ pub async fn exec_in(cx: &Cx, workspace: &Path, exec: &Exec, output: mpsc::Sende
     let backend = chosen.ok_or_else(|| Error::unavailable("no sandbox was chosen yet"))?;
     if !backend.is_started_here() {
         let name = backend.as_str();
-        let message = format!("the backend {name} has its own workspace, in which nothing is tried out");
-        return Err(Error::unavailable(message).hint(
-            "assistant-sandbox-probe conduct --socket PATH tries it from outside, on a host where that is fine",
-        ));
+        let err =
+            Error::unavailable(format!("the backend {name} has its own workspace, in which nothing is tried out"));
+        return Err(match backend {
+            Backend::Unit => {
+                let (probe, socket) = ("/usr/lib/assistant/assistant-sandbox-probe", &config.unit_socket);
+                err.hint(format!(
+                    "on a host where that is fine: sudo {probe} conduct --probe {probe} --socket {socket}"
+                ))
+            }
+            _ => err.hint("set sandbox.backend = \"namespace\" to try that one"),
+        });
     }
     let _slot = sessions.slot(config).await?;
     let mut session = begin::begin(backend, workspace, config).await?;

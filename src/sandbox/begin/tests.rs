@@ -1,3 +1,5 @@
+#![expect(clippy::disallowed_methods, reason = "a counterpart, not part of the daemon")]
+
 use assistant_broker::container::{Opened, Reply, Request};
 use assistant_sandbox::protocol::Level;
 use tokio::{

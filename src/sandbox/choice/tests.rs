@@ -1,3 +1,5 @@
+#![expect(clippy::disallowed_methods, reason = "a counterpart, not part of the daemon")]
+
 use std::sync::{
     Arc,
     atomic::{AtomicUsize, Ordering::Relaxed},

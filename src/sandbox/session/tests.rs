@@ -1,5 +1,7 @@
 //! What runners can do wrong.
 
+#![expect(clippy::disallowed_methods, reason = "counterparts, not part of the daemon")]
+
 use std::time::Instant;
 
 use assistant_sandbox::protocol::{Level, Place};
