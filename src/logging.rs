@@ -4,10 +4,20 @@ use std::io::IsTerminal as _;
 
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::{
-    Layer as _, Registry, filter::Targets, layer::SubscriberExt as _, reload, util::SubscriberInitExt as _,
+    Layer as _, Registry,
+    filter::{Targets, filter_fn},
+    layer::SubscriberExt as _,
+    reload,
+    util::SubscriberInitExt as _,
 };
 
 use crate::config::Environment;
+
+/// The target of lines about what the sandbox refused; in the journal they carry [`DENIED_ID`].
+pub const DENIED: &str = "assistantd::denied";
+
+/// `MESSAGE_ID=` of a refused action; the egress proxy's refusals have the same.
+const DENIED_ID: &str = "e6374d03ee344e6aa2dafb4623e836e1";
 
 /// Changes the level while the daemon runs; cheap to clone. Does nothing where nothing was set up, as in tests.
 #[derive(Clone, Default)]
@@ -19,12 +29,21 @@ impl Logging {
     /// Under systemd (`$JOURNAL_STREAM`, systemd.exec(5)) fields reach the journal as `ASSISTANT_<FIELD>`.
     pub fn start(level: &str, environment: &Environment) -> Self {
         let (filter, handle) = reload::Layer::new(targets(level));
-        let journal = environment.get("JOURNAL_STREAM").and_then(|_| tracing_journald::layer().ok());
-        let output = match journal {
-            Some(journal) => {
-                journal.with_field_prefix(Some("ASSISTANT".into())).with_syslog_identifier("assistantd".into()).boxed()
-            }
-            None => tracing_subscriber::fmt::layer()
+        let journal = || {
+            let layer = environment.get("JOURNAL_STREAM").and_then(|_| tracing_journald::layer().ok())?;
+            Some(layer.with_field_prefix(Some("ASSISTANT".into())).with_syslog_identifier("assistantd".into()))
+        };
+        let output = match (journal(), journal()) {
+            // Fields of a line always get the prefix; a field without it belongs to a whole layer.
+            (Some(plain), Some(denied)) => plain
+                .with_filter(filter_fn(|metadata| metadata.target() != DENIED))
+                .and_then(
+                    denied
+                        .with_custom_fields([("MESSAGE_ID", DENIED_ID)])
+                        .with_filter(filter_fn(|metadata| metadata.target() == DENIED)),
+                )
+                .boxed(),
+            _ => tracing_subscriber::fmt::layer()
                 .with_writer(std::io::stderr)
                 .with_ansi(std::io::stderr().is_terminal() && environment.get("NO_COLOR").is_none())
                 .with_target(false)

@@ -67,6 +67,11 @@ impl Steps {
                 lines.push(line(row, out, Style::Busy, "model", &answer(row, output)));
                 lines
             }
+            // What a command says while it runs, line by line; its result follows.
+            "tool_output" => {
+                let said = output.get("text").and_then(Value::as_str).unwrap_or_default();
+                said.lines().map(|said| line(row, out, Style::Dim, &name, &text::one_line(said))).collect()
+            }
             "status_change" => {
                 let word = |name: &str| input.get(name).or_else(|| output.get(name)).map(short).unwrap_or_default();
                 let change = join(&word("from"), &word("to"));
@@ -268,6 +273,8 @@ mod tests {
             row(11, "supervisor_note", None, json!({"instruction": "use \u{1b}[31meuros"}), Value::Null),
             row(12, "llm_request", None, Value::Null, Value::Null),
         ];
+        let said = row(13, "tool_output", Some("command_execute"), Value::Null, json!({"text": "one\n\u{1b}[1mtwo\n"}));
+        let rows = rows.into_iter().chain([said]).collect::<Vec<_>>();
         let mut steps = Steps::default();
         let lines: Vec<String> = rows.iter().flat_map(|row| steps.lines(row, &out)).collect();
         insta::assert_snapshot!(lines.join("\n"), @r#"
@@ -279,6 +286,8 @@ mod tests {
         2026-11-22T12:00:00Z  policy          file_delete -> ask: outside of jobs/7
         2026-11-22T12:00:00Z  note            use euros
         2026-11-22T12:00:00Z  file_move       a to b -> no result
+        2026-11-22T12:00:00Z  command_execute  one
+        2026-11-22T12:00:00Z  command_execute  two
         "#);
     }
 

@@ -177,7 +177,10 @@ async fn execute(
             return;
         }
         (Err(err), None) => CommandEnd { error: Some(err.message().to_owned()), ..CommandEnd::default() },
-        (Ok((backend, exit)), _) => run::end(backend, &exit),
+        (Ok((backend, exit)), _) => {
+            run::report_denials(None, &exit);
+            run::end(backend, &exit)
+        }
     };
     if let Ok(end) = serde_json::to_vec(&end) {
         let _ = to_caller.send(chunk(StreamKind::End, &end)).await;

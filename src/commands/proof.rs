@@ -48,10 +48,12 @@ pub(super) async fn run(cx: &Cx) -> Result<SandboxTest> {
     let program = sandbox::program_beside_runner(&config.sandbox, PROBE)?;
     let owner =
         if nix::unistd::geteuid().is_root() { Some(sandbox::user(&config.sandbox, cx.root()?.path())?) } else { None };
-    let state_dir = cx.state_dir.clone();
+    // Where the commands' user comes by, as to the workspace itself.
+    let beside = cx.root()?.path().parent().filter(|_| owner.is_some()).map(Path::to_owned);
+    let beside = beside.unwrap_or_else(|| cx.state_dir.clone());
     let made = tokio::task::spawn_blocking(move || {
         // Things outside to reach for. Without them, as where /tmp cannot be written, some attempts have no aim.
-        Ok((furnish(&state_dir, &program, owner)?, Plants::new(&std::env::temp_dir()).ok()))
+        Ok((furnish(&beside, &program, owner)?, Plants::new(&std::env::temp_dir()).ok()))
     });
     let (place, plants) = made
         .await
@@ -138,12 +140,13 @@ fn exec(config: &Sandbox, plants: Option<&Plants>, only: Option<&str>) -> Result
     };
     let level = serde_json::to_value(config.level.0)?;
     let argv = [
-        "/workspace/.assistant/probe",
+        // The workspace itself is where a command begins, by whatever path it finds it.
+        "./.assistant/probe",
         "--i-am-confined",
         "--level",
         level.as_str().unwrap_or_default(),
         "--workspace",
-        "/workspace",
+        ".",
         "--limits",
         &serde_json::to_string(&limits)?,
     ];
@@ -154,8 +157,8 @@ fn exec(config: &Sandbox, plants: Option<&Plants>, only: Option<&str>) -> Result
 }
 
 /// A workspace as one in use: with a repository and what is ours.
-fn furnish(state_dir: &Path, probe: &Path, owner: Option<(u32, u32)>) -> io::Result<tempfile::TempDir> {
-    let place = tempfile::Builder::new().prefix("sandbox-test-").tempdir_in(state_dir)?;
+fn furnish(beside: &Path, probe: &Path, owner: Option<(u32, u32)>) -> io::Result<tempfile::TempDir> {
+    let place = tempfile::Builder::new().prefix("sandbox-test-").tempdir_in(beside)?;
     for (path, content) in [
         (".git/HEAD", "ref: refs/heads/main\n"),
         (".git/config", "[core]\n\trepositoryformatversion = 0\n"),

@@ -98,6 +98,7 @@ pub async fn run(cx: &Cx, job: Option<JobId>, exec: &Exec, live: impl Fn(&Output
     };
     let (done, (stdout, stderr)) = tokio::join!(sandbox::exec(cx, job, exec, input, said), listen);
     let (backend, exit) = exited(done?)?;
+    report_denials(job, &exit);
     let result = result(&exit, backend, &stdout, &stderr);
     let whole = |record: Record| record.is_cut().then(|| record.kept().to_vec());
     Ok(Ran { result, stdout: whole(stdout), stderr: whole(stderr) })
@@ -114,7 +115,10 @@ pub(super) fn exited(done: Done) -> Result<(sandbox::Backend, Exit)> {
         Ended::Refused(refused) => Err(match refused.kind.as_str() {
             "not_found" => Error::new(ErrorKind::NotFound, refused.message).field("command"),
             "unavailable" => Error::unavailable(refused.message),
-            _ => Error::new(ErrorKind::Invalid, refused.message).field("command"),
+            _ => match refused.message.strip_prefix("cwd: ") {
+                Some(message) => Error::new(ErrorKind::Invalid, message.to_owned()).field("workdir"),
+                None => Error::new(ErrorKind::Invalid, refused.message.clone()).field("command"),
+            },
         }),
     }
 }
@@ -131,6 +135,25 @@ pub(super) fn end(backend: sandbox::Backend, exit: &Exit) -> CommandEnd {
         denials: denials(exit),
         isolation_mode: backend.as_str().to_owned(),
         error: None,
+    }
+}
+
+/// Writes into the journal what was refused.
+pub(super) fn report_denials(job: Option<JobId>, exit: &Exit) {
+    for denial in &exit.denials {
+        tracing::info!(
+            target: crate::logging::DENIED,
+            job_id = job.map(|job| job.0),
+            layer = denial.layer,
+            refused = denial.target,
+            rule = denial.rule,
+            suggestion = denial.suggestion,
+            count = denial.count,
+            "the sandbox refused {} ({}: {})",
+            denial.target,
+            denial.layer,
+            denial.rule
+        );
     }
 }
 

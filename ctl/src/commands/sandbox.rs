@@ -173,7 +173,14 @@ async fn test(all: bool, cx: &Cx) -> Result {
         }
     };
     drop(progress);
-    let good = test.sandbox.problem.is_none() && test.attempts.iter().all(|attempt| attempt.good);
+    // What is promised was tried, and everything came out as it should.
+    let tried = |name: &str| {
+        let mut of = test.attempts.iter().filter(|attempt| attempt.guarantee.as_deref() == Some(name));
+        of.any(|attempt| attempt.outcome != "absent")
+    };
+    let good = test.sandbox.problem.is_none()
+        && test.attempts.iter().all(|attempt| attempt.good)
+        && test.sandbox.guarantees.iter().all(|guarantee| !guarantee.given || tried(&guarantee.name));
     let code = if good { Code::Ok } else { Code::Failed };
     if cx.out.json {
         cx.out.json(&test)?;

@@ -39,7 +39,8 @@ impl Plants {
     /// Plants them, in a new directory below `parent`, which must be outside of every workspace and have a short path.
     pub fn new(parent: &Path) -> io::Result<Self> {
         let name = unique()?;
-        let files = Removed { directory: parent.join(&name), dev_shm: Path::new("/dev/shm").join(&name) };
+        let files =
+            Removed { directory: parent.join(&name), dev_shm: Path::new("/dev/shm").join(format!("{name}.shm")) };
         let path = |name: &str| files.directory.join(name);
         fs::create_dir(&files.directory)?;
         open(&files.directory, 0o777)?;

@@ -1,8 +1,14 @@
 //! Commands of jobs and of people, through everything: queue, ledger, runner, workspace.
 
+mod checks;
+mod ends;
+mod people;
+mod proof;
+
 use std::{
     os::unix::fs::chown,
     path::{Path, PathBuf},
+    process::Stdio,
     time::{Duration, Instant},
 };
 
@@ -11,11 +17,12 @@ use assistant_api::{
     client::Error as ClientError,
     effects::EffectState,
     jobs::{JobStatus, StatusReply},
-    sandbox::{SandboxStatus, ScriptReply, ScriptRequest},
+    sandbox::{CommandResult, SandboxStatus, ScriptReply, ScriptRequest},
     status::{Tool, ToolList},
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::process::Command;
 
 use super::{config, detail, submit, wait};
 use crate::support::{
@@ -43,6 +50,28 @@ async fn start(model: &ModelServer, more: &str) -> (Daemon, TempDir) {
     let runner = runner.display();
     let sandbox = format!("[filesystem]\nshared_root = \"{shared}\"\n[sandbox]\nrunner = \"{runner}\"\n{more}");
     (Daemon::start(&format!("{}{sandbox}", config(model))).await, dir)
+}
+
+/// The command line, beside the daemon.
+fn ctl(socket: &Path, arguments: &[&str]) -> Command {
+    let program = Path::new(env!("CARGO_BIN_EXE_assistantd")).with_file_name("assistantctl");
+    assert!(program.is_file(), "{} is not built: cargo build --package assistantctl", program.display());
+    let mut command = Command::new(program);
+    command.args(arguments).env_clear().env("ASSISTANT_SOCKET", socket).stdin(Stdio::null()).kill_on_drop(true);
+    command
+}
+
+/// What became of a command of a person.
+async fn person(daemon: &Daemon, command: &[&str]) -> CommandResult {
+    let command = command.iter().map(ToString::to_string).collect();
+    let asked = ScriptRequest { command, ..empty() };
+    let reply: ScriptReply = daemon.client().post("/api/workspace/script-runs", &asked).await.unwrap();
+    reply.result.unwrap_or_else(|| panic!("{:?}", reply.error))
+}
+
+/// A model that has nothing to do.
+async fn idle() -> ModelServer {
+    ModelServer::start(|_| (1, Reply::complete("nothing"))).await
 }
 
 fn workspace(daemon: &Daemon) -> PathBuf {
