@@ -97,9 +97,9 @@ fn go(arguments: Arguments, inherited: Vec<i32>) -> Result<ExitCode, String> {
     if arguments.list {
         for probe in probes {
             let expect = json_text(&probe.rule.at(arguments.level))?;
-            let proves = probe.guarantee.as_ref().map(json_text).transpose()?;
-            let proves = proves.as_deref().unwrap_or("-").trim_matches('"');
-            writeln!(out, "{:<44} {:<8} {proves:<12} {}", probe.name, expect.trim_matches('"'), mark(&probe))
+            let guarantee = probe.guarantee.as_ref().map(json_text).transpose()?;
+            let guarantee = guarantee.as_deref().unwrap_or("-").trim_matches('"');
+            writeln!(out, "{:<44} {:<8} {guarantee:<12} {}", probe.name, expect.trim_matches('"'), mark(&probe))
                 .map_err(|err| err.to_string())?;
         }
         return Ok(ExitCode::SUCCESS);

@@ -165,6 +165,29 @@ pub(crate) fn enter(uid: u32, gid: u32, tmp_bytes: u64, workspace: Option<OwnedF
     Ok(proc_visible)
 }
 
+/// For a root that somebody else has made, as far as it is not as it should be: hides what is at `/run`, gives the session
+/// temporary files of its own within its bounds, and a name to its user.
+pub(crate) fn mend(uid: u32, gid: u32, tmp_bytes: u64) -> Result<(), Fault> {
+    let small = |step: &str| kernel::new_mount(c"tmpfs", &[(c"mode", c"0755"), (c"size", c"64k")], SAFE).at(step);
+    if fs::symlink_metadata("/run").is_ok() {
+        let nothing = small("/run")?;
+        kernel::add_attributes(nothing.as_fd(), attr::RDONLY, false).at("/run")?;
+        kernel::attach(nothing.as_fd(), AT_FDCWD, c"/run").at("/run")?;
+    }
+    temporary(tmp_bytes).at("/tmp")?;
+    let names = small("/etc")?;
+    for (name, content) in etc_files(uid, gid) {
+        let target = Path::new("/etc").join(name);
+        if matches!(name, "passwd" | "group") && target.is_file() {
+            write_file(names.as_fd(), name, content.as_bytes()).at(format!("/etc/{name}"))?;
+            let file = kernel::clone_tree(names.as_fd(), &text(name)?).at(format!("/etc/{name}"))?;
+            kernel::add_attributes(file.as_fd(), attr::RDONLY, false).at(format!("/etc/{name}"))?;
+            kernel::attach(file.as_fd(), AT_FDCWD, &text(target)?).at(format!("/etc/{name}"))?;
+        }
+    }
+    Ok(())
+}
+
 /// `/tmp` and, out of the same space, `/dev/shm`.
 fn temporary(bytes: u64) -> nix::Result<()> {
     let size = CString::new(bytes.to_string()).map_err(|_| Errno::EINVAL)?;

@@ -109,7 +109,11 @@ impl Session {
             }
             Backend::Unit | Backend::Docker => {
                 mounts = namespaces::enter_mounts()?;
-                let _ = fs::create_dir("/tmp/home");
+                let (uid, gid) = (unistd::getuid().as_raw(), unistd::getgid().as_raw());
+                if !mounts || root::mend(uid, gid, options.limits.tmp_bytes).is_err() {
+                    // The promises tell what is lacking.
+                    let _ = fs::create_dir("/tmp/home");
+                }
                 Sweep::Uid
             }
             Backend::Landlock => {
