@@ -294,3 +294,35 @@ fn a_doctor_tells_what_is_wrong() {
     assert_eq!(ran.code, Some(5));
     assert!(ran.out.contains("fail  socket"), "{ran:?}");
 }
+
+#[test]
+fn a_sandbox_that_runs_nothing_is_told_with_the_reason() {
+    let problem = "no sandbox of this host gives what sandbox.require asks for (unit: not installed)";
+    let daemon = Daemon::with(move |_, path, _| match path {
+        "/api/status" => {
+            let mut status = answers::status();
+            status["sandbox"]["backend"] = Value::Null;
+            status["sandbox"]["problem"] = problem.into();
+            Some((200, status))
+        }
+        "/api/sandbox" => {
+            let (_, mut sandbox) = answers::answer("GET", path, b"").unwrap();
+            sandbox["backend"] = Value::Null;
+            sandbox["problem"] = problem.into();
+            Some((200, sandbox))
+        }
+        _ => None,
+    });
+    let status = daemon.run(&["status"]);
+    assert!(status.code == Some(0) && status.out.contains(&format!("commands cannot run: {problem}")), "{status:?}");
+    let doctor = daemon.run(&["doctor"]);
+    assert!(doctor.out.contains(&format!("warn  sandbox    commands cannot run: {problem}")), "{doctor:?}");
+    let weak = Daemon::with(|_, path, _| {
+        let (_, mut sandbox) = answers::answer("GET", "/api/sandbox", b"").unwrap();
+        sandbox["backend"] = "landlock".into();
+        sandbox["guarantees"][0]["given"] = false.into();
+        (path == "/api/sandbox").then_some((200, sandbox))
+    });
+    let doctor = weak.run(&["doctor"]);
+    assert!(doctor.out.contains("warn  sandbox    level work, backend landlock; without read"), "{doctor:?}");
+}
