@@ -83,6 +83,12 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_catalog_explains_what_was_refused() {
+        let catalog = include_str!("../systemd/assistant.catalog");
+        assert!(catalog.lines().any(|line| line == format!("-- {DENIED_ID}")));
+    }
+
+    #[test]
     fn a_level_is_for_our_lines_and_libraries_stay_quiet() {
         let debug = targets("debug");
         assert!(debug.would_enable("assistantd::jobs", &Level::DEBUG));

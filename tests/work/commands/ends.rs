@@ -139,7 +139,8 @@ async fn a_lost_connection_to_the_runner_is_an_unknown_effect() {
 
 /// This process's own child that serves this workspace.
 fn runner_of(workspace: &std::path::Path) -> i32 {
-    let pids = std::fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    let mut pids =
+        std::fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
     let is_ours = |pid: &i32| {
         let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         let line = String::from_utf8_lossy(&line);
@@ -149,7 +150,7 @@ fn runner_of(workspace: &std::path::Path) -> i32 {
             && line.contains(workspace.to_str().unwrap())
             && parent == Some(std::process::id())
     };
-    pids.filter(is_ours).next().expect("a runner")
+    pids.find(is_ours).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]

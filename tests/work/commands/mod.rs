@@ -2,6 +2,7 @@
 
 mod checks;
 mod ends;
+mod killed;
 mod people;
 mod proof;
 
