@@ -19,7 +19,7 @@ use assistant_api::{
     effects::EffectState,
     jobs::{JobStatus, StatusReply},
     sandbox::{CommandResult, SandboxStatus, ScriptReply, ScriptRequest},
-    status::{Tool, ToolList},
+    status::{Status, Tool, ToolList},
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -213,6 +213,24 @@ async fn s18_the_switch_removes_commands_and_only_them() {
         assert_eq!(problem.status, 409);
     }
     assert!(!workspace(&daemon).join("script-runs").exists(), "no transcript");
+    daemon.stop().await;
+}
+
+/// No session is opened for `status`, which shows the last choice.
+#[tokio::test(flavor = "multi_thread")]
+async fn status_shows_what_was_chosen_last() {
+    let model = ModelServer::start(one(json!(["true"]))).await;
+    let (daemon, _dir) = start(&model, "unit_socket = \"/nonexistent/run.sock\"\n").await;
+    let brief = async || daemon.client().get::<Status>("/api/status").await.unwrap().sandbox;
+    let before = brief().await;
+    assert_eq!((before.enabled, before.seen_at, before.backend), (true, None, None), "nothing was tried at the start");
+    let job = submit(&daemon, "Run.").await;
+    wait(&daemon, job, JobStatus::Completed).await;
+    let after = brief().await;
+    assert_eq!(after.backend.as_deref(), Some("namespace"), "{after:?}");
+    assert!(after.seen_at.is_some() && after.problem.is_none());
+    let refused: Vec<_> = after.refused.iter().map(|refused| (&*refused.backend, &*refused.reason)).collect();
+    assert!(matches!(refused[..], [("unit", reason)] if reason.starts_with("not installed: ")), "{refused:?}");
     daemon.stop().await;
 }
 
