@@ -13,7 +13,7 @@ use tracing_subscriber::{
 
 use crate::config::Environment;
 
-/// The target of lines about what the sandbox refused; in the journal they carry [`DENIED_ID`].
+/// The target of lines about what the sandbox refused; in the journal they carry `DENIED_ID`.
 pub const DENIED: &str = "assistantd::denied";
 
 /// `MESSAGE_ID=` of a refused action; the egress proxy's refusals have the same.
