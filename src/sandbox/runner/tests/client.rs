@@ -65,6 +65,15 @@ impl Workspace {
         self.dir.path().join("workspace")
     }
 
+    /// The runner where any user may start it, which the directory of the build need not be.
+    pub(crate) fn runner(&self) -> PathBuf {
+        let copy = self.outside().join("assistant-sandbox");
+        if !copy.exists() {
+            fs::copy(env!("CARGO_BIN_EXE_assistant-sandbox"), &copy).unwrap();
+        }
+        copy
+    }
+
     pub(crate) fn join(&self, path: &str) -> PathBuf {
         self.path().join(path)
     }
@@ -127,7 +136,7 @@ impl Done {
 impl Session {
     pub(crate) fn start(starter: Starter, workspace: &Workspace, arguments: &[&str]) -> Self {
         let (ours, theirs) = UnixStream::pair().unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_assistant-sandbox"));
+        let mut command = Command::new(workspace.runner());
         command.args(["serve", "--backend", "namespace", "--workspace"]).arg(workspace.path()).args(arguments);
         match starter {
             Starter::Root => drop(command.args(["--uid", "65534", "--gid", "65534"])),

@@ -143,7 +143,7 @@ fn commands_do_not_run_as_root() {
     for backend in ["unit", "docker", "landlock", "namespace"] {
         let workspace = Workspace::new();
         let (ours, theirs) = UnixStream::pair().unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_assistant-sandbox"));
+        let mut command = Command::new(workspace.runner());
         command.args(["serve", "--backend", backend, "--workspace"]).arg(workspace.path());
         command.stdin(Stdio::from(OwnedFd::from(theirs)));
         let mut session = Session::over(ours, command);

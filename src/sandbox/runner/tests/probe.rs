@@ -133,7 +133,7 @@ fn with_landlock_alone_what_is_promised_holds() {
     furnish(&workspace);
     let plants = Plants::new("/tmp".as_ref()).unwrap();
     let (ours, theirs) = UnixStream::pair().unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_assistant-sandbox"));
+    let mut command = Command::new(workspace.runner());
     command.args(["serve", "--backend", "landlock", "--workspace"]).arg(workspace.path()).args(arguments());
     if starters().contains(&Starter::Root) {
         command.uid(NOBODY).gid(NOBODY);
@@ -202,9 +202,10 @@ fn what_is_expected_is_written_down() {
 fn it_conducts_itself() {
     each(|starter, workspace| {
         furnish(workspace);
-        let mut command = Command::new(PROBE);
+        // The copy that is in the workspace already: any user may start it.
+        let mut command = Command::new(workspace.join("probe"));
         command.args(["conduct", "--probe", "/workspace/probe", "--only", "read-file-outside", "--only", "threads"]);
-        command.args(["--", env!("CARGO_BIN_EXE_assistant-sandbox"), "serve", "--backend", "namespace", "--workspace"]);
+        command.arg("--").arg(workspace.runner()).args(["serve", "--backend", "namespace", "--workspace"]);
         command.arg(workspace.path());
         if starter == Starter::Root {
             command.args(["--uid", "65534", "--gid", "65534"]);
