@@ -8,7 +8,7 @@ use tokio::sync::{Notify, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    agent::Toolbox,
+    agent::{Toolbox, tools::ToolDef},
     clock::Clock,
     config::{Config, Origins, Sources},
     error::{Error, Result},
@@ -143,9 +143,18 @@ impl Cx {
     }
 
     /// Every tool of every subsystem that exists under the present configuration.
-    pub fn tools(&self) -> impl Iterator<Item = &'static crate::agent::tools::ToolDef> + use<> {
-        let config = self.config.load_full();
-        self.subsystems.iter().flat_map(|subsystem| subsystem.tools).filter(move |tool| (tool.exists)(&config))
+    pub fn tools(&self) -> impl Iterator<Item = &'static ToolDef> + use<> {
+        self.tools_that(true)
+    }
+
+    /// Every tool that does not.
+    pub fn missing_tools(&self) -> impl Iterator<Item = &'static ToolDef> + use<> {
+        self.tools_that(false)
+    }
+
+    fn tools_that(&self, exist: bool) -> impl Iterator<Item = &'static ToolDef> + use<> {
+        let cx = self.clone();
+        self.subsystems.iter().flat_map(|subsystem| subsystem.tools).filter(move |tool| (tool.exists)(&cx) == exist)
     }
 }
 

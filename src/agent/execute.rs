@@ -8,7 +8,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::{
     cache,
-    tools::{self, Call, ToolDef},
+    tools::{self, Call, Tokens, ToolDef},
     turn::effects::{Ran, ToRun},
 };
 use crate::{
@@ -34,6 +34,7 @@ pub(crate) async fn run(cx: &Cx, config: &Config, lease: Lease, run: ToRun, limi
         origin: run.origin,
         rule: run.rule.as_str().into(),
         args_hash: run.args_hash.as_str().into(),
+        tokens: Tokens::default(),
     };
     let name = run.tool.name;
     // A task of its own: a panic or a thread that is blocked stays in it.
@@ -68,7 +69,7 @@ pub(crate) async fn run(cx: &Cx, config: &Config, lease: Lease, run: ToRun, limi
         Ok(whole) => cache::keep(cx, config, run.tool, &call, &run.arguments, whole).await,
         Err(_) => None,
     };
-    Ran { index: run.index, result, origin, cached, took: started.elapsed() }
+    Ran { index: run.index, result, origin, cached, took: started.elapsed(), tokens: call.tokens.used() }
 }
 
 /// The error of a call that did not end by itself: what would have changed something may have done so.
@@ -82,5 +83,5 @@ fn broken_off(tool: &ToolDef, error: Error) -> Error {
 /// The result of a call whose approval was gone when it was to be used.
 pub(crate) fn not_approved(run: &ToRun) -> Ran {
     let error = json!({ "error": "the approval of this call is no longer valid; it was not run", "kind": "forbidden" });
-    Ran { index: run.index, result: Err(error), origin: Origin::Host, cached: None, took: Duration::ZERO }
+    Ran { index: run.index, result: Err(error), origin: Origin::Host, cached: None, took: Duration::ZERO, tokens: 0 }
 }

@@ -13,6 +13,8 @@ pub struct Toolbox {
     tools: BTreeMap<&'static str, Known>,
     /// The tools it was made of, in their order.
     names: Vec<&'static str>,
+    /// What is said of tools that do not exist here, a line each.
+    missing: String,
     /// [`Toolbox::stored`]
     stored: String,
 }
@@ -30,7 +32,14 @@ impl Toolbox {
         let tools: BTreeMap<_, _> = defs.into_iter().map(|def| (def.name, Known { def, spec: def.spec() })).collect();
         let specs: Vec<_> = control::specs(true).iter().chain(tools.values().map(|known| &known.spec)).collect();
         let stored = serde_json::to_string(&specs).unwrap_or_default();
-        Self { tools, names, stored }
+        Self { tools, names, missing: String::new(), stored }
+    }
+
+    /// With these tools missing.
+    pub(crate) fn without(mut self, missing: impl IntoIterator<Item = &'static ToolDef>) -> Self {
+        let lines = missing.into_iter().filter_map(|def| Some(format!("- {}: {}\n", def.name, def.absent?)));
+        self.missing = lines.collect();
+        self
     }
 
     /// The one of the present configuration. Making one takes long beside a step of a job, so the last one is kept.
@@ -41,7 +50,7 @@ impl Toolbox {
         {
             return last;
         }
-        let made = Arc::new(Self::new(cx.tools()));
+        let made = Arc::new(Self::new(cx.tools()).without(cx.missing_tools()));
         kept.store(Some(Arc::clone(&made)));
         made
     }
@@ -76,6 +85,11 @@ impl Toolbox {
             .map(|known| format!("- {}: {}", known.def.name, first_sentence(&known.spec.description)))
             .collect();
         lines.join("\n")
+    }
+
+    /// What there is not, for the system prompt: a line per tool, empty if there is nothing to say.
+    pub(crate) fn missing(&self) -> &str {
+        &self.missing
     }
 
     /// Everything that a model may be told of the tools, as it is stored with a conversation.

@@ -1,7 +1,14 @@
 //! Tools: one struct per tool. Its fields are the arguments, its doc comment is what the model reads, `run` is what it
 //! does, and one line in its subsystem's `TOOLS` registers it.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use schemars::{JsonSchema, generate::SchemaSettings};
 use serde::{Serialize, de::DeserializeOwned};
@@ -35,6 +42,24 @@ pub struct Call {
     pub rule: Arc<str>,
     /// SHA-256 of tool name and resolved arguments, hexadecimal.
     pub args_hash: Arc<str>,
+    /// What the call uses at a model.
+    pub tokens: Tokens,
+}
+
+/// Tokens that a tool call used at a model: they count against the run's as those of its own answers do.
+#[derive(Clone, Debug, Default)]
+pub struct Tokens(Arc<AtomicU64>);
+
+impl Tokens {
+    /// So many more.
+    pub fn add(&self, tokens: u64) {
+        self.0.fetch_add(tokens, Ordering::Relaxed);
+    }
+
+    /// So many so far.
+    pub fn used(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 /// One tool.
@@ -47,6 +72,9 @@ pub trait Tool: DeserializeOwned + JsonSchema + Send + 'static {
     const GROUP: &'static str;
     /// The origin of what it returns, unless [`Tool::origin`] says another one.
     const RESULT_ORIGIN: Origin = Origin::Tool;
+    /// What the system prompt says where it does not exist, so that a model does not look for it: why, and what to do
+    /// without.
+    const ABSENT: Option<&'static str> = None;
     /// What the model gets, as JSON.
     type Output: Serialize + Send;
 
@@ -55,8 +83,8 @@ pub trait Tool: DeserializeOwned + JsonSchema + Send + 'static {
         Self::RESULT_ORIGIN
     }
 
-    /// Whether it exists under this configuration: one that does not is in no catalogue and cannot be called.
-    fn exists(_config: &Config) -> bool {
+    /// Whether it exists as the daemon is configured: one that does not is in no catalogue and cannot be called.
+    fn exists(_cx: &Cx) -> bool {
         true
     }
 
@@ -96,7 +124,9 @@ pub struct ToolDef {
     pub result_origin: Origin,
     pub schema: fn() -> Value,
     /// [`Tool::exists`]
-    pub exists: fn(&Config) -> bool,
+    pub exists: fn(&Cx) -> bool,
+    /// [`Tool::ABSENT`]
+    pub absent: Option<&'static str>,
     /// [`Tool::time_limit`]
     pub time_limit: fn(&Value, &Config) -> Option<Duration>,
     pub run: Run,
@@ -113,6 +143,7 @@ impl ToolDef {
             result_origin: T::RESULT_ORIGIN,
             schema: schema_of::<T>,
             exists: T::exists,
+            absent: T::ABSENT,
             time_limit: T::time_limit,
             run: run::<T>,
             reconcile: |cx, effect| Box::pin(T::reconcile(cx, effect)),

@@ -61,14 +61,15 @@ impl Tool for CommandExecute {
     const NAME: &'static str = "command_execute";
     const ACCESS: Access = Access::Run;
     const GROUP: &'static str = "Commands";
+    const ABSENT: Option<&'static str> = Some("commands are switched off (sandbox.enabled): nothing can be run");
     type Output = Executed;
 
     fn origin(executed: &Executed) -> Origin {
         executed.origin
     }
 
-    fn exists(config: &Config) -> bool {
-        config.sandbox.enabled
+    fn exists(cx: &Cx) -> bool {
+        cx.config.load().sandbox.enabled
     }
 
     fn time_limit(arguments: &Value, config: &Config) -> Option<Duration> {

@@ -28,6 +28,10 @@ pub(crate) fn system(config: &Config, agent_text: &str, toolbox: &Toolbox) -> St
     text.push_str("\n# Tools that can be loaded\n\n");
     text.push_str(&toolbox.catalogue());
     text.push('\n');
+    if !toolbox.missing().is_empty() {
+        text.push_str("\n# Tools that are not there\n\n");
+        text.push_str(toolbox.missing());
+    }
     text
 }
 

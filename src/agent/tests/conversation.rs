@@ -6,7 +6,7 @@ use crate::{jobs::NeedsWhat, policy::Origin};
 #[tokio::test]
 async fn a_job_runs_from_its_text_to_its_answer() {
     let world = Setup::default().world(play(vec![
-        call("get_tool_specs", json!({ "tools": ["test_echo", "no_such"] })),
+        call("get_tool_specs", json!({ "tools": ["test_echo", "no_such", "test_missing"] })),
         call("test_echo", json!({ "text": "hi" })),
         done(),
     ]));
@@ -19,10 +19,12 @@ async fn a_job_runs_from_its_text_to_its_answer() {
     assert_eq!(offered(0), ["get_tool_specs", "task_complete", "task_failed", "request_input"]);
     assert_eq!(offered(1)[4..], ["test_echo"]);
     assert!(asked[0].system.contains("- test_echo: Give back a text.\n"), "{}", asked[0].system);
+    let missing = "# Tools that are not there\n\n- test_missing: it is switched off, do without\n";
+    assert!(asked[0].system.ends_with(missing), "{}", asked[0].system);
     assert!(asked.iter().all(|request| request.system == asked[0].system));
     assert!(users(&asked[0]).contains("say hi to everybody"));
     let loaded: Value = serde_json::from_str(&results(&asked[1])[0]).unwrap();
-    assert_eq!((&loaded["loaded"], &loaded["invalid"]), (&json!(["test_echo"]), &json!(["no_such"])));
+    assert_eq!((&loaded["loaded"], &loaded["invalid"]), (&json!(["test_echo"]), &json!(["no_such", "test_missing"])));
     assert!(loaded["guardrails"]["Files"].is_string());
     let echo: Value = serde_json::from_str(&results(&asked[2])[1]).unwrap();
     assert_eq!((echo["text"].as_str(), echo["key"].as_str()), (Some("hi"), Some("5:0")));
@@ -271,6 +273,7 @@ async fn a_result_carries_its_own_origin() {
                 origin: Origin::Owner,
                 rule: "test".into(),
                 args_hash: "00".into(),
+                tokens: agent::tools::Tokens::default(),
             };
             let tool = jobs::SUBSYSTEM.tools.iter().find(|tool| tool.name == name).unwrap();
             let output = (tool.run)(world.cx.clone(), call, arguments).await.unwrap();

@@ -37,6 +37,16 @@ async fn tokens_end_and_are_counted_per_run() {
     assert_eq!(world.asked().len(), 6);
 }
 
+/// What a tool uses at a model counts as the run's own answers do.
+#[tokio::test]
+async fn tokens_of_tools_end_a_run_as_well() {
+    let world = Setup::config(|config| config.limits.max_tokens_per_task = 1000)
+        .world(|_, _| Ok(call("test_asks", json!({ "tokens": 400 }))));
+    world.job("x").await;
+    assert_eq!(world.run().await, review(NeedsWhat::Limits, "token budget exceeded"));
+    assert_eq!(world.asked().len(), 3);
+}
+
 /// A provider that does not count is counted by characters, those of the prompt too.
 #[tokio::test]
 async fn uncounted_tokens_are_those_of_the_prompt_too() {

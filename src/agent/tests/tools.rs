@@ -25,6 +25,8 @@ pub(in crate::agent) const TOOLS: &[ToolDef] = &[
     ToolDef::of::<Panics>(),
     ToolDef::of::<Hangs>(),
     ToolDef::of::<Refuses>(),
+    ToolDef::of::<Asks>(),
+    ToolDef::of::<Missing>(),
 ];
 
 /// Give back a text. It changes nothing.
@@ -219,5 +221,40 @@ impl Tool for Refuses {
     type Output = Value;
     async fn run(self, _: &Cx, _: &Call) -> Result<Value> {
         Err(Error::conflict("it is a directory").field("path").hint("name a file in it"))
+    }
+}
+
+/// Ask a model of its own.
+#[derive(Deserialize, JsonSchema)]
+struct Asks {
+    tokens: u64,
+}
+
+impl Tool for Asks {
+    const NAME: &'static str = "test_asks";
+    const ACCESS: Access = Access::Read;
+    const GROUP: &'static str = "Test";
+    type Output = Value;
+    async fn run(self, _: &Cx, call: &Call) -> Result<Value> {
+        call.tokens.add(self.tokens);
+        Ok(json!({ "number": fastrand::u32(..) }))
+    }
+}
+
+/// Not there.
+#[derive(Deserialize, JsonSchema)]
+struct Missing {}
+
+impl Tool for Missing {
+    const NAME: &'static str = "test_missing";
+    const ACCESS: Access = Access::Read;
+    const GROUP: &'static str = "Test";
+    const ABSENT: Option<&'static str> = Some("it is switched off, do without");
+    type Output = Value;
+    fn exists(_: &Cx) -> bool {
+        false
+    }
+    async fn run(self, _: &Cx, _: &Call) -> Result<Value> {
+        Ok(Value::Null)
     }
 }

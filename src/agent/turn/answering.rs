@@ -157,6 +157,7 @@ impl Turn {
         let Some((_, open)) = self.history.open_calls() else { return Ok(()) };
         let Some((_, call)) = open.into_iter().find(|(index, _)| *index == ran.index) else { return Ok(()) };
         self.unsaved += ran.took;
+        self.used.tokens += ran.tokens;
         let (ok, whole) = match ran.result {
             Ok(text) => (true, text),
             Err(error) => (false, error.to_string()),

@@ -89,6 +89,8 @@ pub(crate) struct Ran {
     /// Where the whole result is kept.
     pub cached: Option<Cached>,
     pub took: Duration,
+    /// What it used at a model of its own.
+    pub tokens: u64,
 }
 
 /// What the machine wants done; the driver answers each with one event, but for the last.

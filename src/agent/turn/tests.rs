@@ -119,6 +119,7 @@ fn trace(turn: &mut Turn, script: Vec<Do>) -> Vec<String> {
                     origin: Origin::Tool,
                     cached: None,
                     took: Duration::from_millis(1),
+                    tokens: 0,
                 };
                 Event::Ran(indexes.iter().map(ran).collect())
             }
@@ -459,6 +460,7 @@ fn a_summary_is_by_rule_when_no_model_writes_it() {
             origin: Origin::Tool,
             cached: None,
             took: Duration::ZERO,
+            tokens: 0,
         };
         let lines = [line(&turn.on(Now::default(), Event::Ran(vec![ran])).unwrap())];
         if lines[0] == "store result, reserve" {

@@ -27,7 +27,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::*;
 use crate::{
-    agent::tools::{Call, Output},
+    agent::tools::{Call, Output, Tokens},
     clock::Clock,
     config::{Config, Environment, Secrets},
     cx::{Cx, Inner, Process, Wake},
@@ -134,6 +134,7 @@ fn call(job_id: JobId) -> Call {
         origin: Origin::Owner,
         rule: Arc::from("test"),
         args_hash: Arc::from("00"),
+        tokens: Tokens::default(),
     }
 }
 
