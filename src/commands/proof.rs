@@ -153,7 +153,15 @@ fn exec(config: &Sandbox, plants: Option<&Plants>, only: Option<&str>) -> Result
     let mut argv = argv.map(str::to_owned).to_vec();
     argv.extend(only.into_iter().flat_map(|name| ["--only".to_owned(), name.to_owned()]));
     argv.extend(plants.into_iter().flat_map(|plants| plants.outside().arguments()));
-    Ok(Exec { argv, cwd: String::new(), env: [].into(), stdin: false, level: config.level.0, limits })
+    Ok(Exec {
+        argv,
+        cwd: String::new(),
+        env: [].into(),
+        stdin: false,
+        level: config.level.0,
+        limits,
+        proxy_login: None,
+    })
 }
 
 /// A workspace as one in use: with a repository and what is ours.

@@ -60,7 +60,15 @@ impl Asked {
         limits.seconds = seconds;
         let cwd = if cwd.is_root() { String::new() } else { cwd.as_str().to_owned() };
         let env = [("TZ".to_owned(), cx.config.load().app.timezone.clone())].into();
-        Ok(Exec { argv: self.command.clone(), cwd, env, stdin: self.stdin, level: self.level, limits })
+        Ok(Exec {
+            argv: self.command.clone(),
+            cwd,
+            env,
+            stdin: self.stdin,
+            level: self.level,
+            limits,
+            proxy_login: None,
+        })
     }
 }
 

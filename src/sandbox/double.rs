@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use assistant_sandbox::protocol::{
-    End, Exec, Exit, Frame, Guarantee, Kind, Level, Limits, Place, Ready, Started, VERSION,
+    End, Exec, Exit, Frame, Guarantee, Kind, Level, Limits, Net, Place, Ready, Started, VERSION,
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -19,6 +19,7 @@ pub(super) fn ready(place: Place) -> Ready {
         landlock_abi: 7,
         workspace: Some(place),
         protect: Vec::new(),
+        net: Net::Given("a test".to_owned()),
     }
 }
 
@@ -30,7 +31,15 @@ pub(super) fn place(path: &Path) -> Place {
 
 pub(super) fn exec(level: Level) -> Exec {
     let limits = Limits { seconds: 1, ..Limits::default() };
-    Exec { argv: vec!["true".to_owned()], cwd: String::new(), env: [].into(), stdin: false, level, limits }
+    Exec {
+        argv: vec!["true".to_owned()],
+        cwd: String::new(),
+        env: [].into(),
+        stdin: false,
+        level,
+        limits,
+        proxy_login: None,
+    }
 }
 
 pub(super) fn exit() -> Exit {

@@ -120,6 +120,7 @@ impl Session {
             stdin: false,
             level: Level::Work,
             limits: Limits::default(),
+            proxy_login: None,
         };
         Frame::json(Kind::Exec, &exec)?.write(&mut self.socket)?;
         self.until(Kind::Exit)

@@ -11,6 +11,7 @@
 
 use std::{
     collections::BTreeMap,
+    fmt,
     io::{self, Read, Write},
     time::Duration,
 };
@@ -29,6 +30,9 @@ pub const CHUNK: usize = 64 << 10;
 /// Most bytes of standard input that may be sent beyond those that `taken` frames have named. The runner never stops
 /// reading its socket, so that a command that does not read can still be ended; it ends the session when this is exceeded.
 pub const STDIN_WINDOW: usize = 1 << 20;
+
+/// The port of the command's own loopback at which it finds the egress proxy, at level [`Level::WorkNet`].
+pub const PROXY_PORT: u16 = 3128;
 
 /// What a frame means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -227,6 +231,20 @@ pub struct Exec {
     pub level: Level,
     #[serde(default)]
     pub limits: Limits,
+    /// What the command shows to the egress proxy; set at level [`Level::WorkNet`] only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proxy_login: Option<Login>,
+}
+
+/// Name and secret as they stand in a URL: `job:0123abcd`.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Login(pub String);
+
+impl fmt::Debug for Login {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Login(…)")
+    }
 }
 
 /// Bounds of one command. The runner never goes above those that it was started with.
@@ -288,6 +306,25 @@ pub struct Ready {
     /// Paths that no command writes, beside those that are always protected; for the same reason.
     #[serde(default)]
     pub protect: Vec<String>,
+    /// Whether commands of level [`Level::WorkNet`] can be run.
+    #[serde(default)]
+    pub net: Net,
+}
+
+/// The way to the egress proxy.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Net {
+    /// What it leads over.
+    Given(String),
+    /// Why there is none, and what would help.
+    Missing(String),
+}
+
+impl Default for Net {
+    fn default() -> Self {
+        Self::Missing("the runner does not say that it has a way to the egress proxy".to_owned())
+    }
 }
 
 /// A directory, however it is called.
@@ -393,6 +430,7 @@ mod tests {
             stdin: false,
             level: Level::WorkNet,
             limits: Limits::default(),
+            proxy_login: Some(Login("job:secret".to_owned())),
         };
         let frames = [Frame::json(Kind::Exec, &exec).unwrap(), Frame { kind: Kind::StdinEnd, body: Vec::new() }];
         let mut wire = Vec::new();

@@ -16,7 +16,7 @@ use std::{
     time::Duration,
 };
 
-use assistant_sandbox::protocol::{Exec, Exit, Frame, Kind, Level, Limits, Ready, Refused, Started};
+use assistant_sandbox::protocol::{Exec, Exit, Frame, Kind, Level, Limits, Net, Ready, Refused, Started};
 use tempfile::TempDir;
 
 /// Whoever runs the commands in tests.
@@ -220,6 +220,7 @@ fn empty() -> Ready {
         landlock_abi: 0,
         workspace: None,
         protect: Vec::new(),
+        net: Net::default(),
     }
 }
 
@@ -231,6 +232,7 @@ pub(crate) fn exec(argv: &[&str]) -> Exec {
         stdin: false,
         level: Level::Work,
         limits: Limits::default(),
+        proxy_login: None,
     }
 }
 

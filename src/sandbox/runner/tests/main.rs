@@ -13,6 +13,7 @@
 
 mod baseline;
 mod basics;
+mod bridge;
 mod client;
 mod direct;
 mod ends;

@@ -15,6 +15,7 @@ use assistant_sandbox::{
 
 use crate::{
     PROBE,
+    bridge::Proxy,
     client::{NOBODY, Session, Starter, Workspace, each, exec, starters},
 };
 
@@ -153,7 +154,8 @@ fn nothing_gets_out_at_level_read() {
 
 #[test]
 fn nothing_gets_out_at_level_work_net() {
-    probe(Level::WorkNet, &[]);
+    let proxy = Proxy::start(|_, _| ());
+    probe(Level::WorkNet, &["--proxy", &proxy.path()]);
 }
 
 /// They need a command each, which is ended as a whole.

@@ -116,7 +116,7 @@ impl Conductor {
         argv.extend(only.iter().flat_map(|probe| ["--only".to_owned(), probe.name.to_owned()]));
         argv.extend(plants.outside().arguments());
         let (level, limits) = (self.level, self.limits);
-        let exec = Exec { argv, cwd: String::new(), env: [].into(), stdin: false, level, limits };
+        let exec = Exec { argv, cwd: String::new(), env: [].into(), stdin: false, level, limits, proxy_login: None };
         Frame::json(Kind::Exec, &exec).and_then(|frame| frame.write(socket)).map_err(said)?;
         let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
         loop {
@@ -253,6 +253,7 @@ mod tests {
             landlock_abi: 7,
             workspace: None,
             protect: Vec::new(),
+            net: crate::protocol::Net::default(),
         };
         let of = |reports| Conducted { reports, denials: Vec::new() };
         let report =

@@ -11,7 +11,10 @@ use std::{
 };
 
 use super::{Place, Probe, Rule, Stop, Tried, any, attempt, files::lines, run::check};
-use crate::protocol::Guarantee::{Network, UnixSockets};
+use crate::protocol::{
+    Guarantee::{Network, UnixSockets},
+    PROXY_PORT,
+};
 
 pub(super) const PROBES: &[Probe] = &[
     Probe::must_fail(UnixSockets, "connect-unix-socket-outside", |place| connect(place.outside("socket")?)),
@@ -60,6 +63,14 @@ pub(super) const PROBES: &[Probe] = &[
         ]
         .map(|(family, kind)| socket(family, kind, 0)))
     }),
+    Probe::new("connect-port-of-the-egress-proxy", Rule::NeedsNet, Some(Network), |_| {
+        tcp(&format!("127.0.0.1:{PROXY_PORT}"))
+    })
+    .harmful(),
+    Probe::must_fail(Network, "connect-other-ports-of-loopback", |_| {
+        any([1, 22, 80, 443, PROXY_PORT - 1, PROXY_PORT + 1, 8080].map(|port| tcp(&format!("127.0.0.1:{port}"))))
+    })
+    .harmful(),
     Probe::must_fail(Network, "raw-socket", |_| {
         any([(libc::AF_INET, 1), (libc::AF_INET, 255), (libc::AF_INET6, 58)]
             .map(|(family, protocol)| socket(family, libc::SOCK_RAW, protocol)))

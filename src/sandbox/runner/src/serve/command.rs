@@ -8,7 +8,7 @@ use std::{
 };
 
 use assistant_sandbox::{
-    protocol::{End, Exec, Exit, Kind, Limits, Refused, STDIN_WINDOW, Signal, Started, Taken},
+    protocol::{End, Exec, Exit, Kind, Level, Limits, Refused, STDIN_WINDOW, Signal, Started, Taken},
     seccomp::{Listener, Tally},
 };
 use nix::{
@@ -76,6 +76,10 @@ impl Command {
 
     pub(crate) fn process(&self) -> &Process {
         &self.process
+    }
+
+    pub(crate) fn level(&self) -> Level {
+        self.exec.level
     }
 
     /// Whether there is input for it that its pipe has not taken.

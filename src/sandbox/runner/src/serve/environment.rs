@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, ffi::CString};
 
+use assistant_sandbox::protocol::{Login, PROXY_PORT};
+
 /// Where programs are looked for, unless the frame says otherwise.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -17,6 +19,18 @@ const OURS: [(&str, &str); 6] = [
     ("GIT_CONFIG_COUNT", "1"),
     ("GIT_CONFIG_KEY_0", "safe.directory"),
     ("GIT_CONFIG_VALUE_0", "*"),
+];
+
+/// What programs read to find a proxy, each in its own way: most the small letters, some the large ones.
+const PROXIES: [&str; 4] = ["http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"];
+
+const BESIDE_PROXIES: [(&str, &str); 4] = [
+    ("no_proxy", "localhost,127.0.0.1,::1"),
+    ("NO_PROXY", "localhost,127.0.0.1,::1"),
+    // git would ask without the secret first, and be refused.
+    ("GIT_HTTP_PROXY_AUTHMETHOD", "basic"),
+    // From version 22.21 on node reads the others too, if this is set.
+    ("NODE_USE_ENV_PROXY", "1"),
 ];
 
 /// Beginnings of names that a frame may not set: of the loader, the C library, git, and shell functions.
@@ -46,6 +60,20 @@ const FORBIDDEN: [&str; 21] = [
     "SHELLOPTS",
     "TMPDIR",
 ];
+
+/// Where a command finds the proxy.
+pub(crate) fn proxies(login: Option<&Login>) -> Result<BTreeMap<String, String>, String> {
+    let login = match login {
+        Some(Login(text)) if text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~%:".contains(&byte)) => {
+            format!("{text}@")
+        }
+        Some(_) => return Err("proxy_login: not a name and a secret as in a URL".to_owned()),
+        None => String::new(),
+    };
+    let url = format!("http://{login}127.0.0.1:{PROXY_PORT}");
+    let beside = BESIDE_PROXIES.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    Ok(PROXIES.iter().map(|name| ((*name).to_owned(), url.clone())).chain(beside).collect())
+}
 
 /// All variables as `execve` takes them, or why the frame's are refused.
 pub(crate) fn variables(extra: &BTreeMap<String, String>, tmp: &str) -> Result<BTreeMap<String, String>, String> {
@@ -98,6 +126,17 @@ mod tests {
             assert!(of(name, "x").is_err(), "{name}");
         }
         assert!(of("A", "x\0y").is_err());
+    }
+
+    #[test]
+    fn programs_are_told_of_the_proxy() {
+        let all = proxies(Some(&Login("job:0a1b".to_owned()))).unwrap();
+        assert_eq!(all["https_proxy"], "http://job:0a1b@127.0.0.1:3128");
+        assert_eq!(all["HTTP_PROXY"], all["http_proxy"]);
+        assert_eq!(proxies(None).unwrap()["http_proxy"], "http://127.0.0.1:3128");
+        for unsound in ["job:a@evil.example", "a b", "a/b", "ä"] {
+            assert!(proxies(Some(&Login(unsound.to_owned()))).is_err(), "{unsound}");
+        }
     }
 
     #[test]

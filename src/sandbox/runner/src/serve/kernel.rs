@@ -158,6 +158,22 @@ pub(crate) fn landlock_restrict(ruleset: BorrowedFd<'_>) -> Result<()> {
     check(unsafe { libc::syscall(libc::SYS_landlock_restrict_self, ruleset.as_raw_fd(), 0) }).map(drop)
 }
 
+/// Sets the loopback device of this network namespace up, which a new one has down.
+pub(crate) fn loopback_up() -> Result<()> {
+    // SAFETY: plain numbers; the descriptor goes into its owner at once.
+    let socket = descriptor(unsafe {
+        libc::syscall(libc::SYS_socket, libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0)
+    })?;
+    // SAFETY: a structure of a name and numbers, for which zeros are a value.
+    let mut device: libc::ifreq = unsafe { std::mem::zeroed() };
+    for (to, from) in device.ifr_name.iter_mut().zip(c"lo".to_bytes_with_nul()) {
+        *to = c_char::from_ne_bytes([*from]);
+    }
+    device.ifr_ifru.ifru_flags = i16::try_from(libc::IFF_UP | libc::IFF_RUNNING).unwrap_or(0);
+    // SAFETY: the kernel reads name and flags of the structure, which lives until the call is over.
+    Errno::result(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const device) }).map(drop)
+}
+
 /// The Landlock version of this kernel; 0 if it has none.
 pub(crate) fn landlock_abi() -> i32 {
     // SAFETY: null and zero with flag 1 ask for the version.

@@ -103,7 +103,13 @@ pub(crate) fn launch(
     limits: &Limits,
 ) -> Result<Process, Refused> {
     let program = exec.argv.first().ok_or_else(|| invalid("argv: empty"))?;
-    let variables = environment::variables(&exec.env, &session.tmp).map_err(invalid)?;
+    let mut variables = environment::variables(&exec.env, &session.tmp).map_err(invalid)?;
+    match (exec.level, &session.bridge) {
+        (Level::WorkNet, Ok(_)) => variables.extend(environment::proxies(exec.proxy_login.as_ref()).map_err(invalid)?),
+        (Level::WorkNet, Err(fault)) => return Err(unavailable(fault)),
+        _ if exec.proxy_login.is_some() => return Err(invalid("proxy_login: only at the level work-net")),
+        _ => {}
+    }
     let programs = environment::candidates(program, &variables).map_err(invalid)?;
     let argv = texts("argv", exec.argv.iter().map(String::as_str))?;
     let pairs: Vec<String> = variables.iter().map(|(name, value)| format!("{name}={value}")).collect();

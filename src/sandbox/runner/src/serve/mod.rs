@@ -1,6 +1,7 @@
 //! The runner: serves one session over one socket, in one thread that waits for whatever happens next.
 
 mod beneath;
+mod bridge;
 mod command;
 mod confine;
 mod direct;
@@ -34,7 +35,7 @@ use std::{
 };
 
 use assistant_sandbox::{
-    protocol::{End, Exec, Frame, Kind, Signal},
+    protocol::{End, Exec, Frame, Kind, Level, Signal},
     seccomp::Listener,
 };
 use nix::{
@@ -107,6 +108,7 @@ enum Source {
     Stderr,
     Gone,
     Left,
+    Bridge(bridge::Place),
 }
 
 impl Runner<'_> {
@@ -117,6 +119,9 @@ impl Runner<'_> {
                 if !self.on(source, flags)? {
                     return Ok(());
                 }
+            }
+            if let Ok(Session { bridge: Ok(bridge), .. }) = &mut self.session {
+                if self.command.is_some() { bridge.tidy() } else { bridge.clear() }
             }
             if let Some(command) = &mut self.command {
                 command.look_around();
@@ -156,6 +161,9 @@ impl Runner<'_> {
                 }
             }
             watch(Source::Gone, process.pidfd.as_fd(), input);
+            if let (Level::WorkNet, Ok(Session { bridge: Ok(bridge), .. })) = (command.level(), &self.session) {
+                bridge.watch(|place, fd, wanted| watch(Source::Bridge(place), fd, wanted));
+            }
         }
         sources.extend(self.leaving.iter().map(|(_, pidfd)| (Source::Left, PollFd::new(pidfd.as_fd(), input))));
 
@@ -188,6 +196,12 @@ impl Runner<'_> {
         let mut gone = false;
         match source {
             Source::Wire | Source::Left => {}
+            Source::Bridge(place) => {
+                if let Ok(bridge) = &mut session.bridge {
+                    bridge.on(place);
+                }
+                return Ok(true);
+            }
             Source::Report => {
                 if let Some(refused) = command.hear_report(session, self.options, &mut self.wire)? {
                     self.command = None;

@@ -6,10 +6,11 @@ use assistant_sandbox::protocol::Limits;
 
 pub(crate) const USAGE: &str = "\
 usage: assistant-sandbox serve --backend namespace|unit|docker|landlock --workspace DIR
-         [--connect SOCKET] [--uid N --gid N] [--protect PATH]... [--landlock-abi N]
+         [--connect SOCKET] [--proxy SOCKET] [--uid N --gid N] [--protect PATH]... [--landlock-abi N]
          [--seconds N] [--memory-bytes N] [--processes N] [--cpu-millis N] [--tmp-bytes N] [--file-bytes N] [--output-bytes N]
-Standard input is the socket to whoever started it, unless --connect names one that listens for the runner. PATH is relative to the workspace; one that is not there is made,
-as a directory if it ends with a slash, else as an empty file.";
+Standard input is the socket to whoever started it, unless --connect names one that listens for the runner. At --proxy
+the egress proxy listens for commands of level work+net. PATH is relative to the workspace; one that is not there is
+made, as a directory if it ends with a slash, else as an empty file.";
 
 /// Who makes the walls around the runner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +32,8 @@ pub(crate) struct Options {
     pub(crate) workspace: PathBuf,
     /// Where whoever started it listens, if standard input is no socket.
     pub(crate) connect: Option<PathBuf>,
+    /// Where the egress proxy listens; without, no command of level `work+net` is run.
+    pub(crate) proxy: Option<PathBuf>,
     /// Who the commands are, if the runner was started as root.
     pub(crate) user: Option<(u32, u32)>,
     /// Paths in the workspace that no command writes, beside those that are always protected.
@@ -52,13 +55,14 @@ impl Options {
             None => return Err("no command given".to_owned()),
         }
         let (mut backend, mut workspace, mut connect, mut uid, mut gid) = (None, None, None, None, None);
-        let (mut protect, mut limits, mut landlock_abi) = (Vec::new(), Limits::default(), None);
+        let (mut proxy, mut protect, mut limits, mut landlock_abi) = (None, Vec::new(), Limits::default(), None);
         while let Some(name) = arguments.next().transpose()? {
             let value = arguments.next().transpose()?.ok_or_else(|| format!("{name}: needs a value"))?;
             match name.as_str() {
                 "--backend" => backend = Some(parse_backend(&value)?),
                 "--workspace" => workspace = Some(PathBuf::from(value)),
                 "--connect" => connect = Some(PathBuf::from(value)),
+                "--proxy" => proxy = Some(PathBuf::from(value)),
                 "--uid" => uid = Some(number(&name, &value)?),
                 "--gid" => gid = Some(number(&name, &value)?),
                 "--protect" => protect.push(value),
@@ -91,7 +95,7 @@ impl Options {
             }
         }
         let backend = backend.ok_or("--backend: missing")?;
-        Ok(Self { backend, workspace, connect, user, protect, limits, landlock_abi })
+        Ok(Self { backend, workspace, connect, proxy, user, protect, limits, landlock_abi })
     }
 }
 
@@ -127,8 +131,10 @@ mod tests {
         assert_eq!(options.protect, ["a/b"]);
         assert_eq!(options.connect, None);
         assert_eq!(options.limits, Limits { seconds: 5, ..Limits::default() });
-        let options = parse("serve --backend docker --workspace /w --connect /run/s").unwrap();
+        assert_eq!(options.proxy, None);
+        let options = parse("serve --backend docker --workspace /w --connect /run/s --proxy /run/p").unwrap();
         assert_eq!(options.connect, Some(PathBuf::from("/run/s")));
+        assert_eq!(options.proxy, Some(PathBuf::from("/run/p")));
     }
 
     #[test]

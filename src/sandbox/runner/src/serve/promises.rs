@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fs};
 
-use assistant_sandbox::protocol::{Guarantee, Place, Ready, VERSION};
+use assistant_sandbox::protocol::{Guarantee, Net, Place, Ready, VERSION};
 use nix::sys::stat::fstat;
 
 use super::{
@@ -36,6 +36,12 @@ pub(crate) fn of(session: &Session, options: &Options) -> Ready {
         landlock_abi: u32::try_from(session.landlock).unwrap_or(0),
         workspace,
         protect: options.protect.clone(),
+        net: match &session.bridge {
+            Ok(_) => {
+                Net::Given("empty network namespace; one port of its loopback leads to the egress proxy".to_owned())
+            }
+            Err(fault) => Net::Missing(fault.to_string()),
+        },
     }
 }
 
@@ -43,7 +49,15 @@ pub(crate) fn of(session: &Session, options: &Options) -> Ready {
 pub(crate) fn nothing(fault: &Fault) -> Ready {
     let missing = Guarantee::ALL.into_iter().map(|guarantee| (guarantee, fault.to_string())).collect();
     let landlock_abi = u32::try_from(kernel::landlock_abi()).unwrap_or(0);
-    Ready { version: VERSION, guarantees: BTreeMap::new(), missing, landlock_abi, workspace: None, protect: Vec::new() }
+    Ready {
+        version: VERSION,
+        guarantees: BTreeMap::new(),
+        missing,
+        landlock_abi,
+        workspace: None,
+        protect: Vec::new(),
+        net: Net::Missing(fault.to_string()),
+    }
 }
 
 fn one(session: &Session, guarantee: Guarantee) -> Result<&'static str, &'static str> {

@@ -5,16 +5,18 @@
 
 use std::{os::fd::OwnedFd, path::Path};
 
-use assistant_sandbox::protocol::Level;
 use landlock::{
-    ABI, Access as _, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible as _, PathBeneath, PathFd, Ruleset,
-    RulesetAttr as _, RulesetCreatedAttr as _, Scope,
+    ABI, Access as _, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible as _, NetPort, PathBeneath, PathFd,
+    Ruleset, RulesetAttr as _, RulesetCreatedAttr as _, Scope,
 };
 
 use super::{fault::Fault, kernel};
 
 /// The oldest version that will do.
 const REQUIRED: i32 = 2;
+
+/// Since this version there are rules for TCP.
+const PORTS: i32 = 4;
 
 /// The newest version that we know.
 const NEWEST: i32 = 9;
@@ -31,16 +33,16 @@ pub(crate) fn version(pretended: Option<i32>) -> i32 {
     kernel::landlock_abi().min(pretended.unwrap_or(NEWEST)).min(NEWEST)
 }
 
-/// Makes the rules; they are put in force by [`kernel::landlock_restrict`], as often as needed.
+/// Makes the rules, with the port that TCP may connect to; they are put in force by [`kernel::landlock_restrict`], as often as needed.
 pub(crate) fn make<'a>(
     version: i32,
-    level: Level,
+    port: Option<u16>,
     paths: impl IntoIterator<Item = (&'a Path, Reach)>,
 ) -> Result<OwnedFd, Fault> {
     if version < REQUIRED {
         return Err(Fault::new("landlock", way_out(version)));
     }
-    build(version, level, paths).map_err(|err| Fault::new("landlock", err))
+    build(version, port, paths).map_err(|err| Fault::new("landlock", err))
 }
 
 /// Why the version does not do, and what would.
@@ -55,7 +57,7 @@ pub(crate) fn way_out(version: i32) -> String {
 
 fn build<'a>(
     version: i32,
-    level: Level,
+    port: Option<u16>,
     paths: impl IntoIterator<Item = (&'a Path, Reach)>,
 ) -> Result<OwnedFd, Box<dyn std::error::Error>> {
     let (required, newest) = (ABI::from(REQUIRED), ABI::from(version));
@@ -64,17 +66,16 @@ fn build<'a>(
         .handle_access(AccessFs::from_all(required))?
         .set_compatibility(CompatLevel::BestEffort)
         .handle_access(AccessFs::from_all(newest))?;
-    // No rule follows for either: no TCP at all but, with the proxy, to connect to its bridge.
-    if version >= 4 {
-        ruleset = ruleset.handle_access(AccessNet::BindTcp)?;
-        if level != Level::WorkNet {
-            ruleset = ruleset.handle_access(AccessNet::ConnectTcp)?;
-        }
+    if version >= PORTS {
+        ruleset = ruleset.handle_access(AccessNet::BindTcp | AccessNet::ConnectTcp)?;
     }
     if version >= 6 {
         ruleset = ruleset.scope(Scope::from_all(newest))?;
     }
     let mut created = ruleset.create()?;
+    if let Some(port) = port.filter(|_| version >= PORTS) {
+        created = created.add_rule(NetPort::new(port, AccessNet::ConnectTcp))?;
+    }
     for (path, reach) in paths {
         let mut access: BitFlags<AccessFs> = match reach {
             Reach::Read => AccessFs::from_read(newest),

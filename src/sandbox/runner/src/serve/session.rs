@@ -9,7 +9,10 @@ use std::{
     rc::Rc,
 };
 
-use assistant_sandbox::{protocol::Level, seccomp::Program};
+use assistant_sandbox::{
+    protocol::{Level, PROXY_PORT},
+    seccomp::Program,
+};
 use nix::{
     fcntl::{OFlag, open},
     sys::{
@@ -20,6 +23,7 @@ use nix::{
 };
 
 use super::{
+    bridge::{Bridge, Exit},
     confine::{self, Walls},
     fault::{At as _, Fault},
     namespaces,
@@ -76,12 +80,15 @@ pub(crate) struct Session {
     pub(crate) processors: Processors,
     pub(crate) sweep: Sweep,
     pub(crate) landlock: i32,
+    /// The way to the egress proxy, or why there is none.
+    pub(crate) bridge: Result<Bridge, Fault>,
     walls: BTreeMap<Level, Rc<Walls>>,
 }
 
 impl Session {
     /// Builds the walls. After a failure the process is half inside and good for nothing but to say so.
     pub(crate) fn enter(options: &Options) -> Result<Self, Fault> {
+        let exit = options.proxy.as_deref().map(Exit::find);
         // As root, before the uid goes: the way to the workspace may be closed to the session's user.
         unistd::chdir(&options.workspace).at("workspace")?;
         umask(Mode::empty());
@@ -142,6 +149,7 @@ impl Session {
             processors: Processors::of_this_process(),
             sweep,
             landlock: rules::version(options.landlock_abi),
+            bridge: bridge(exit, options.backend, mounts),
             walls: BTreeMap::new(),
         };
         session.walls(Level::Work)?;
@@ -179,7 +187,20 @@ impl Session {
         let devices = ["null", "zero", "full", "random", "urandom", "tty"];
         paths.extend(devices.map(|name| (Path::new("/dev").join(name), Reach::Write)));
         paths.retain(|(path, _)| path.exists());
-        rules::make(self.landlock, level, paths.iter().map(|(path, reach)| (path.as_path(), *reach)))
+        let port = (level == Level::WorkNet).then_some(PROXY_PORT);
+        rules::make(self.landlock, port, paths.iter().map(|(path, reach)| (path.as_path(), *reach)))
+    }
+}
+
+fn bridge(exit: Option<Result<Exit, Fault>>, backend: Backend, mounts: bool) -> Result<Bridge, Fault> {
+    let none = |reason| Fault::new("network", reason);
+    match (exit, backend) {
+        (None, _) => Err(none("the runner was started without --proxy")),
+        (_, Backend::Landlock) => Err(none("with this backend commands have no network of their own")),
+        (_, Backend::Unit | Backend::Docker) if !mounts => {
+            Err(none("without mounts of its own the runner cannot hide the egress proxy's socket from commands"))
+        }
+        (Some(exit), _) => Bridge::open(exit?, backend),
     }
 }
 
