@@ -26,12 +26,15 @@ suite=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
 
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
-# /tmp and the mount points of the container template; everything else of the root is read-only when it runs.
+began=$SECONDS
+# /tmp and the mount points of the container template; everything else of the root is read-only when it runs. While a hook
+# runs, the root's /dev, /proc and /sys are the machine's.
 # shellcheck disable=SC2016 # mmdebstrap expands $1 in its hooks
 mmdebstrap --quiet --variant=minbase --include="$(tr -s ' \n' ',' <<<"$packages" | sed 's/,$//')" \
     --customize-hook='mkdir -p "$1/workspace" "$1/assistant-session" && chmod 1777 "$1/tmp" && touch "$1/assistant-sandbox"' \
     --customize-hook='rm -f "$1/etc/fstab"; for at in boot root srv var/backups var/log; do find "$1/$at" -mindepth 1 -delete; done' \
-    --customize-hook='find "$1" -xdev -perm /6000 -type f -exec chmod ug-s {} +' \
+    --customize-hook='find "$1" -path "$1/dev" -prune -o -path "$1/proc" -prune -o -path "$1/sys" -prune -o -perm /6000 -type f -exec chmod ug-s {} +' \
     "$suite" "$scratch/root.tar"
 docker import --change 'CMD ["/bin/false"]' "$scratch/root.tar" "$name" >/dev/null
-echo "$name is built: $(docker image inspect --format '{{.Size}}' "$name" | awk '{ printf "%.0f MB", $1 / 1e6 }')"
+size=$(docker image inspect --format '{{.Size}}' "$name" | awk '{ printf "%.0f MB", $1 / 1e6 }')
+echo "$name is built: $size, in $((SECONDS - began)) s"

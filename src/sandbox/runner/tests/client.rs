@@ -135,9 +135,14 @@ impl Done {
 
 impl Session {
     pub(crate) fn start(starter: Starter, workspace: &Workspace, arguments: &[&str]) -> Self {
+        Self::start_with("namespace", starter, workspace, arguments)
+    }
+
+    /// With one of the backends for which nobody else builds walls.
+    pub(crate) fn start_with(backend: &str, starter: Starter, workspace: &Workspace, arguments: &[&str]) -> Self {
         let (ours, theirs) = UnixStream::pair().unwrap();
         let mut command = Command::new(workspace.runner());
-        command.args(["serve", "--backend", "namespace", "--workspace"]).arg(workspace.path()).args(arguments);
+        command.args(["serve", "--backend", backend, "--workspace"]).arg(workspace.path()).args(arguments);
         match starter {
             Starter::Root => drop(command.args(["--uid", "65534", "--gid", "65534"])),
             Starter::User if is_root() => drop(command.uid(NOBODY).gid(NOBODY)),

@@ -18,6 +18,7 @@ mod client;
 mod direct;
 mod ends;
 mod filter;
+mod matrix;
 mod probe;
 mod protected;
 mod regressions;

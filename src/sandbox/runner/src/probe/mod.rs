@@ -6,6 +6,7 @@
 
 mod arguments;
 mod calls;
+mod cell;
 mod conduct;
 mod environment;
 mod files;
@@ -21,6 +22,7 @@ mod run;
 mod works;
 
 pub use arguments::main;
+pub use cell::Cell;
 pub use conduct::{Conducted, Conductor, alone};
 pub use place::{Outside, Place};
 pub use plants::Plants;
