@@ -27,7 +27,7 @@ const BOUNDS: Limits = Limits {
     seconds: 240,
     memory_bytes: 512 << 20,
     processes: 128,
-    cpu_millis: 2000,
+    cpu_millis: 1000,
     tmp_bytes: 64 << 20,
     file_bytes: 1 << 30,
     output_bytes: 4 << 20,

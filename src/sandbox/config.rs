@@ -38,7 +38,7 @@ section! {
         protect: Vec<String> = Vec::new();
         /// Memory of one session.
         memory: Bytes = Bytes(2 << 30), env "SANDBOX_RUN_MEMORY_BYTES", in Bytes(16 << 20)..=Bytes(1 << 50);
-        /// Processors of one session; the backend `namespace` has no cgroup and only lowers the priority of commands.
+        /// Processors of one session; a part of one needs the backend `unit` or `docker`.
         cpus: f64 = 2.0, env "SANDBOX_RUN_CPUS", in 0.01..=1024.0;
         /// Processes and threads of one session.
         processes: u32 = 512, env "SANDBOX_RUN_PIDS_LIMIT", in 4..=4_000_000;

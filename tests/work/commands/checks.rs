@@ -124,9 +124,9 @@ for path in sys.argv[3:]:
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn s16_no_raw_sockets_and_bounds_on_processes_and_memory() {
+async fn s16_no_raw_sockets_and_bounds_on_processes_memory_and_processors() {
     let model = idle().await;
-    let bounds = "processes = 48\nmemory = \"256MiB\"\n";
+    let bounds = "processes = 48\nmemory = \"256MiB\"\ncpus = 1.0\n";
     let (daemon, _dir) = start(&model, bounds).await;
     let raw = "import socket
 for kind in [(socket.AF_INET, socket.SOCK_RAW, 1), (socket.AF_PACKET, socket.SOCK_RAW, 0)]:
@@ -168,6 +168,21 @@ time.sleep(1000)
 ";
     let ran = person(&daemon, &["python3", "-c", many]).await;
     assert_eq!(ran.outcome, "out_of_memory", "{ran:?}");
+
+    let spin = "import os, time
+end = time.monotonic() + 2
+children = []
+for _ in range(4):
+    child = os.fork()
+    if child == 0:
+        while time.monotonic() < end: pass
+        os._exit(0)
+    children.append(child)
+for child in children: os.waitpid(child, 0)
+";
+    let ran = person(&daemon, &["python3", "-c", spin]).await;
+    assert_eq!(ran.exit_code, Some(0), "{ran:?}");
+    assert!(ran.cpu_ms * 10 <= ran.duration_ms * 13, "one processor: {} ms in {} ms", ran.cpu_ms, ran.duration_ms);
     daemon.stop().await;
 }
 

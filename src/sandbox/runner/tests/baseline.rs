@@ -12,6 +12,10 @@ const REFUSED_ANYWAY: &str = include_str!("refused_anyway.txt");
 #[test]
 fn unconfined_the_attempts_succeed() {
     let plants = Plants::new("/tmp".as_ref()).unwrap();
+    // The probe begins on one processor, so that there are others to choose.
+    let mut one = nix::sched::CpuSet::new();
+    one.set(nix::sched::sched_getcpu().unwrap()).unwrap();
+    nix::sched::sched_setaffinity(nix::unistd::Pid::from_raw(0), &one).unwrap();
     let workspace = tempfile::tempdir().unwrap();
     let output = Command::new(PROBE)
         .arg("--baseline")

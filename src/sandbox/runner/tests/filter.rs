@@ -11,7 +11,7 @@ use std::{
 use assistant_sandbox::{
     probe::{Expect, Outcome},
     protocol::{Denial, Level},
-    seccomp::{self, Listener, Program, Tally},
+    seccomp::{self, Around, Listener, Program, Tally},
 };
 
 use crate::{PROBE, reports};
@@ -53,7 +53,7 @@ const NOT_THE_FILTERS: &[&str] = &["temporary-directories-are-private"];
 
 /// Runs the probe below the filter; what it said, and what was heard.
 fn confined(level: Level, arguments: &[&str]) -> (Output, Vec<Denial>) {
-    let program = Program::new(level).unwrap();
+    let program = Program::new(level, Around { apart: true, roaming: true }).unwrap();
     let workspace = tempfile::tempdir().unwrap();
     let (ours, theirs) = UnixStream::pair().unwrap();
     let mut command = Command::new(PROBE);

@@ -20,6 +20,7 @@ mod ends;
 mod filter;
 mod matrix;
 mod probe;
+mod processors;
 mod protected;
 mod regressions;
 mod walls;

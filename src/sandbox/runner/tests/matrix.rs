@@ -22,7 +22,7 @@ pub(crate) const LIMITS: Limits = Limits {
     seconds: 300,
     memory_bytes: 256 << 20,
     processes: 128,
-    cpu_millis: 2000,
+    cpu_millis: 1000,
     tmp_bytes: 64 << 20,
     file_bytes: 1 << 30,
     output_bytes: 4 << 20,
@@ -40,6 +40,7 @@ fn arguments() -> Vec<String> {
     [
         ("--memory-bytes", LIMITS.memory_bytes),
         ("--processes", LIMITS.processes),
+        ("--cpu-millis", LIMITS.cpu_millis),
         ("--tmp-bytes", LIMITS.tmp_bytes),
         ("--file-bytes", LIMITS.file_bytes),
         ("--output-bytes", LIMITS.output_bytes),

@@ -15,6 +15,7 @@ mod network;
 mod place;
 mod plants;
 mod processes;
+mod processors;
 mod programs;
 mod protected;
 mod report;
@@ -198,6 +199,7 @@ fn all() -> Vec<Probe> {
         network::PROBES,
         environment::PROBES,
         limits::PROBES,
+        processors::PROBES,
         works::PROBES,
     ] {
         all.extend_from_slice(part);

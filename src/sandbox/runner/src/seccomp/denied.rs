@@ -40,7 +40,11 @@ impl Denied {
         let text = match table::row(Arch::NATIVE, self.nr).map(|row| row.verdict) {
             Some(Verdict::Check(check)) => return check.reason(&self.args),
             Some(Verdict::Refuse(text)) => text,
-            Some(Verdict::Own(_)) => "other processes are left as they are",
+            Some(Verdict::Settle) if self.args[0].trailing_zeros() >= 32 => {
+                let way = "a whole machine's worth of sandbox.cpus, or a control group of the session's own";
+                return ("a command stays on the processors that bound its time".to_owned(), Some(way.to_owned()));
+            }
+            Some(Verdict::Own(_) | Verdict::Settle) => "other processes are left as they are",
             Some(Verdict::Apart) => "shared memory, queues and semaphores are the host's here",
             Some(Verdict::Allow | Verdict::Absent) | None => "not on the list of allowed calls",
         };

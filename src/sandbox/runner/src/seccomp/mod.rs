@@ -22,7 +22,7 @@ mod tests;
 
 pub use denied::{Denied, Tally};
 pub use listener::{Listener, receive_fd, send_fd};
-pub use program::Program;
+pub use program::{Around, Program};
 
 /// The names of all system calls that the filter knows, whatever it does with them: the floor that a container engine's
 /// own filter needs, because what that one refuses is never reported.

@@ -61,6 +61,16 @@ const EQUAL: u16 = 0x15; // BPF_JMP | BPF_JEQ | BPF_K
 const AT_LEAST: u16 = 0x35; // BPF_JMP | BPF_JGE | BPF_K
 const RETURN: u16 = 0x06; // BPF_RET | BPF_K
 
+/// What the filter need not see to, as others do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Around {
+    /// Namespaces or a uid of its own separate the command from other processes: it may use shared memory, queues and
+    /// semaphores with names, and change how another process is scheduled, because all that it can name is its own.
+    pub apart: bool,
+    /// Nothing depends on which processors it runs on: it may choose them.
+    pub roaming: bool,
+}
+
 /// A filter, ready to be installed.
 #[derive(Clone)]
 pub struct Program {
@@ -68,15 +78,9 @@ pub struct Program {
 }
 
 impl Program {
-    /// The filter of a level, for commands with namespaces of their own.
-    pub fn new(level: Level) -> io::Result<Self> {
-        Self::build(Arch::NATIVE, level, true)
-    }
-
-    /// The filter of a level where nothing separates the command from other processes of its user: shared memory, queues
-    /// and semaphores with names are refused, and whatever changes how somebody else is scheduled.
-    pub fn beside_others(level: Level) -> io::Result<Self> {
-        Self::build(Arch::NATIVE, level, false)
+    /// The filter of a level.
+    pub fn new(level: Level, around: Around) -> io::Result<Self> {
+        Self::build(Arch::NATIVE, level, around)
     }
 
     /// The same filter without notices: what it refuses gets a plain `EPERM`. For a runner that is itself below a
@@ -118,7 +122,7 @@ impl Program {
         }
     }
 
-    pub(super) fn build(arch: Arch, level: Level, apart: bool) -> io::Result<Self> {
+    pub(super) fn build(arch: Arch, level: Level, around: Around) -> io::Result<Self> {
         let net = level == Level::WorkNet;
         let mut calls = Vec::new();
         for row in table::rows() {
@@ -130,8 +134,10 @@ impl Program {
             };
             let leaf = match row.verdict {
                 Verdict::Allow => answer(libc::SECCOMP_RET_ALLOW),
-                Verdict::Apart | Verdict::Own(_) if apart => answer(libc::SECCOMP_RET_ALLOW),
-                Verdict::Apart | Verdict::Refuse(_) => answer(NOTIFY),
+                Verdict::Apart | Verdict::Own(_) if around.apart => answer(libc::SECCOMP_RET_ALLOW),
+                Verdict::Settle if around.apart && around.roaming => answer(libc::SECCOMP_RET_ALLOW),
+                Verdict::Settle if around.roaming => checked(Check::Own { arg: 0 })?,
+                Verdict::Apart | Verdict::Settle | Verdict::Refuse(_) => answer(NOTIFY),
                 Verdict::Absent => answer(ABSENT),
                 Verdict::Check(check) => checked(check)?,
                 Verdict::Own(arg) => checked(Check::Own { arg })?,

@@ -15,6 +15,8 @@ pub(super) enum Verdict {
     /// Allowed for the caller itself (pid 0 in this argument, with nothing in those before it); for others where the
     /// command has namespaces of its own.
     Own(u8),
+    /// As [`Verdict::Own`] of the first argument, where commands may choose their processors.
+    Settle,
     /// The arguments decide.
     Check(Check),
     /// `ENOSYS` without notice, as a kernel without the call says it.
@@ -164,7 +166,10 @@ known_rows! {
     }
     // How processes are scheduled.
     Verdict::Own(0) => {
-        SYS_sched_setaffinity 203 122; SYS_sched_setparam 142 118; SYS_sched_setscheduler 144 119; SYS_sched_setattr 314 274;
+        SYS_sched_setparam 142 118; SYS_sched_setscheduler 144 119; SYS_sched_setattr 314 274;
+    }
+    Verdict::Settle => {
+        SYS_sched_setaffinity 203 122;
     }
     Verdict::Own(1) => {
         SYS_setpriority 141 140; SYS_ioprio_set 251 30;

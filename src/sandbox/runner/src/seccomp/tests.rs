@@ -11,12 +11,14 @@ use std::{
 use seccompiler::sock_filter;
 
 use super::{
-    Denied, Listener, Program, Tally,
+    Around, Denied, Listener, Program, Tally,
     program::Arch,
     receive_fd, send_fd,
     table::{self, Verdict},
 };
 use crate::protocol::Level;
+
+const FREE: Around = Around { apart: true, roaming: true };
 
 const ALLOW: u32 = libc::SECCOMP_RET_ALLOW;
 const NOTIFY: u32 = libc::SECCOMP_RET_USER_NOTIF;
@@ -55,7 +57,7 @@ fn interpret(code: &[sock_filter], nr: u32, arch: u32, args: [u64; 6]) -> (u32, 
 struct Case {
     arch: Arch,
     level: Level,
-    apart: bool,
+    around: Around,
     program: Program,
 }
 
@@ -64,9 +66,10 @@ impl Case {
         let mut cases = Vec::new();
         for arch in Arch::ALL {
             for level in [Level::Read, Level::Work, Level::WorkNet, Level::Container] {
-                for apart in [true, false] {
-                    let program = Program::build(arch, level, apart).unwrap();
-                    cases.push(Self { arch, level, apart, program });
+                for (apart, roaming) in [(true, true), (true, false), (false, true), (false, false)] {
+                    let around = Around { apart, roaming };
+                    let program = Program::build(arch, level, around).unwrap();
+                    cases.push(Self { arch, level, around, program });
                 }
             }
         }
@@ -91,7 +94,8 @@ fn exactly_the_list_is_allowed() {
             let expected = match table::row(case.arch, nr).map(|row| row.verdict) {
                 // `Own`: of the caller itself
                 Some(Verdict::Allow | Verdict::Own(_)) => Some(ALLOW),
-                Some(Verdict::Apart) => Some(if case.apart { ALLOW } else { NOTIFY }),
+                Some(Verdict::Apart) => Some(if case.around.apart { ALLOW } else { NOTIFY }),
+                Some(Verdict::Settle) => Some(if case.around.roaming { ALLOW } else { NOTIFY }),
                 Some(Verdict::Refuse(_)) => Some(NOTIFY),
                 Some(Verdict::Absent) | None => Some(ABSENT),
                 Some(Verdict::Check(_)) => None,
@@ -223,8 +227,8 @@ fn arguments_decide() {
 fn beside_others_a_command_schedules_itself_alone() {
     for case in Case::all() {
         let says = |name: &str, args| case.says(case.number(name).unwrap(), args);
-        let others = if case.apart { ALLOW } else { NOTIFY };
-        for name in ["sched_setaffinity", "sched_setparam", "sched_setscheduler", "sched_setattr"] {
+        let others = if case.around.apart { ALLOW } else { NOTIFY };
+        for name in ["sched_setparam", "sched_setscheduler", "sched_setattr"] {
             assert_eq!(says(name, [0, 8, 1, 0, 0, 0]), ALLOW);
             assert_eq!(says(name, [77, 8, 1, 0, 0, 0]), others);
         }
@@ -234,6 +238,20 @@ fn beside_others_a_command_schedules_itself_alone() {
             // everything of a user
             assert_eq!(says(name, [if name == "setpriority" { 2 } else { 3 }, 0, 19, 0, 0, 0]), others);
         }
+    }
+}
+
+#[test]
+fn where_processors_are_a_bound_nobody_chooses_them() {
+    for case in Case::all() {
+        let says = |pid| case.says(case.number("sched_setaffinity").unwrap(), [pid, 8, 1, 0, 0, 0]);
+        let (own, others) = match case.around {
+            Around { apart: true, roaming: true } => (ALLOW, ALLOW),
+            Around { apart: false, roaming: true } => (ALLOW, NOTIFY),
+            Around { roaming: false, .. } => (NOTIFY, NOTIFY),
+        };
+        assert_eq!((says(0), says(77)), (own, others), "{:?}", case.around);
+        assert_eq!(case.says(case.number("sched_getaffinity").unwrap(), [0; 6]), ALLOW);
     }
 }
 
@@ -454,7 +472,7 @@ fn the_kernel_takes_it_and_the_runner_hears_every_refusal() {
         }
     }
     for level in [Level::Read, Level::Work, Level::WorkNet, Level::Container] {
-        let (status, heard) = confined(&Program::new(level).unwrap(), deed);
+        let (status, heard) = confined(&Program::new(level, FREE).unwrap(), deed);
         assert_eq!(status, 0, "{level:?}");
         let names: Vec<_> = heard.iter().map(Denied::name).collect();
         assert_eq!(names, ["ptrace", "ptrace", "ptrace", "socket", "seccomp"]);
@@ -472,7 +490,7 @@ fn without_the_runner_refused_calls_still_fail() {
             errno_of(libc::syscall(libc::SYS_ptrace, 0, 0, 0, 0))
         }
     }
-    let program = Program::new(Level::Work).unwrap();
+    let program = Program::new(Level::Work, FREE).unwrap();
     let (ours, theirs) = UnixStream::pair().unwrap();
     let mut pipe = [0; 2];
     #[expect(unsafe_code, reason = "the child makes system calls only until it exits")]

@@ -119,7 +119,7 @@ pub(crate) fn become_command(of: &Confinement, working_directory: BorrowedFd<'_>
 }
 
 fn confine(of: &Confinement, working_directory: BorrowedFd<'_>) -> Result<(), Failure> {
-    of.processors.roam();
+    of.processors.settle().map_err(|errno| (Step::Processors, 0, errno))?;
     setsid().map_err(|errno| (Step::Session, 0, errno))?;
     kernel::reset_signals();
     for (index, (stream, number)) in [(&of.stdin, 0), (&of.stdout, 1), (&of.stderr, 2)].into_iter().enumerate() {

@@ -22,6 +22,7 @@ use nix::{
 use super::{
     confine::{self, Failure},
     kernel::{self, Usage, attr},
+    processors::Processors,
     report::{Report, Step},
     setup::Setup,
 };
@@ -54,7 +55,7 @@ fn start(setup: &Setup, stack: &mut [u8]) -> Result<i32, Failure> {
         return Err(orphaned(Errno::EPIPE));
     }
 
-    setup.confinement.processors.stay();
+    Processors::stay();
     let mut failure = None;
     let mut child = || failure = Some(confine::become_command(&setup.confinement, working_directory.as_fd()));
     let command = kernel::spawn_shared(stack, &mut child).map_err(|errno| (Step::Spawn, 0, errno))?;

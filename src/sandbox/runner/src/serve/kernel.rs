@@ -212,6 +212,13 @@ pub(crate) fn be_nice(value: c_int) -> Result<()> {
     Errno::result(unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, value) }).map(drop)
 }
 
+/// How many processors run, whether we may use them or not.
+pub(crate) fn processors_online() -> Result<u64> {
+    // SAFETY: a question with a number for an answer.
+    let count = Errno::result(unsafe { libc::sysconf(libc::_SC_NPROCESSORS_ONLN) })?;
+    u64::try_from(count).map_err(|_| Errno::ERANGE)
+}
+
 /// Sends a signal to the process behind a descriptor, which is never another process by mistake.
 pub(crate) fn signal_process(pidfd: BorrowedFd<'_>, number: c_int) -> Result<()> {
     // SAFETY: a null information structure means that the kernel fills it in.

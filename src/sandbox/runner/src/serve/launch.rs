@@ -26,6 +26,7 @@ use super::{
     fault::{At as _, Fault},
     init, kernel,
     options::{Backend, Options},
+    processors::Processors,
     protect,
     session::Session,
     setup::Setup,
@@ -137,6 +138,7 @@ fn prepare(
     } else {
         protect::plan(session.workspace.as_fd(), &options.protect)?
     };
+    let processors = processors(session, options, limits)?;
     let (stdin, ours_in) = if exec.stdin {
         let (theirs, ours) = pipe2(OFlag::O_CLOEXEC).at("pipe")?;
         (theirs, Some(unblocked(ours)?))
@@ -156,8 +158,8 @@ fn prepare(
             stderr,
             channel: theirs,
             rlimits: rlimits(limits, session.backend)?,
-            walls: session.walls(exec.level)?,
-            processors: session.processors,
+            walls: session.walls(exec.level, !processors.hold())?,
+            processors,
         },
         proc: session.proc,
         workspace: session.root.clone(),
@@ -183,6 +185,16 @@ fn prepare(
         protected: setup.holds.into_iter().map(|(path, _)| path).collect(),
         note: plan.note,
     })
+}
+
+/// Those of the session, or fewer if the command is to have less.
+fn processors(session: &Session, options: &Options, limits: &Limits) -> Result<Processors, Fault> {
+    if limits.cpu_millis >= options.limits.cpu_millis {
+        return Ok(session.processors);
+    }
+    let some = session.processors.within(limits.cpu_millis)?;
+    let reason = "a command is bound to whole processors, where its session is not bound to a part of one";
+    if some.exact { Ok(some) } else { Err(Fault::new("limits.cpu_millis", reason)) }
 }
 
 fn unblocked(fd: OwnedFd) -> Result<OwnedFd, Fault> {

@@ -24,8 +24,8 @@ pub(crate) fn of(session: &Session, options: &Options) -> Ready {
     let mut missing = BTreeMap::new();
     for guarantee in Guarantee::ALL {
         match one(session, guarantee) {
-            Ok(by) => drop(guarantees.insert(guarantee, by.to_owned())),
-            Err(reason) => drop(missing.insert(guarantee, reason.to_owned())),
+            Ok(by) => drop(guarantees.insert(guarantee, by)),
+            Err(reason) => drop(missing.insert(guarantee, reason)),
         }
     }
     let workspace = fstat(&session.workspace).ok().map(|stat| Place { device: stat.st_dev, inode: stat.st_ino });
@@ -60,11 +60,41 @@ pub(crate) fn nothing(fault: &Fault) -> Ready {
     }
 }
 
-fn one(session: &Session, guarantee: Guarantee) -> Result<&'static str, &'static str> {
+/// What bounds memory, processes, time and processors.
+fn resources(session: &Session) -> Result<String, String> {
+    let processors = &session.processors;
+    match session.backend {
+        Backend::Namespace if !processors.exact => Err(
+            "without a control group of its own a session is bound to whole processors: set sandbox.cpus to a whole \
+             number, or use the backend `unit`"
+                .to_owned(),
+        ),
+        Backend::Namespace if !session.proc => Err(
+            "without /proc, parts of which are covered here, nobody sees the memory of all processes together: use the \
+             backend `unit`, or start the runner where /proc is whole"
+                .to_owned(),
+        ),
+        Backend::Namespace => {
+            let bound = if processors.hold() { "; processors by binding to some of them" } else { "" };
+            Ok(format!(
+                "rlimits: processes of the session together, memory of each; memory of all, time and output watched by the runner; /tmp by \
+                 its size{bound}"
+            ))
+        }
+        Backend::Unit => Ok("cgroup of the unit; rlimits; time and output by the runner".to_owned()),
+        Backend::Docker => Ok("cgroup of the container; rlimits; time and output by the runner".to_owned()),
+        Backend::Landlock => Err(
+            "processes are counted together with the user's own, and memory only for each: use another backend".to_owned(),
+        ),
+    }
+}
+
+fn one(session: &Session, guarantee: Guarantee) -> Result<String, String> {
     use Backend::{Docker, Landlock, Namespace, Unit};
     let protected = "protected paths cannot be mounted read-only, as user namespaces are not to be had here: allow them \
                      to this program, or use the backend `namespace`";
-    match (guarantee, session.backend) {
+    let fixed = match (guarantee, session.backend) {
+        (Guarantee::Resources, _) => return resources(session),
         (Guarantee::Read, Namespace) => Ok("mount namespace with a minimal root; Landlock"),
         (Guarantee::Read, Unit) => Ok("file system of the unit; Landlock"),
         (Guarantee::Read, Docker) => Ok("file system of the container; Landlock"),
@@ -100,21 +130,9 @@ fn one(session: &Session, guarantee: Guarantee) -> Result<&'static str, &'static
         (Guarantee::Signals, Landlock) => {
             Err("processes of the same user can be signalled before version 6 of Landlock (kernel 6.12)")
         }
-        (Guarantee::Resources, Namespace) if !session.proc => Ok(
-            "rlimits: processes of the session together, memory of each; time and output watched by the runner; /tmp by \
-             its size; processors by priority",
-        ),
-        (Guarantee::Resources, Namespace) => Ok(
-            "rlimits: processes of the session together, memory of each; memory of all, time and output watched by the \
-             runner; /tmp by its size; processors by priority",
-        ),
-        (Guarantee::Resources, Unit) => Ok("cgroup of the unit; rlimits; time and output by the runner"),
-        (Guarantee::Resources, Docker) => Ok("cgroup of the container; rlimits; time and output by the runner"),
-        (Guarantee::Resources, Landlock) => {
-            Err("processes are counted together with the user's own, and memory only for each: use another backend")
-        }
         (Guarantee::Syscalls, _) => Ok("seccomp allow list"),
-    }
+    };
+    fixed.map(str::to_owned).map_err(str::to_owned)
 }
 
 /// Whether sockets of a whole system are about.

@@ -32,10 +32,11 @@ pub(crate) enum Step {
     Filter,
     Descriptors,
     Exec,
+    Processors,
 }
 
 impl Step {
-    const ALL: [Self; 16] = [
+    const ALL: [Self; 17] = [
         Self::Orphaned,
         Self::Workspace,
         Self::Proc,
@@ -52,6 +53,7 @@ impl Step {
         Self::Filter,
         Self::Descriptors,
         Self::Exec,
+        Self::Processors,
     ];
 }
 

@@ -11,7 +11,7 @@ use std::{
 
 use assistant_sandbox::{
     protocol::{Level, PROXY_PORT},
-    seccomp::Program,
+    seccomp::{Around, Program},
 };
 use nix::{
     fcntl::{OFlag, open},
@@ -82,7 +82,8 @@ pub(crate) struct Session {
     pub(crate) landlock: i32,
     /// The way to the egress proxy, or why there is none.
     pub(crate) bridge: Result<Bridge, Fault>,
-    walls: BTreeMap<Level, Rc<Walls>>,
+    /// By level, and by whether commands choose their processors.
+    walls: BTreeMap<(Level, bool), Rc<Walls>>,
 }
 
 impl Session {
@@ -91,6 +92,11 @@ impl Session {
         let exit = options.proxy.as_deref().map(Exit::find);
         // As root, before the uid goes: the way to the workspace may be closed to the session's user.
         unistd::chdir(&options.workspace).at("workspace")?;
+        // While the machine's processors can still be seen.
+        let processors = match options.backend {
+            Backend::Namespace | Backend::Landlock => Processors::all()?.within(options.limits.cpu_millis)?,
+            Backend::Unit | Backend::Docker => Processors::all()?,
+        };
         umask(Mode::empty());
         let mut own = None;
         if let Some((uid, gid)) = options.user {
@@ -146,28 +152,25 @@ impl Session {
             mounts,
             proc,
             stack: vec![0; STACK],
-            processors: Processors::of_this_process(),
+            processors,
             sweep,
             landlock: rules::version(options.landlock_abi),
             bridge: bridge(exit, options.backend, mounts),
             walls: BTreeMap::new(),
         };
-        session.walls(Level::Work)?;
+        session.walls(Level::Work, !session.processors.hold())?;
         Ok(session)
     }
 
     /// The Landlock rules and the filter of a level, made once.
-    pub(crate) fn walls(&mut self, level: Level) -> Result<Rc<Walls>, Fault> {
-        if let Some(walls) = self.walls.get(&level) {
+    pub(crate) fn walls(&mut self, level: Level, roaming: bool) -> Result<Rc<Walls>, Fault> {
+        if let Some(walls) = self.walls.get(&(level, roaming)) {
             return Ok(walls.clone());
         }
-        let filter = match self.backend {
-            Backend::Landlock => Program::beside_others(level),
-            Backend::Namespace | Backend::Unit | Backend::Docker => Program::new(level),
-        };
-        let filter = filter.at("seccomp")?;
+        let around = Around { apart: self.backend != Backend::Landlock, roaming };
+        let filter = Program::new(level, around).at("seccomp")?;
         let walls = Rc::new(Walls { ruleset: self.ruleset(level)?, silent: filter.silent(), filter });
-        self.walls.insert(level, walls.clone());
+        self.walls.insert((level, roaming), walls.clone());
         Ok(walls)
     }
 
