@@ -183,6 +183,7 @@ pub(super) const fn outcome(end: End) -> &'static str {
         End::Cancelled => "cancelled",
         End::OutOfMemory => "out_of_memory",
         End::TooMuchOutput => "too_much_output",
+        End::TooManyProcesses => "too_many_processes",
     }
 }
 

@@ -173,6 +173,7 @@ fn hint(result: &CommandResult) -> Option<String> {
         "timed_out" => hints.push("its time was over: give timeout_seconds, or do less at once".to_owned()),
         "out_of_memory" => hints.push("it needed more memory than sandbox.memory allows".to_owned()),
         "too_much_output" => hints.push("it said more than sandbox.max_output allows: write it to a file".to_owned()),
+        "too_many_processes" => hints.push("it had more processes than sandbox.processes allows".to_owned()),
         "cancelled" => hints.push("it was cancelled".to_owned()),
         _ => {}
     }

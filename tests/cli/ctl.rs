@@ -44,7 +44,9 @@ impl Desk {
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(program());
         command.current_dir(self.here.path()).env_clear().env("ASSISTANT_SOCKET", self.place.socket());
-        command.env("PATH", std::env::var_os("PATH").unwrap_or_default()).args(arguments).stdin(Stdio::null());
+        // An ordinary user has a home, in which the local commands look for his daemon.
+        command.env("HOME", self.here.path()).env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        command.args(arguments).stdin(Stdio::null());
         command
     }
 

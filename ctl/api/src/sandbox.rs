@@ -103,7 +103,7 @@ pub struct CommandResult {
     pub duration_ms: u64,
     /// Whether its time was over.
     pub timed_out: bool,
-    /// `exited`, `timed_out`, `cancelled`, `out_of_memory` or `too_much_output`.
+    /// `exited`, `timed_out`, `cancelled`, `out_of_memory`, `too_many_processes` or `too_much_output`.
     pub outcome: String,
     /// Processor time of all its processes, in milliseconds.
     pub cpu_ms: u64,

@@ -149,6 +149,7 @@ fn ended(end: &CommandEnd, cx: &Cx) -> Result {
         "timed_out" => cx.out.note("sandbox: ended because its time was over (--timeout)"),
         "out_of_memory" => cx.out.note("sandbox: ended because it needed too much memory (sandbox.memory)"),
         "too_much_output" => cx.out.note("sandbox: ended because it said too much (sandbox.max_output)"),
+        "too_many_processes" => cx.out.note("sandbox: ended because it had too many processes (sandbox.processes)"),
         other => cx.out.note(&format!("sandbox: {other}")),
     }
     // The command's own code, whatever it means; a thread that reads a terminal would keep an ordinary end waiting.

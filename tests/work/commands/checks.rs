@@ -153,7 +153,7 @@ print(made)
 ";
     let ran = person(&daemon, &["python3", "-c", bomb]).await;
     let made: u32 = ran.stdout.trim().parse().unwrap_or_else(|_| panic!("{ran:?}"));
-    assert!((20..48).contains(&made), "{made}");
+    assert!((20..52).contains(&made), "{made}");
     assert!(inside(&workspace(&daemon)).is_empty(), "its processes went with it");
 
     // One that asks for too much, and many that together do.
@@ -251,8 +251,9 @@ async fn s26_commands_never_run_in_the_process_of_the_daemon() {
             above = parent(above);
             assert!(above > 1, "{pid} does not come from here");
         }
-        let program = std::fs::read_link(format!("/proc/{above}/exe")).unwrap();
-        assert_eq!(program.file_name().unwrap(), "assistant-sandbox");
+        // Where its program lies only root may see: it is not dumpable.
+        let name = std::fs::read_to_string(format!("/proc/{above}/comm")).unwrap();
+        assert_eq!(name, "assistant-sandb\n");
         assert_ne!(above, pid, "the runner is no command");
     }
     let _: assistant_api::jobs::StatusReply =

@@ -92,21 +92,23 @@ for _ in range(8):
         kept = bytearray(64 << 20); time.sleep(1000)
 time.sleep(1000)
 "] }),
+        json!({ "command": ["bash", "-c", "bomb() { bomb | bomb & }; bomb; sleep 1000"] }),
         json!({ "command": ["true"] }),
     ];
     let model = ModelServer::start(several(commands.to_vec())).await;
-    let (daemon, _dir) = start(&model, "memory = \"128MiB\"\nmax_output = \"1MiB\"\nmax_shown = 512\n").await;
+    let (daemon, _dir) =
+        start(&model, "memory = \"128MiB\"\nprocesses = 40\nmax_output = \"1MiB\"\nmax_shown = 512\n").await;
     let job = submit(&daemon, "Go to every bound.").await;
     let done = wait(&daemon, job, JobStatus::Completed).await;
     let told = all_told(&done);
-    let ends = ["timed_out", "too_much_output", "out_of_memory", "exited"];
-    let ways = ["timeout_seconds", "sandbox.max_output", "sandbox.memory", ""];
+    let ends = ["timed_out", "too_much_output", "out_of_memory", "too_many_processes", "exited"];
+    let ways = ["timeout_seconds", "sandbox.max_output", "sandbox.memory", "sandbox.processes", ""];
     for ((told, end), way) in told.iter().zip(ends).zip(ways) {
         assert_eq!(told["outcome"], end, "{told}");
         assert!(told["hint"].as_str().unwrap_or_default().contains(way), "{told}");
         assert!(told.get("hint").is_some() != way.is_empty(), "{told}");
     }
-    assert_eq!(told.len(), 4);
+    assert_eq!(told.len(), 5);
     assert!(told[0]["timed_out"] == true && told[0]["duration_ms"].as_u64().unwrap() < 3000, "{}", told[0]);
     assert!(
         done.effects.iter().all(|effect| effect.state == EffectState::Confirmed),

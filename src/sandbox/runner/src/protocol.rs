@@ -390,6 +390,8 @@ pub enum End {
     OutOfMemory,
     /// It came to `limits.output_bytes`.
     TooMuchOutput,
+    /// It had more processes and threads than `limits.processes`, and went on.
+    TooManyProcesses,
 }
 
 /// One kind of action that a layer refused.

@@ -115,7 +115,7 @@ fn a_fork_bomb_ends_in_time() {
         let begun = Instant::now();
         let done = session.run(&Exec { limits, ..sh(bomb) }).unwrap();
         assert!(begun.elapsed() < Duration::from_millis(2500), "{backend}: {:?}", begun.elapsed());
-        assert!(matches!(done.exit.end, End::TimedOut | End::Exited));
+        assert!(matches!(done.exit.end, End::TimedOut | End::TooManyProcesses | End::Exited));
         assert_eq!(processes(&session), 1, "{backend}");
     });
 }

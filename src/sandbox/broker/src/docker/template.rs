@@ -56,6 +56,10 @@ pub(super) struct Session<'a> {
     pub(super) broker: &'a str,
 }
 
+/// Processes beyond those of commands: the runner's. An eighth more is for the runner to see, which ends commands that have
+/// too many.
+const SPARE: u64 = 4;
+
 /// The container as the engine takes it.
 pub(super) fn container(of: &Session<'_>) -> ContainerCreateBody {
     let limits = of.limits;
@@ -82,7 +86,7 @@ pub(super) fn container(of: &Session<'_>) -> ContainerCreateBody {
             readonly_rootfs: Some(true),
             cap_drop: Some(vec!["ALL".to_owned()]),
             security_opt: Some(security(of.apparmor)),
-            pids_limit: Some(signed(limits.processes)),
+            pids_limit: Some(signed(limits.processes + limits.processes / 8 + SPARE)),
             memory: Some(signed(limits.memory_bytes)),
             memory_swap: Some(signed(limits.memory_bytes)),
             nano_cpus: Some(signed(limits.cpu_millis.saturating_mul(1_000_000))),
@@ -190,7 +194,7 @@ mod tests {
             "Labels": {"assistant.docker": "/s"},
             "HostConfig": {
                 "NetworkMode": "none", "IpcMode": "private", "Privileged": false, "ReadonlyRootfs": true,
-                "CapDrop": ["ALL"], "SecurityOpt": ["no-new-privileges", format!("seccomp={}", profile())], "PidsLimit": 512, "Memory": 2_147_483_648_i64,
+                "CapDrop": ["ALL"], "SecurityOpt": ["no-new-privileges", format!("seccomp={}", profile())], "PidsLimit": 580, "Memory": 2_147_483_648_i64,
                 "MemorySwap": 2_147_483_648_i64, "NanoCpus": 2_000_000_000, "ShmSize": 67_108_864, "OomScoreAdj": 500,
                 "Ulimits": [{"Name": "core", "Soft": 0, "Hard": 0}],
                 "Tmpfs": {"/tmp": "rw,nosuid,nodev,exec,mode=1777,size=536870912,nr_inodes=262144"},

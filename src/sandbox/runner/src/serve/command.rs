@@ -19,7 +19,7 @@ use nix::{
 };
 
 use super::{
-    LOOK, family,
+    LOOK, crowd, family,
     fault::Fault,
     kernel::{self, Usage},
     launch::{Process, bounded, invalid, launch, unavailable},
@@ -41,8 +41,12 @@ pub(crate) struct Command {
     attempts: u32,
     started: bool,
     begun: Instant,
-    /// When its memory was last looked at.
+    /// When its memory and its processes were last looked at.
     looked: Instant,
+    /// Processes that the kernel counts together with its own; none where it counts those of others as well.
+    counted: Option<u64>,
+    /// Whether it had too many processes then.
+    crowded: bool,
     end: Option<End>,
     ended: Option<(i32, Usage)>,
     said: u64,
@@ -64,6 +68,8 @@ impl Command {
             started: false,
             begun: Instant::now(),
             looked: Instant::now(),
+            counted: session.counted(),
+            crowded: false,
             end: None,
             ended: None,
             said: 0,
@@ -301,7 +307,7 @@ impl Command {
         })))
     }
 
-    /// Takes the ended among those whose parents left them to us, and now and then looks what memory all of it holds.
+    /// Takes the ended among those whose parents left them to us, and now and then looks what memory and how many processes it has.
     pub(crate) fn look_around(&mut self) {
         if self.sweep != Sweep::Namespace {
             while let Ok(Some((pid, status, usage))) = kernel::wait_child(-1, false) {
@@ -316,8 +322,14 @@ impl Command {
         self.looked = Instant::now();
         let of = if self.sweep == Sweep::Namespace { self.process.pid } else { std::process::id().cast_signed() };
         if family::memory_below(of, self.limits.memory_bytes) > self.limits.memory_bytes {
-            self.kill(End::OutOfMemory);
+            return self.kill(End::OutOfMemory);
         }
+        // The kernel refuses it more; one that takes the refusal and ends some, or itself, is left to do so.
+        let crowded = self.counted.is_some_and(|others| crowd::is_over(self.limits.processes, others));
+        if crowded && self.crowded {
+            self.kill(End::TooManyProcesses);
+        }
+        self.crowded = crowded;
     }
 
     /// Its first process if that is still to be waited for.

@@ -22,7 +22,7 @@ use nix::{
 
 use super::{
     confine::{Confinement, Image},
-    direct, environment,
+    crowd, direct, environment,
     fault::{At as _, Fault},
     init, kernel,
     options::{Backend, Options},
@@ -72,7 +72,7 @@ pub(crate) fn bounded(asked: Limits, most: Limits) -> Limits {
     }
 }
 
-fn rlimits(limits: &Limits, backend: Backend) -> Result<Vec<(Resource, u64)>, Fault> {
+fn rlimits(limits: &Limits, session: &Session) -> Result<Vec<(Resource, u64)>, Fault> {
     let mut asked = vec![
         (Resource::RLIMIT_CORE, 0),
         (Resource::RLIMIT_NOFILE, FILES),
@@ -80,10 +80,8 @@ fn rlimits(limits: &Limits, backend: Backend) -> Result<Vec<(Resource, u64)>, Fa
         // Below the bound of all together, so that one alone is told that there is no more before all are ended.
         (Resource::RLIMIT_DATA, limits.memory_bytes - limits.memory_bytes / 8),
     ];
-    // The kernel counts all processes of a uid in a user namespace: only where those are the session's alone does the
-    // number mean anything. The runner and the first process of a pid namespace count as well.
-    if matches!(backend, Backend::Namespace | Backend::Unit) {
-        asked.push((Resource::RLIMIT_NPROC, limits.processes + 2));
+    if let Some(others) = session.counted() {
+        asked.push((Resource::RLIMIT_NPROC, crowd::hard_bound(limits.processes) + others));
     }
     asked
         .into_iter()
@@ -157,7 +155,7 @@ fn prepare(
             stdout,
             stderr,
             channel: theirs,
-            rlimits: rlimits(limits, session.backend)?,
+            rlimits: rlimits(limits, session)?,
             walls: session.walls(exec.level, !processors.hold())?,
             processors,
         },

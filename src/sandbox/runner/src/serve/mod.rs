@@ -4,6 +4,7 @@ mod beneath;
 mod bridge;
 mod command;
 mod confine;
+mod crowd;
 mod direct;
 mod environment;
 mod family;

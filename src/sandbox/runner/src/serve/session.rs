@@ -162,6 +162,17 @@ impl Session {
         Ok(session)
     }
 
+    /// How many processes the kernel counts together with a command's: the runner, and the first of a pid namespace. It
+    /// counts by user and user namespace, so the number means something only where those are the session's alone.
+    pub(crate) fn counted(&self) -> Option<u64> {
+        match self.backend {
+            Backend::Namespace => Some(2),
+            Backend::Unit => Some(1),
+            Backend::Docker => self.mounts.then_some(1),
+            Backend::Landlock => None,
+        }
+    }
+
     /// The Landlock rules and the filter of a level, made once.
     pub(crate) fn walls(&mut self, level: Level, roaming: bool) -> Result<Rc<Walls>, Fault> {
         if let Some(walls) = self.walls.get(&(level, roaming)) {
