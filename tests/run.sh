@@ -88,7 +88,7 @@ containers() {
         skip "containers: only root can start an engine"
         return
     fi
-    need_debian dockerd=docker.io busybox=busybox-static
+    need_debian dockerd=docker.io mmdebstrap=mmdebstrap
     need_debian docker=docker-cli # a package of its own from Debian 13 on
     part "containers" bash src/sandbox/broker/tests/docker/engine.sh \
         cargo nextest run --locked --color never -p assistant-broker --features docker -E 'test(docker::)'

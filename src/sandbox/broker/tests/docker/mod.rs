@@ -4,6 +4,7 @@
 //! `ASSISTANT_TEST_RUNNER` (the static runner).
 
 mod containers;
+mod matrix;
 mod program;
 mod refusals;
 

@@ -26,6 +26,7 @@ use super::{
     options::Options,
     report::{Heard, Report, Step, hear},
     session::Session,
+    shortage,
     sweep::Sweep,
     wire::Wire,
 };
@@ -41,6 +42,8 @@ pub(crate) struct Command {
     attempts: u32,
     started: bool,
     begun: Instant,
+    /// Processes that the kernel had ended for want of memory by then.
+    shortages: Option<u64>,
     /// When its memory and its processes were last looked at.
     looked: Instant,
     /// Processes that the kernel counts together with its own; none where it counts those of others as well.
@@ -67,6 +70,7 @@ impl Command {
             attempts: 1,
             started: false,
             begun: Instant::now(),
+            shortages: shortage::ended(),
             looked: Instant::now(),
             counted: session.counted(),
             crowded: false,
@@ -294,7 +298,10 @@ impl Command {
         let killed = libc::WIFSIGNALED(status).then(|| libc::WTERMSIG(status));
         // Nobody but the kernel, short of memory, ends the first process of a namespace.
         let alone = self.ended.is_none() && self.sweep == Sweep::Namespace;
-        let by_itself = if alone { End::OutOfMemory } else { End::Exited };
+        // 137 is what a shell says of a program that was ended so.
+        let struck = killed == Some(libc::SIGKILL) || (libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 137);
+        let short = struck && self.sweep != Sweep::Namespace && shortage::ended() > self.shortages;
+        let by_itself = if alone || short { End::OutOfMemory } else { End::Exited };
         let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         Ok(Some(Ok(Exit {
             end: self.end.unwrap_or(by_itself),

@@ -20,7 +20,7 @@ use nix::{
     unistd::{fchdir, setsid},
 };
 
-use super::{kernel, processors::Processors, report::Step};
+use super::{kernel, processors::Processors, report::Step, shortage};
 
 /// A command as the kernel takes it.
 pub(crate) struct Image {
@@ -120,6 +120,7 @@ pub(crate) fn become_command(of: &Confinement, working_directory: BorrowedFd<'_>
 
 fn confine(of: &Confinement, working_directory: BorrowedFd<'_>) -> Result<(), Failure> {
     of.processors.settle().map_err(|errno| (Step::Processors, 0, errno))?;
+    shortage::first_to_go();
     setsid().map_err(|errno| (Step::Session, 0, errno))?;
     kernel::reset_signals();
     for (index, (stream, number)) in [(&of.stdin, 0), (&of.stdout, 1), (&of.stderr, 2)].into_iter().enumerate() {

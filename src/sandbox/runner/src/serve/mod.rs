@@ -22,6 +22,7 @@ mod root;
 mod rules;
 mod session;
 mod setup;
+mod shortage;
 mod sweep;
 mod wire;
 
@@ -55,8 +56,11 @@ const LOOK: Duration = Duration::from_millis(200);
 /// Serves until the other side closes.
 pub(crate) fn run(options: &Options) -> io::Result<()> {
     kernel::stop_ignoring_signals();
-    // The first to go when memory runs out; every command inherits it. Where nobody may say so, the limits have to do.
-    let _ = fs::write("/proc/self/oom_score_adj", "1000");
+    // Where nobody bounds the memory of all together, the runner may go with its command when the machine has none left.
+    // Elsewhere only the command is to go: see `shortage::first_to_go`.
+    if matches!(options.backend, options::Backend::Namespace | options::Backend::Landlock) {
+        let _ = fs::write("/proc/self/oom_score_adj", "1000"); // where nobody may say so, the limits have to do
+    }
     let socket = take_socket(options.connect.as_deref())?;
     let mut runner = Runner {
         wire: Wire::new(socket)?,
