@@ -23,13 +23,22 @@ use nix::sys::{
 
 /// Listens at `path`, mode 0660. A socket that a dead process left there is replaced; anything else is not.
 pub fn bind(path: &Path) -> io::Result<UnixListener> {
+    bind_with(path, 0o660)
+}
+
+/// The same for whoever comes by the directory, mode 0666: something else than the file says who is let in.
+pub fn bind_for_all(path: &Path) -> io::Result<UnixListener> {
+    bind_with(path, 0o666)
+}
+
+fn bind_with(path: &Path, mode: u32) -> io::Result<UnixListener> {
     let address = UnixAddr::new(path)?;
     remove_stale(path)?;
     let fd = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK, None)?;
     // The mode of the descriptor, less the umask, becomes that of the file: it is never open to more than these.
-    fchmod(&fd, Mode::from_bits_truncate(0o660))?;
+    fchmod(&fd, Mode::from_bits_truncate(mode))?;
     bind_socket(fd.as_raw_fd(), &address)?;
-    fs::set_permissions(path, fs::Permissions::from_mode(0o660))?;
+    fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
     listen(&fd, Backlog::MAXALLOWABLE)?;
     Ok(fd.into())
 }
@@ -97,7 +106,8 @@ mod tests {
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o660);
         assert_eq!(bind(&path).unwrap_err().kind(), io::ErrorKind::AddrInUse);
         drop(live);
-        bind(&path).unwrap();
+        bind_for_all(&path).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o666);
 
         let file = dir.path().join("file");
         fs::write(&file, "kept").unwrap();

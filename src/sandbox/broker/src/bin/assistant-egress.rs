@@ -3,7 +3,7 @@
 use std::{
     io::{self, Write as _},
     os::unix::net::UnixListener,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
 };
 
@@ -66,14 +66,20 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let outcome = inherited.and_then(|mut inherited| {
-        let mut take = |name: &str, path: &Option<PathBuf>| match (inherited.remove(name), path) {
+        let mut take = |name: &str, path: &Option<PathBuf>, bind: fn(&Path) -> io::Result<UnixListener>| match (
+            inherited.remove(name),
+            path,
+        ) {
             (Some(socket), None) => Ok(socket),
-            (None, Some(path)) => listen::bind(path)
-                .map_err(|err| io::Error::new(err.kind(), format!("listening at {}: {err}", path.display()))),
+            (None, Some(path)) => {
+                bind(path).map_err(|err| io::Error::new(err.kind(), format!("listening at {}: {err}", path.display())))
+            }
             (Some(_), Some(_)) => Err(io::Error::other(format!("the {name} socket is both inherited and an argument"))),
             (None, None) => Err(io::Error::other(format!("there is no {name} socket: give --listen and --control"))),
         };
-        let sockets = (take("proxy", &args.listen)?, take("control", &args.control)?);
+        // Commands run as users of their own; what lets them in is their token.
+        let sockets =
+            (take("proxy", &args.listen, listen::bind_for_all)?, take("control", &args.control, listen::bind)?);
         run(&args, config, sockets)
     });
     match outcome {

@@ -7,13 +7,14 @@ use std::{
     path::Path,
 };
 
+use assistant_sandbox::protocol::Login;
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader},
     net::{UnixStream, unix::OwnedWriteHalf},
     sync::{mpsc, oneshot},
 };
 
-use super::{Event, Grant, Record, Request, Revoke, TokenHash, USER, VERSION};
+use super::{Event, Grant, Record, Request, Revoke, Settle, TokenHash, USER, VERSION};
 
 /// Records that wait to be taken; what comes on top is dropped here, and stands in the journal.
 const WAITING: usize = 1024;
@@ -52,6 +53,19 @@ impl Link {
             Event::Revoked { tokens, .. } => Ok(tokens),
             other => Err(unexpected(&other)),
         }
+    }
+
+    /// Waits until every request of `job` is over and told, for a second at most; whether that is so.
+    pub async fn settle(&self, job: &str) -> io::Result<bool> {
+        match self.ask(Request::Settle(Settle { job: job.to_owned() })).await? {
+            Event::Settled { all, .. } => Ok(all),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Whether the connection is over, and every token with it.
+    pub fn is_closed(&self) -> bool {
+        self.0.is_closed()
     }
 
     /// Ends when the connection does.
@@ -140,9 +154,9 @@ impl Token {
         TokenHash::of(&self.0)
     }
 
-    /// What a command finds in `http_proxy`, with a bridge to the proxy at `address`, such as `127.0.0.1:3128`.
-    pub fn proxy_url(&self, address: &str) -> String {
-        format!("http://{USER}:{}@{address}", self.0)
+    /// What a command shows: name and token, as they stand in the URL of a proxy.
+    pub fn login(&self) -> Login {
+        Login(format!("{USER}:{}", self.0))
     }
 }
 

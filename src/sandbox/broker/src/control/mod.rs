@@ -1,7 +1,7 @@
 //! What the daemon and the proxy say to each other: lines of JSON on a Unix socket.
 //!
-//! The proxy says [`Event::Hello`] first. The daemon sends a [`Request`] a line; each is answered by `granted`, `revoked`
-//! or `error`, in order. Between the answers come [`Event::Request`]s: one for each request of a job that this connection
+//! The proxy says [`Event::Hello`] first. The daemon sends a [`Request`] a line; each is answered by `granted`, `revoked`,
+//! `settled` or `error`, in order. Between the answers come [`Event::Request`]s: one for each request of a job that this connection
 //! granted, when it is over, and those of nobody. What was granted over a connection is revoked when it ends.
 
 pub mod client;
@@ -31,6 +31,7 @@ pub const DENIED: &str = "e6374d03ee344e6aa2dafb4623e836e1";
 pub enum Request {
     Grant(Grant),
     Revoke(Revoke),
+    Settle(Settle),
 }
 
 /// Whoever shows this token asks for this job.
@@ -49,6 +50,14 @@ pub struct Grant {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Revoke {
+    pub job: String,
+}
+
+/// Asks for an answer when no request of this job runs any more, or after a second: every one that is over has been told
+/// by then.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settle {
     pub job: String,
 }
 
@@ -104,6 +113,11 @@ pub enum Event {
         job: String,
         /// How many tokens ended.
         tokens: usize,
+    },
+    Settled {
+        job: String,
+        /// Whether all of them are over.
+        all: bool,
     },
     Request(Box<Record>),
     /// So many records were dropped because nobody read them; the journal has them.

@@ -32,6 +32,8 @@ const WAITING: usize = 1024;
 
 /// How long requests have to end when the proxy stops, and the daemon to read how they did.
 const ENDINGS: Duration = Duration::from_millis(50);
+/// How long requests have to end when the daemon asks what became of them: whoever asked for them has gone by then.
+const SETTLING: Duration = Duration::from_secs(1);
 const FAREWELL: Duration = Duration::from_secs(1);
 
 /// Control connections that are open.
@@ -141,12 +143,12 @@ async fn read(egress: &Egress, owner: Owner, line: &Line, reading: OwnedReadHalf
                 _ => Err(io::ErrorKind::UnexpectedEof.into()),
             };
         }
-        let answer = obey(egress, owner, &bytes).unwrap_or_else(|message| Event::Error { message });
+        let answer = obey(egress, owner, &bytes).await.unwrap_or_else(|message| Event::Error { message });
         line.events.send(answer).await.map_err(gone)?;
     }
 }
 
-fn obey(egress: &Egress, owner: Owner, line: &[u8]) -> Result<Event, String> {
+async fn obey(egress: &Egress, owner: Owner, line: &[u8]) -> Result<Event, String> {
     match serde_json::from_slice(line).map_err(|err| format!("the line is no request: {err}"))? {
         Request::Grant(grant) => {
             let job = grant.job.clone();
@@ -157,6 +159,13 @@ fn obey(egress: &Egress, owner: Owner, line: &[u8]) -> Result<Event, String> {
         Request::Revoke(revoke) => {
             let tokens = egress.grants.revoke(owner, Some(&revoke.job));
             Ok(Event::Revoked { job: revoke.job, tokens })
+        }
+        Request::Settle(settle) => {
+            let all = match egress.grants.slots(owner, &settle.job) {
+                Some(slots) => timeout(SETTLING, slots.all_free()).await.is_ok(),
+                None => true,
+            };
+            Ok(Event::Settled { job: settle.job, all })
         }
     }
 }

@@ -55,9 +55,9 @@ impl Exchange {
     /// Takes the grant of `token`, and one of its job's slots.
     pub(super) fn claim(&mut self, token: Option<&str>) -> Result<(), Reason> {
         let granted = token.and_then(|token| self.egress.grants.find(token)).ok_or(Reason::TokenUnknown)?;
-        let slot = granted.slots.clone().try_acquire_owned();
+        let slot = granted.slots.take();
         self.granted = Some(granted);
-        self.permits.push(Arc::new(slot.map_err(|_| Reason::TooManyRequests)?));
+        self.permits.push(Arc::new(slot.ok_or(Reason::TooManyRequests)?));
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 use std::sync::{Arc, PoisonError, RwLock};
 
 use subtle::ConstantTimeEq as _;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -27,8 +27,31 @@ pub(super) struct Granted {
     pub(super) allow: Option<Vec<Entry>>,
     pub(super) owner: Owner,
     pub(super) end: CancellationToken,
-    /// One permit a request, shared by all tokens of the job.
-    pub(super) slots: Arc<Semaphore>,
+    /// One a request, shared by all tokens of the job.
+    pub(super) slots: Slots,
+}
+
+/// Room for so many requests at once.
+#[derive(Clone, Debug)]
+pub(super) struct Slots {
+    room: Arc<Semaphore>,
+    total: u32,
+}
+
+impl Slots {
+    fn new(total: u32) -> Self {
+        Self { room: Arc::new(Semaphore::new(total as usize)), total }
+    }
+
+    /// One of them, if there is one.
+    pub(super) fn take(&self) -> Option<OwnedSemaphorePermit> {
+        self.room.clone().try_acquire_owned().ok()
+    }
+
+    /// Waits until all of them are free.
+    pub(super) async fn all_free(&self) {
+        let _ = self.room.acquire_many(self.total).await; // it is never closed
+    }
 }
 
 #[derive(Debug, Default)]
@@ -49,10 +72,7 @@ impl Grants {
             return Err("token_sha256: this token is granted already".to_owned());
         }
         let same_job = list.iter().find(|granted| granted.job == grant.job && granted.owner == owner);
-        let slots = same_job.map_or_else(
-            || Arc::new(Semaphore::new(limits.requests_per_job as usize)),
-            |granted| granted.slots.clone(),
-        );
+        let slots = same_job.map_or_else(|| Slots::new(limits.requests_per_job), |granted| granted.slots.clone());
         let Grant { job, token_sha256: hash, allow } = grant;
         list.push(Arc::new(Granted { job, hash, allow, owner, end: CancellationToken::new(), slots }));
         Ok(())
@@ -70,6 +90,12 @@ impl Grants {
             !ends
         });
         before - list.len()
+    }
+
+    /// The slots of a job of `owner`, all of them free when none of its requests runs.
+    pub(super) fn slots(&self, owner: Owner, job: &str) -> Option<Slots> {
+        let list = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        list.iter().find(|granted| granted.owner == owner && granted.job == job).map(|granted| granted.slots.clone())
     }
 
     /// The grant that this token belongs to. All hashes are compared, each in constant time.
@@ -103,8 +129,8 @@ mod tests {
         assert!(grants.add(grant("9", "e"), one, &limits).unwrap_err().contains("limits.grants"));
         let found = grants.find("b").unwrap();
         assert_eq!(found.job, "7");
-        assert!(Arc::ptr_eq(&found.slots, &grants.find("a").unwrap().slots));
-        assert!(!Arc::ptr_eq(&found.slots, &grants.find("d").unwrap().slots));
+        assert!(Arc::ptr_eq(&found.slots.room, &grants.find("a").unwrap().slots.room));
+        assert!(!Arc::ptr_eq(&found.slots.room, &grants.find("d").unwrap().slots.room));
         assert!(grants.find("").is_none() && grants.find("B").is_none());
 
         assert_eq!(grants.revoke(one, Some("7")), 2);

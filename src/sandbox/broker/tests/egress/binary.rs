@@ -94,8 +94,8 @@ fn program(dir: &Path, config: &str) -> Command {
 #[tokio::test]
 async fn it_serves_reloads_and_stops() {
     let mut running = Running::start("allow = [\"example.org\"]").await;
-    for name in ["proxy", "control"] {
-        assert_eq!(fs::metadata(running.path(name)).unwrap().permissions().mode() & 0o777, 0o660);
+    for (name, mode) in [("proxy", 0o666), ("control", 0o660)] {
+        assert_eq!(fs::metadata(running.path(name)).unwrap().permissions().mode() & 0o777, mode);
     }
     let mut daemon = Daemon::connect(running.path("control")).await;
     daemon.grant("7", "secret").await;

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use assistant_broker::{
     config::Config,
     control::{
-        Event, Grant, MAX_LINE, Request, Revoke,
+        Event, Grant, MAX_LINE, Reason, Request, Revoke,
         client::{self, Token},
     },
     egress::Egress,
@@ -16,7 +16,7 @@ use tokio::{
 };
 
 use super::{
-    outside::{Double, beside},
+    outside::{Double, PUBLIC, beside, echo},
     stage::{Daemon, PATIENCE, Stage, authorization},
 };
 
@@ -73,7 +73,7 @@ async fn the_daemon_s_client_asks_and_hears() {
     beside(driver.run());
     let (token, other) = (Token::new().unwrap(), Token::new().unwrap());
     assert_ne!(token.hash(), other.hash());
-    assert!(!format!("{token:?}").contains(&token.proxy_url("")[12..20]), "a token is not shown");
+    assert!(!format!("{token:?}").contains(&token.login().0[4..12]), "a token is not shown");
     let grant = Grant { job: "9".to_owned(), token_sha256: token.hash(), allow: None };
     let both =
         tokio::join!(link.grant(grant.clone()), link.grant(Grant { token_sha256: other.hash(), ..grant.clone() }));
@@ -82,8 +82,8 @@ async fn the_daemon_s_client_asks_and_hears() {
     let again = link.grant(grant).await.unwrap_err().to_string();
     assert!(again.contains("granted already"), "{again}");
 
-    let url = token.proxy_url("127.0.0.1:1");
-    let secret = url.strip_prefix("http://job:").unwrap().strip_suffix("@127.0.0.1:1").unwrap();
+    let login = token.login().0;
+    let secret = login.strip_prefix("job:").unwrap();
     let request = format!("GET http://example.org/ HTTP/1.1\r\n{}connection: close\r\n\r\n", authorization(secret));
     assert!(stage.send(request).await.starts_with("HTTP/1.1 403 "));
     let record = records.recv().await.unwrap();
@@ -94,6 +94,35 @@ async fn the_daemon_s_client_asks_and_hears() {
     stage.egress.stop();
     timeout(PATIENCE, link.closed()).await.unwrap();
     assert!(link.revoke("9").await.is_err());
+}
+
+#[tokio::test]
+async fn what_is_over_is_told_before_settled_is() {
+    let stage = Stage::new("allow = [\"example.org\"]").await;
+    stage.outside.name("example.org", &[PUBLIC]);
+    stage.outside.route(&format!("{PUBLIC}:443"), Some(echo().await));
+    let (link, mut records, driver) = client::connect(&stage.path("control")).await.unwrap();
+    beside(driver.run());
+    let token = Token::new().unwrap();
+    link.grant(Grant { job: "9".to_owned(), token_sha256: token.hash(), allow: None }).await.unwrap();
+    let login = token.login().0;
+    let secret = authorization(login.strip_prefix("job:").unwrap());
+    for _ in 0..50 {
+        // Refused by what goes into the tunnel, and nobody waits for the end of it.
+        let mut tunnel = stage.connect().await;
+        let head = format!("CONNECT example.org:443 HTTP/1.1\r\n{secret}\r\n");
+        tunnel.write_all(head.as_bytes()).await.unwrap();
+        tunnel.read_u8().await.unwrap();
+        tunnel.write_all(b"no TLS").await.unwrap();
+        drop(tunnel);
+        assert!(link.settle("9").await.unwrap());
+        assert!(matches!(records.try_recv().unwrap().reason, Reason::NotTls | Reason::ClientGone));
+    }
+    let mut open = stage.connect().await;
+    open.write_all(format!("CONNECT example.org:443 HTTP/1.1\r\n{secret}\r\n").as_bytes()).await.unwrap();
+    open.read_u8().await.unwrap();
+    assert!(!link.settle("9").await.unwrap(), "this one is not over");
+    assert!(link.settle("8").await.unwrap(), "nobody has this job");
 }
 
 #[tokio::test]
