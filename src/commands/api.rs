@@ -21,11 +21,16 @@ use crate::{
     cx::Cx,
     error::{Error, Result},
     http::route::{BodyLimit, Json, Raw, Req, Route, Stream},
-    sandbox::{self, Input, Output},
+    sandbox::{self, Input, Output, config::JobLevel},
 };
 
-const RUN: &[ErrorKind] =
-    &[ErrorKind::Invalid, ErrorKind::NotFound, ErrorKind::SandboxDisabled, ErrorKind::Unavailable];
+const RUN: &[ErrorKind] = &[
+    ErrorKind::Invalid,
+    ErrorKind::Forbidden,
+    ErrorKind::NotFound,
+    ErrorKind::SandboxDisabled,
+    ErrorKind::Unavailable,
+];
 const SCRIPT: &[ErrorKind] = &[
     ErrorKind::Invalid,
     ErrorKind::Forbidden,
@@ -94,28 +99,44 @@ struct RunQuery {
     /// Whether the body is its standard input; without, that is empty.
     #[serde(default)]
     stdin: bool,
-    /// `read` to keep it from writing the workspace; `work` unless given.
+    /// How much it may; as much as the commands of jobs unless given. What is not less than that is for admins.
     #[serde(default)]
-    level: PersonLevel,
+    level: Option<AskedLevel>,
 }
 
-/// The levels that a person may ask for without being admin.
-#[derive(Clone, Copy, Default, Deserialize, JsonSchema)]
+/// A level as the configuration writes it.
+#[derive(Clone, Copy, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-enum PersonLevel {
+enum AskedLevel {
     Read,
-    #[default]
     Work,
+    #[serde(rename = "work+net")]
+    WorkNet,
+    Container,
+}
+
+/// The level of a person's command: that of jobs, less, or, for admins, any.
+fn level(asked: Option<AskedLevel>, of_jobs: Level, role: Option<Role>) -> Result<Level> {
+    let asked = match asked {
+        None => return Ok(of_jobs),
+        Some(AskedLevel::Read) => Level::Read,
+        Some(AskedLevel::Work) => Level::Work,
+        Some(AskedLevel::WorkNet) => Level::WorkNet,
+        Some(AskedLevel::Container) => Level::Container,
+    };
+    let less = asked == Level::Read || (asked, of_jobs) == (Level::Work, Level::WorkNet);
+    if asked == of_jobs || less || role == Some(Role::Admin) {
+        return Ok(asked);
+    }
+    let message = format!("a level beyond that of jobs, {}, is for admins", JobLevel(of_jobs).name());
+    Err(Error::forbidden(message).field("query.level").hint("an admin may set sandbox.level"))
 }
 
 async fn run_streamed(req: Req<(), RunQuery, Stream>) -> Result<Raw> {
     let query = req.query;
     let command: Vec<String> = serde_json::from_str(&query.command)
         .map_err(|_| Error::validation("not a JSON list of texts").field("query.command"))?;
-    let level = match query.level {
-        PersonLevel::Read => Level::Read,
-        PersonLevel::Work => Level::Work,
-    };
+    let level = level(query.level, req.cx.config.load().sandbox.level.0, req.peer.role)?;
     let asked = Asked { command, workdir: query.workdir, timeout: query.timeout_seconds, level, stdin: query.stdin };
     let exec = asked.exec(&req.cx)?;
     let (to_command, input) = mpsc::channel(4);
@@ -201,4 +222,32 @@ fn chunk(kind: StreamKind, bytes: &[u8]) -> Bytes {
     chunk.extend_from_slice(&stream_header(kind, bytes.len()));
     chunk.extend_from_slice(bytes);
     chunk.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_admins_go_beyond_the_level_of_jobs() {
+        use AskedLevel as Asked;
+        for (asked, of_jobs, operator, admin) in [
+            (None, Level::Work, Some(Level::Work), Level::Work),
+            (None, Level::WorkNet, Some(Level::WorkNet), Level::WorkNet),
+            (Some(Asked::Read), Level::WorkNet, Some(Level::Read), Level::Read),
+            (Some(Asked::Read), Level::Container, Some(Level::Read), Level::Read),
+            (Some(Asked::Work), Level::WorkNet, Some(Level::Work), Level::Work),
+            (Some(Asked::Work), Level::Read, None, Level::Work),
+            (Some(Asked::Work), Level::Container, None, Level::Work),
+            (Some(Asked::WorkNet), Level::Work, None, Level::WorkNet),
+            (Some(Asked::WorkNet), Level::WorkNet, Some(Level::WorkNet), Level::WorkNet),
+            (Some(Asked::Container), Level::WorkNet, None, Level::Container),
+        ] {
+            assert_eq!(level(asked, of_jobs, Some(Role::Operator)).ok(), operator, "{of_jobs:?}");
+            assert_eq!(level(asked, of_jobs, None).ok(), operator, "{of_jobs:?}");
+            assert_eq!(level(asked, of_jobs, Some(Role::Admin)).ok(), Some(admin), "{of_jobs:?}");
+        }
+        let err = level(Some(Asked::WorkNet), Level::Read, Some(Role::Operator)).unwrap_err();
+        assert_eq!((err.kind(), err.field_name()), (ErrorKind::Forbidden, Some("query.level")));
+    }
 }

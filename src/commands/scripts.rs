@@ -6,7 +6,6 @@ use assistant_api::{
     Role,
     sandbox::{CommandResult, ScriptReply, ScriptRequest},
 };
-use assistant_sandbox::protocol::Level;
 use jiff::Timestamp;
 
 use super::{Asked, tools::target};
@@ -38,7 +37,13 @@ pub(super) async fn run(cx: &Cx, role: Role, asked: ScriptRequest) -> Result<Scr
     };
     let own = |path: &RelPath| path.parent().map_or_else(String::new, |folder| folder.as_str().to_owned());
     let workdir = asked.workdir.or_else(|| path.as_ref().map(own)).unwrap_or_default();
-    let run = Asked { command, workdir, timeout: asked.timeout_seconds, level: Level::Work, stdin: false };
+    let run = Asked {
+        command,
+        workdir,
+        timeout: asked.timeout_seconds,
+        level: cx.config.load().sandbox.level.0,
+        stdin: false,
+    };
     let exec = run.exec(cx)?;
     let began = cx.clock.now();
     let (result, error) = match super::run(cx, None, &exec, |_| ()).await {

@@ -26,9 +26,10 @@ pub(super) const TOOLS: &[ToolDef] = &[ToolDef::of::<CommandExecute>()];
 /// What the daemon gets on top of a command's own time, to begin and to end it.
 const MARGIN: Duration = Duration::from_secs(20);
 
-/// Run a program in the sandbox: it sees the workspace and the system's programs, and has no network. The program and
-/// its arguments are given one by one, never as a shell line; for pipes and the like run `bash -c`. What a command wrote
-/// before it failed stays written.
+/// Run a program in the sandbox: it sees the workspace and the system's programs, and has no network; where `https_proxy`
+/// is set, it reaches HTTP and HTTPS servers that the user has listed, and nothing else. The program and its arguments are
+/// given one by one, never as a shell line; for pipes and the like run `bash -c`. What a command wrote before it failed
+/// stays written.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct CommandExecute {

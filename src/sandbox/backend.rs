@@ -6,7 +6,7 @@
 use std::{os::unix::fs::MetadataExt as _, path::Path};
 
 use assistant_api::sandbox::Refusal;
-use assistant_sandbox::protocol::{Guarantee, Level, Place, Ready};
+use assistant_sandbox::protocol::{Guarantee, Level, Net, Place, Ready};
 use futures_util::future::BoxFuture;
 
 use super::{
@@ -52,8 +52,8 @@ impl Backend {
 
     const fn can(self, level: Level) -> bool {
         match level {
-            Level::Read | Level::Work => true,
-            Level::WorkNet => false,
+            // Whether it has a way to the egress proxy says its runner.
+            Level::Read | Level::Work | Level::WorkNet => true,
             Level::Container => matches!(self, Self::Docker),
         }
     }
@@ -73,14 +73,9 @@ impl Backend {
             return Ok(candidates);
         }
         let name = JobLevel(level).name();
-        Err(match level {
-            Level::WorkNet => Error::unavailable(format!(
-                "the level {name} needs the egress proxy, which the backends here cannot use"
-            )),
-            _ => Error::unavailable(format!("the backend that sandbox.backend names cannot give the level {name}")),
-        }
-        .field("sandbox.level")
-        .hint("set sandbox.level = \"work\", or another sandbox.backend"))
+        Err(Error::unavailable(format!("the backend that sandbox.backend names cannot give the level {name}"))
+            .field("sandbox.level")
+            .hint("set sandbox.level = \"work\", or another sandbox.backend"))
     }
 }
 
@@ -90,16 +85,18 @@ pub(super) struct Wanted {
     pub(super) guarantees: Vec<Guarantee>,
     pub(super) protect: Vec<String>,
     pub(super) workspace: Place,
+    pub(super) level: Level,
 }
 
 impl Wanted {
-    pub(super) fn of(config: &Sandbox, workspace: &Path) -> Result<Self> {
+    pub(super) fn of(config: &Sandbox, workspace: &Path, level: Level) -> Result<Self> {
         let place = std::fs::metadata(workspace)
             .map_err(|err| Error::unavailable("the workspace cannot be looked at").source(err))?;
         Ok(Self {
             guarantees: config.require.0.clone(),
             protect: config.protect.clone(),
             workspace: Place { device: place.dev(), inode: place.ino() },
+            level,
         })
     }
 
@@ -114,6 +111,9 @@ impl Wanted {
             .collect();
         if !reasons.is_empty() {
             return Err(Error::unavailable(format!("without {}", reasons.join(", "))));
+        }
+        if let (Level::WorkNet, Net::Missing(reason)) = (self.level, &ready.net) {
+            return Err(Error::unavailable(format!("without the level work+net ({reason})")));
         }
         if let Some(path) = self.protect.iter().find(|path| !ready.protect.contains(path)) {
             return Err(Error::unavailable(format!("it does not protect {path}, which sandbox.protect names"))

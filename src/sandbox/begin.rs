@@ -7,7 +7,7 @@ use std::{
 };
 
 use assistant_broker::container::{self, Fault, Open};
-use assistant_sandbox::protocol::Limits;
+use assistant_sandbox::protocol::{Level, Limits};
 use serde_json::Value;
 use tokio::{net::UnixStream, time::timeout};
 
@@ -27,12 +27,16 @@ const ACCEPT_TIME: Duration = Duration::from_secs(5);
 const CONTAINER_TIME: Duration = Duration::from_secs(60);
 
 /// A session with this backend, whatever it promises.
-pub(super) async fn begin(backend: Backend, workspace: &Path, config: &Sandbox) -> Result<Session> {
+pub(super) async fn begin(backend: Backend, workspace: &Path, config: &Sandbox, level: Level) -> Result<Session> {
     match backend {
         Backend::Unit => unit(Path::new(&config.unit_socket)).await,
         Backend::Docker => docker(Path::new(&config.docker_socket), config).await,
         Backend::Namespace | Backend::Landlock => {
-            Session::start(&runner(config)?, &arguments(workspace, config, backend)?).await
+            let mut arguments = arguments(workspace, config, backend)?;
+            if level == Level::WorkNet {
+                arguments.extend(["--proxy".to_owned(), config.egress_socket.clone()]);
+            }
+            Session::start(&runner(config)?, &arguments).await
         }
     }
 }
@@ -70,7 +74,7 @@ async fn docker(path: &Path, config: &Sandbox) -> Result<Session> {
     Session::begin(stream, None).await
 }
 
-fn unreachable(key: &'static str, path: &Path, err: &io::Error) -> Error {
+pub(super) fn unreachable(key: &'static str, path: &Path, err: &io::Error) -> Error {
     let path = path.display();
     let message = match err.kind() {
         io::ErrorKind::NotFound => format!("not installed: there is no {path}"),

@@ -35,8 +35,15 @@ pub(super) struct Choices(Mutex<State>);
 struct State {
     /// All of this is about this configuration.
     made_from: Sandbox,
-    refused: Vec<(Backend, Duration, String)>,
+    refused: Vec<Refused>,
     last: Option<Chosen>,
+}
+
+struct Refused {
+    backend: Backend,
+    level: Level,
+    until: Duration,
+    reason: String,
 }
 
 /// A choice as it was made.
@@ -67,13 +74,13 @@ impl Choices {
             self.about(config).refused.clear();
         }
         let found = async {
-            let wanted = Wanted::of(config, workspace)?;
+            let wanted = Wanted::of(config, workspace, level)?;
             let candidates = Backend::candidates(config.backend, level)?;
             let ask = |backend| -> futures_util::future::BoxFuture<'_, _> {
-                if let Some(reason) = self.recall(config, backend, clock.monotonic()) {
+                if let Some(reason) = self.recall(config, backend, level, clock.monotonic()) {
                     return Box::pin(std::future::ready(Err(Error::unavailable(reason))));
                 }
-                Box::pin(begin(backend, workspace, config))
+                Box::pin(begin(backend, workspace, config, level))
             };
             Ok(choose(&candidates, &wanted, ask).await)
         };
@@ -85,7 +92,7 @@ impl Choices {
         let now = clock.monotonic();
         let mut state = self.about(config);
         for refusal in &refused {
-            state.remember(refusal, now);
+            state.remember(refusal, level, now);
         }
         state.last = Some(Chosen {
             at: clock.now(),
@@ -96,10 +103,16 @@ impl Choices {
         chosen
     }
 
-    fn recall(&self, config: &Sandbox, backend: Backend, now: Duration) -> Option<String> {
+    fn recall(&self, config: &Sandbox, backend: Backend, level: Level, now: Duration) -> Option<String> {
         let state = self.about(config);
-        let mut live = state.refused.iter().filter(|(_, until, _)| *until > now);
-        live.find(|(refused, ..)| *refused == backend).map(|(.., reason)| reason.clone())
+        let mut live = state.refused.iter().filter(|refused| refused.until > now);
+        live.find(|refused| (refused.backend, refused.level) == (backend, level)).map(|refused| refused.reason.clone())
+    }
+
+    /// Nobody was asked, because something that all of them need is not there.
+    pub(super) fn failed(&self, clock: &Clock, config: &Sandbox, err: &Error) {
+        let (at, problem) = (clock.now(), Some(with_hint(err)));
+        self.about(config).last = Some(Chosen { at, backend: None, refused: Vec::new(), problem });
     }
 
     fn about(&self, config: &Sandbox) -> MutexGuard<'_, State> {
@@ -113,14 +126,15 @@ impl Choices {
 
 impl State {
     /// A refusal that was only recalled does not last longer for that.
-    fn remember(&mut self, refusal: &Refusal, now: Duration) {
-        self.refused.retain(|(_, until, _)| *until > now);
-        let known = |(backend, ..): &(Backend, Duration, String)| backend.as_str() == refusal.backend;
+    fn remember(&mut self, refusal: &Refusal, level: Level, now: Duration) {
+        self.refused.retain(|refused| refused.until > now);
+        let known = |refused: &Refused| refused.backend.as_str() == refusal.backend && refused.level == level;
         if self.refused.iter().any(known) {
             return;
         }
         if let Some(backend) = Backend::ALL.into_iter().find(|backend| backend.as_str() == refusal.backend) {
-            self.refused.push((backend, now + REMEMBERED, refusal.reason.clone()));
+            let (until, reason) = (now + REMEMBERED, refusal.reason.clone());
+            self.refused.push(Refused { backend, level, until, reason });
         }
     }
 }

@@ -28,6 +28,10 @@ section! {
         unit_socket: String = "/run/assistant-sandbox/run.sock".to_owned(), check crate::config::check::absolute;
         /// The socket of `assistant-docker`, for the backend `docker`.
         docker_socket: String = "/run/assistant-docker/run.sock".to_owned(), check crate::config::check::absolute;
+        /// The socket of `assistant-egress` for commands, to which those of the level `work+net` are led.
+        egress_socket: String = "/run/assistant-egress/proxy.sock".to_owned(), check crate::config::check::absolute;
+        /// The socket of `assistant-egress` for the daemon, which grants each session of that level a token.
+        egress_control: String = "/run/assistant-egress/control.sock".to_owned(), check crate::config::check::absolute;
         /// The image of containers; one that `docker.toml` lists.
         image: String = "assistant-work:1".to_owned();
         /// As root: the uid that commands run as, to whom the workspace then seems to belong. Unset: its owner, or 65533 where

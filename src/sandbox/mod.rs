@@ -1,6 +1,7 @@
 //! The daemon's side of the sandbox. It runs nothing itself; it asks a runner (`runner/`), which makes the walls.
 //!
-//! `session.rs` speaks with one runner, `begin.rs` starts it or connects to it, `backend.rs` and `choice.rs` say which.
+//! `session.rs` speaks with one runner, `begin.rs` starts it or connects to it, `backend.rs` and `choice.rs` say which,
+//! `egress.rs` has the proxy let its commands in.
 
 mod backend;
 mod begin;
@@ -8,6 +9,7 @@ mod choice;
 pub mod config;
 #[cfg(test)]
 mod double;
+mod egress;
 mod session;
 
 use std::{
@@ -18,7 +20,7 @@ use std::{
 
 use assistant_api::{
     ErrorKind, JobId,
-    sandbox::{GuaranteeStatus, SandboxBrief, SandboxStatus},
+    sandbox::{EgressStatus, GuaranteeStatus, SandboxBrief, SandboxStatus},
 };
 use assistant_sandbox::protocol::{Exec, Guarantee, Level};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
@@ -28,7 +30,7 @@ pub use self::{
     begin::{limits, program_beside_runner, user},
     session::{Ended, Input, Output},
 };
-use self::{backend::Wanted, choice::Choices, config::Sandbox, session::Session};
+use self::{backend::Wanted, choice::Choices, config::Sandbox, egress::Egress, session::Session};
 use crate::{
     config::Config,
     cx::Cx,
@@ -42,6 +44,8 @@ pub struct Sessions {
     of_jobs: Mutex<HashMap<JobId, Held>>,
     slots: OnceLock<Arc<Semaphore>>,
     choices: Choices,
+    /// What was last seen of the egress proxy.
+    egress: Mutex<Option<EgressStatus>>,
 }
 
 /// A session that waits for its job's next command.
@@ -49,6 +53,8 @@ struct Held {
     backend: Backend,
     session: Session,
     level: Level,
+    /// At level `work+net`.
+    egress: Option<Egress>,
     /// What it was made from; another configuration needs another session.
     made_from: Sandbox,
     _slot: OwnedSemaphorePermit,
@@ -58,11 +64,18 @@ impl Sessions {
     fn take(&self, job: JobId, level: Level, config: &Sandbox) -> Option<Held> {
         let held = self.lock().remove(&job)?;
         // One whose runner ended meanwhile, as a unit does when its time is over, is not asked for anything.
-        (held.level == level && held.made_from == *config && held.session.is_reusable()).then_some(held)
+        let usable = held.session.is_reusable() && held.egress.as_ref().is_none_or(Egress::is_alive);
+        (usable && held.level == level && held.made_from == *config).then_some(held)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<JobId, Held>> {
         self.of_jobs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What was last seen of the egress proxy, at the level that needs it.
+    fn egress(&self, config: &Sandbox) -> Option<EgressStatus> {
+        let seen = self.egress.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        seen.filter(|_| config.level.0 == Level::WorkNet)
     }
 
     async fn slot(&self, config: &Sandbox) -> Result<OwnedSemaphorePermit> {
@@ -124,16 +137,48 @@ pub async fn exec(
         held
     } else {
         let slot = sessions.slot(config).await?;
+        let egress = let_in(cx, config, job, exec.level).await?;
         let root = cx.root()?;
         let (backend, session) = sessions.choices.open(&cx.clock, root.path(), config, exec.level, false).await?;
-        Held { backend, session, level: exec.level, made_from: config.clone(), _slot: slot }
+        Held { backend, session, level: exec.level, egress, made_from: config.clone(), _slot: slot }
     };
-    let ended = held.session.run(exec, input, output).await?;
+    let ended = run(&mut held.session, held.egress.as_mut(), exec, input, output).await?;
     let backend = held.backend;
     if let Some(job) = job.filter(|_| held.session.is_reusable()) {
         sessions.lock().insert(job, held);
     }
     Ok(Done { backend, ended })
+}
+
+/// Has the egress proxy let a session in, if that is of a level that needs it.
+async fn let_in(cx: &Cx, config: &Sandbox, job: Option<JobId>, level: Level) -> Result<Option<Egress>> {
+    if level != Level::WorkNet {
+        return Ok(None);
+    }
+    let sessions = &cx.process.sandbox;
+    let egress = Egress::begin(cx, config, job).await;
+    *sessions.egress.lock().unwrap_or_else(PoisonError::into_inner) = Some(EgressStatus {
+        answers: egress.is_ok(),
+        detail: egress.as_ref().err().map_or_else(|| config.egress_control.clone(), backend::with_hint),
+    });
+    egress.map(Some).inspect_err(|err| sessions.choices.failed(&cx.clock, config, err))
+}
+
+/// Runs it with what the proxy lets it in by, and adds what the proxy refused it to what the runner did.
+async fn run(
+    session: &mut Session,
+    egress: Option<&mut Egress>,
+    exec: &Exec,
+    input: mpsc::Receiver<Input>,
+    output: mpsc::Sender<Output>,
+) -> Result<Ended> {
+    let Some(egress) = egress else { return session.run(exec, input, output).await };
+    let exec = Exec { proxy_login: Some(egress.login()), ..exec.clone() };
+    let mut ended = session.run(&exec, input, output).await?;
+    if let Ended::Exited(exit) = &mut ended {
+        exit.denials.extend(egress.denials().await);
+    }
+    Ok(ended)
 }
 
 /// A command in a session of its own, with another directory in the workspace's place; for trying the sandbox itself. It
@@ -163,10 +208,11 @@ pub async fn exec_in(cx: &Cx, workspace: &Path, exec: &Exec, output: mpsc::Sende
         });
     }
     let _slot = sessions.slot(config).await?;
-    let mut session = begin::begin(backend, workspace, config).await?;
-    Wanted::of(config, workspace)?.check(&session.ready)?;
+    let mut egress = let_in(cx, config, None, exec.level).await?;
+    let mut session = begin::begin(backend, workspace, config, exec.level).await?;
+    Wanted::of(config, workspace, exec.level)?.check(&session.ready)?;
     let (_nothing, input) = mpsc::channel(1);
-    let ended = session.run(exec, input, output).await?;
+    let ended = run(&mut session, egress.as_mut(), exec, input, output).await?;
     Ok(Done { backend, ended })
 }
 
@@ -181,6 +227,7 @@ pub fn brief(cx: &Cx) -> SandboxBrief {
         seen_at: last.as_ref().map(|last| last.at),
         backend: last.as_ref().and_then(|last| last.backend).map(|backend| backend.as_str().to_owned()),
         problem: last.as_ref().and_then(|last| last.problem.clone()),
+        egress: cx.process.sandbox.egress(config),
         refused: last.map(|last| last.refused).unwrap_or_default(),
     }
 }
@@ -192,6 +239,7 @@ pub async fn status(cx: &Cx) -> SandboxStatus {
     let choices = &cx.process.sandbox.choices;
     let opened = async {
         check_enabled(&all)?;
+        let _egress = let_in(cx, config, None, config.level.0).await?;
         let root = cx.root()?;
         choices.open(&cx.clock, root.path(), config, config.level.0, true).await
     };
@@ -220,6 +268,7 @@ pub async fn status(cx: &Cx) -> SandboxStatus {
         refused,
         problem,
         landlock_abi: ready.as_ref().map_or(0, |ready| ready.landlock_abi),
+        egress: cx.process.sandbox.egress(config),
         sessions,
     }
 }

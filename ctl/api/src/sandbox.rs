@@ -21,8 +21,19 @@ pub struct SandboxStatus {
     pub problem: Option<String>,
     /// The Landlock ABI that is in use; 0: none.
     pub landlock_abi: u32,
+    /// The egress proxy as it was last seen, at the level `work+net`.
+    pub egress: Option<EgressStatus>,
     /// Sessions that are open.
     pub sessions: usize,
+}
+
+/// The only way out of a sandbox of level `work+net`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct EgressStatus {
+    /// Whether it gave a session a token.
+    pub answers: bool,
+    /// Where it is; or why it gave none, and what to do.
+    pub detail: String,
 }
 
 /// What was last seen of the sandbox; nothing is tried out for it.
@@ -40,6 +51,8 @@ pub struct SandboxBrief {
     pub refused: Vec<Refusal>,
     /// Why no command can run, and what to do.
     pub problem: Option<String>,
+    /// The egress proxy as it was last seen, at the level `work+net`.
+    pub egress: Option<EgressStatus>,
 }
 
 /// One guarantee.

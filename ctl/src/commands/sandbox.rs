@@ -36,6 +36,7 @@ enum Verb {
     #[command(after_help = "Examples:
   assistantctl sandbox run -- python3 script.py
   assistantctl sandbox run --workdir reports -- bash -c 'wc -l *.csv'
+  assistantctl sandbox run --level work+net -- curl https://example.org/
   sort names.txt | assistantctl sandbox run -- uniq -c")]
     Run(Run),
     /// Show what this host's sandbox guarantees, and prove it by trying to
@@ -67,8 +68,14 @@ struct Run {
     #[arg(long, value_name = "TIME", value_parser = duration)]
     timeout: Option<std::time::Duration>,
     /// Let it read the workspace only
-    #[arg(long)]
+    #[arg(long, conflicts_with = "level")]
     read_only: bool,
+    /// How much it may: read, work, work+net or container [default: as much as
+    /// a job's commands]
+    ///
+    /// A level beyond that of jobs, which sandbox.level sets, is for admins.
+    #[arg(long, value_name = "LEVEL", value_parser = ["read", "work", "work+net", "container"], hide_possible_values = true)]
+    level: Option<String>,
     /// The program and its arguments
     #[arg(required = true, last = true, value_name = "COMMAND")]
     command: Vec<String>,
@@ -91,7 +98,7 @@ async fn command(run: Run, cx: &Cx) -> Result {
         .request("POST", "/api/sandbox/run")
         .query("command", command)
         .query("workdir", &run.workdir)
-        .query("level", if run.read_only { "read" } else { "work" })
+        .maybe("level", if run.read_only { Some("read") } else { run.level.as_deref() })
         .query("stdin", stdin)
         .maybe("timeout_seconds", run.timeout.map(|time| time.as_secs().max(1)));
     let request = if stdin { request.upload(tokio::io::stdin(), None) } else { request.timeout(None) };

@@ -119,7 +119,11 @@ fn sandbox(cx: &Cx, sandbox: &SandboxBrief) -> String {
     };
     let refused: Vec<_> = sandbox.refused.iter().map(|refusal| text::one_line(&refusal.backend)).collect();
     let refused = if refused.is_empty() { String::new() } else { format!(", not {}", refused.join(", ")) };
-    format!("level {level}, backend {}{refused}", text::one_line(backend))
+    let egress = match &sandbox.egress {
+        Some(egress) if egress.answers => ", the egress proxy answers",
+        _ => "",
+    };
+    format!("level {level}, backend {}{refused}{egress}", text::one_line(backend))
 }
 
 fn models(cx: &Cx, status: &Status) -> Result<()> {

@@ -29,13 +29,17 @@ fn protected() -> impl Strategy<Value = Vec<String>> {
 fn runner() -> impl Strategy<Value = Option<Ready>> {
     let version = prop_oneof![9 => Just(assistant_sandbox::protocol::VERSION), 1 => any::<u32>()];
     let place = prop_oneof![6 => Just(Some(HERE)), 1 => Just(Some(ELSEWHERE)), 1 => Just(None)];
+    let net = prop_oneof![3 => Just(Net::Given(String::new())), 1 => Just(Net::Missing(String::new()))];
     let ready =
-        (version, guarantees(), protected(), place).prop_map(|(version, guarantees, protect, workspace)| Ready {
-            version,
-            guarantees: guarantees.into_iter().map(|guarantee| (guarantee, String::new())).collect(),
-            protect,
-            workspace,
-            ..double::ready(HERE)
+        (version, guarantees(), protected(), place, net).prop_map(|(version, guarantees, protect, workspace, net)| {
+            Ready {
+                version,
+                net,
+                guarantees: guarantees.into_iter().map(|guarantee| (guarantee, String::new())).collect(),
+                protect,
+                workspace,
+                ..double::ready(HERE)
+            }
         });
     proptest::option::weighted(0.8, ready)
 }
@@ -45,6 +49,7 @@ fn suffices(ready: &Ready, wanted: &Wanted) -> bool {
         && wanted.guarantees.iter().all(|guarantee| ready.guarantees.contains_key(guarantee))
         && wanted.protect.iter().all(|path| ready.protect.contains(path))
         && ready.workspace == Some(HERE)
+        && (wanted.level != Level::WorkNet || matches!(ready.net, Net::Given(_)))
 }
 
 /// Whether this combination is one that the documentation promises.
@@ -57,7 +62,9 @@ fn fits(backend: Backend, choice: Choice, level: Level) -> bool {
             | (Choice::Docker, Backend::Docker)
             | (Choice::Landlock, Backend::Landlock)
     );
-    chosen && (matches!(level, Level::Read | Level::Work) || (level == Level::Container && backend == Backend::Docker))
+    chosen
+        && (matches!(level, Level::Read | Level::Work | Level::WorkNet)
+            || (level == Level::Container && backend == Backend::Docker))
 }
 
 /// Chooses among doubles and runs one command; the choice, and every command that any double was sent.
@@ -108,7 +115,7 @@ proptest! {
         protect in protected(),
         runners in [runner(), runner(), runner(), runner()],
     ) {
-        let wanted = Wanted { guarantees, protect, workspace: HERE };
+        let wanted = Wanted { guarantees, protect, workspace: HERE, level };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let (chosen, sent) = runtime.block_on(attempt(choice, level, &wanted, &runners));
         // The first that will do, said without any of the code that is tried here.
@@ -125,11 +132,16 @@ proptest! {
 
 #[test]
 fn a_runner_that_gives_too_little_is_told_why() {
-    let wanted = Wanted { guarantees: Guarantee::ALL.to_vec(), protect: vec![".envrc".to_owned()], workspace: HERE };
+    let (guarantees, protect) = (Guarantee::ALL.to_vec(), vec![".envrc".to_owned()]);
+    let wanted = Wanted { guarantees, protect, workspace: HERE, level: Level::WorkNet };
     let mut ready = double::ready(HERE);
     assert!(wanted.check(&ready).unwrap_err().message().contains(".envrc"));
     ready.protect = wanted.protect.clone();
     wanted.check(&ready).unwrap();
+    ready.net = Net::Missing("the runner was started without --proxy".to_owned());
+    assert!(wanted.check(&ready).unwrap_err().message().contains("work+net (the runner was started without --proxy)"));
+    Wanted { level: Level::Work, ..wanted.clone() }.check(&ready).unwrap();
+    ready.net = Net::Given(String::new());
     ready.workspace = Some(ELSEWHERE);
     assert!(wanted.check(&ready).unwrap_err().message().contains("another workspace"));
     ready.guarantees.remove(&Guarantee::UnixSockets);

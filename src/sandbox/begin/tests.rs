@@ -1,7 +1,6 @@
 #![expect(clippy::disallowed_methods, reason = "a counterpart, not part of the daemon")]
 
 use assistant_broker::container::{Opened, Reply, Request};
-use assistant_sandbox::protocol::Level;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::UnixListener,
@@ -17,12 +16,12 @@ async fn what_is_not_there_is_not_installed() {
     let path = dir.path().join("none.sock").to_str().unwrap().to_owned();
     let config = Sandbox { unit_socket: path.clone(), docker_socket: path.clone(), ..Sandbox::default() };
     for (backend, key) in [(Backend::Unit, "sandbox.unit_socket"), (Backend::Docker, "sandbox.docker_socket")] {
-        let err = begin(backend, dir.path(), &config).await.unwrap_err();
+        let err = begin(backend, dir.path(), &config, Level::Work).await.unwrap_err();
         assert_eq!(err.message(), format!("not installed: there is no {path}"));
         assert_eq!(err.field_name(), Some(key));
     }
     drop(UnixListener::bind(&path).unwrap());
-    let err = begin(Backend::Unit, dir.path(), &config).await.unwrap_err();
+    let err = begin(Backend::Unit, dir.path(), &config, Level::Work).await.unwrap_err();
     assert_eq!(err.message(), format!("nobody listens at {path}"));
 }
 
@@ -58,7 +57,7 @@ async fn a_container_is_asked_for_by_name_and_then_spoken_to() {
     let (container, engine, image) = ("assistant-1".to_owned(), "20.10".to_owned(), "sha256:0".to_owned());
     let opened = Reply::Opened(Opened { container, engine, image, limits: limits(&config) });
     let asked = broker(&path, opened, dir.path());
-    let mut session = begin(Backend::Docker, dir.path(), &config).await.unwrap();
+    let mut session = begin(Backend::Docker, dir.path(), &config, Level::Container).await.unwrap();
     let ((_nothing, input), (said, _heard)) = (mpsc::channel(1), mpsc::channel(9));
     session.run(&double::exec(Level::Container), input, said).await.unwrap();
     drop(session);
@@ -78,7 +77,7 @@ async fn a_missing_image_is_refused_with_the_command_that_makes_it() {
         remedy: Some("build it: build-work-image.sh".to_owned()),
     };
     let _asked = broker(&path, Reply::Refused(refused), dir.path());
-    let err = begin(Backend::Docker, dir.path(), &config).await.unwrap_err();
+    let err = begin(Backend::Docker, dir.path(), &config, Level::Container).await.unwrap_err();
     assert_eq!(
         (err.message(), err.hint_text()),
         ("the engine has no image assistant-work:1", Some("build it: build-work-image.sh"))

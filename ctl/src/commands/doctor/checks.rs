@@ -190,6 +190,9 @@ fn sandbox(found: &SandboxStatus) -> Finding {
         return Finding::warn(check, message, "assistantctl sandbox test shows each guarantee; all else works without");
     }
     let mut said = format!("level {}, backend {}", found.level, found.backend.as_deref().unwrap_or("unknown"));
+    if let Some(egress) = found.egress.as_ref().filter(|egress| egress.answers) {
+        let _ = write!(said, ", the egress proxy answers at {}", egress.detail);
+    }
     for refusal in &found.refused {
         let _ = write!(said, "; not {}: {}", refusal.backend, refusal.reason);
     }
