@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# The long form of the crash tests: every named point, and 200 random moments (or as many as the first argument says).
+# The long form of some tests. Of the sandbox: who swaps links under running commands does so for 30 seconds. Of crashes:
+# every named point, and 200 random moments (or as many as the first argument says).
 # Prints what was killed, repeated and found; ASSISTANT_CRASH_SEED repeats a run.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -9,4 +10,5 @@ export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$HOME/.cache/assistant-target}
 export ASSISTANT_CRASH_MOMENTS=${1:-200}
 need_debian gcc=build-essential curl=curl
 need_rust
+ASSISTANT_RACE_SECONDS=30 cargo test --quiet --locked --package assistant-sandbox --test it -- regressions::cve_2021_30465
 cargo test --quiet --locked --package assistantd --test it -- --nocapture --test-threads=1 crash::

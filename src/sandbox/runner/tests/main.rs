@@ -19,6 +19,7 @@ mod direct;
 mod ends;
 mod filter;
 mod matrix;
+mod ownership;
 mod probe;
 mod processors;
 mod protected;

@@ -206,6 +206,13 @@ pub(crate) fn no_capabilities() -> Result<bool> {
     Ok(sets == [0; 6])
 }
 
+/// Sets the mode of what is behind a descriptor that need not be open for reading (Linux 6.6).
+pub(crate) fn change_mode(there: BorrowedFd<'_>, mode: u32) -> Result<()> {
+    const FCHMODAT2: c_long = 452;
+    // SAFETY: an empty path that lives.
+    check(unsafe { libc::syscall(FCHMODAT2, there.as_raw_fd(), c"".as_ptr(), mode, libc::AT_EMPTY_PATH) }).map(drop)
+}
+
 /// Makes this process yield to others.
 pub(crate) fn be_nice(value: c_int) -> Result<()> {
     // SAFETY: numbers only.

@@ -12,6 +12,7 @@ mod fault;
 mod init;
 mod kernel;
 mod launch;
+mod modes;
 mod namespaces;
 pub(crate) mod options;
 mod processors;
@@ -20,6 +21,7 @@ mod protect;
 mod report;
 mod root;
 mod rules;
+mod scratch;
 mod session;
 mod setup;
 mod shortage;
@@ -76,7 +78,11 @@ pub(crate) fn run(options: &Options) -> io::Result<()> {
     runner.wire.send_json(Kind::Ready, &ready)?;
     let outcome = runner.serve();
     if let Some(command) = runner.command.take() {
+        let level = command.level();
         command.abandon()?;
+        if let Ok(session) = &runner.session {
+            session.mend(level);
+        }
     }
     outcome
 }
@@ -231,6 +237,7 @@ impl Runner<'_> {
         match command.finish(gone, &mut self.wire)? {
             None => {}
             Some(Ok(exit)) => {
+                session.mend(command.level());
                 self.wire.send_json(Kind::Exit, &exit)?;
                 self.leaving.extend(self.command.take().and_then(Command::into_leaving));
             }

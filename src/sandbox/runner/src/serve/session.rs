@@ -4,7 +4,10 @@ use std::{
     collections::BTreeMap,
     ffi::CString,
     fs,
-    os::{fd::OwnedFd, unix::ffi::OsStrExt as _},
+    os::{
+        fd::{AsFd as _, OwnedFd},
+        unix::ffi::OsStrExt as _,
+    },
     path::{Path, PathBuf},
     rc::Rc,
 };
@@ -26,11 +29,12 @@ use super::{
     bridge::{Bridge, Exit},
     confine::{self, Walls},
     fault::{At as _, Fault},
-    namespaces,
+    modes, namespaces,
     options::{Backend, Options},
     processors::Processors,
     root,
     rules::{self, Reach},
+    scratch::Scratch,
     sweep::Sweep,
 };
 
@@ -72,6 +76,8 @@ pub(crate) struct Session {
     pub(crate) root: CString,
     /// Where commands have their temporary files.
     pub(crate) tmp: String,
+    /// The directory that they are in, if it is not the session's own anyway.
+    _scratch: Option<Scratch>,
     /// Whether each command can have mounts of its own.
     pub(crate) mounts: bool,
     /// Whether `/proc` is there to be replaced for each command.
@@ -79,6 +85,8 @@ pub(crate) struct Session {
     pub(crate) stack: Vec<u8>,
     pub(crate) processors: Processors,
     pub(crate) sweep: Sweep,
+    /// Whether root started the runner.
+    by_root: bool,
     pub(crate) landlock: i32,
     /// The way to the egress proxy, or why there is none.
     pub(crate) bridge: Result<Bridge, Fault>,
@@ -111,6 +119,7 @@ impl Session {
         let mut proc = false;
         let mut mounts = true;
         let mut tmp = "/tmp".to_owned();
+        let mut scratch = None;
         let mut workspace = options.workspace.clone();
         let sweep = match options.backend {
             Backend::Namespace => {
@@ -131,7 +140,9 @@ impl Session {
             }
             Backend::Landlock => {
                 mounts = false;
-                tmp = own_directory()?;
+                let own = Scratch::new()?;
+                tmp = String::from(own.path());
+                scratch = Some(own);
                 Sweep::Descendants
             }
         };
@@ -149,11 +160,13 @@ impl Session {
             workspace: open(root.as_c_str(), flags, Mode::empty()).at("workspace")?,
             root,
             tmp,
+            _scratch: scratch,
             mounts,
             proc,
             stack: vec![0; STACK],
             processors,
             sweep,
+            by_root: options.user.is_some(),
             landlock: rules::version(options.landlock_abi),
             bridge: bridge(exit, options.backend, mounts),
             walls: BTreeMap::new(),
@@ -170,6 +183,13 @@ impl Session {
             Backend::Unit => Some(1),
             Backend::Docker => self.mounts.then_some(1),
             Backend::Landlock => None,
+        }
+    }
+
+    /// Makes what a command has left readable for whoever the workspace is for. Root can read it anyway.
+    pub(crate) fn mend(&self, level: Level) {
+        if !self.by_root && level != Level::Read {
+            modes::mend(self.workspace.as_fd(), self.backend == Backend::Unit);
         }
     }
 
@@ -218,21 +238,6 @@ fn bridge(exit: Option<Result<Exit, Fault>>, backend: Backend, mounts: bool) -> 
     }
 }
 
-impl Drop for Session {
-    fn drop(&mut self) {
-        if self.backend == Backend::Landlock {
-            let _ = fs::remove_dir_all(&self.tmp);
-        }
-    }
-}
-
 fn system() -> impl Iterator<Item = (PathBuf, Reach)> {
     SYSTEM.iter().map(|path| (PathBuf::from(path), Reach::Read))
-}
-
-/// A directory for temporary files that nobody else may enter.
-fn own_directory() -> Result<String, Fault> {
-    let path = unistd::mkdtemp("/tmp/assistant-sandbox-XXXXXX").at("temporary directory")?;
-    fs::create_dir(path.join("home")).at("temporary directory")?;
-    path.into_os_string().into_string().map_err(|path| Fault::new("temporary directory", path.display()))
 }
