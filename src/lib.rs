@@ -29,4 +29,5 @@ pub mod status;
 pub mod store;
 pub mod subsystems;
 pub mod systemd;
+pub mod web;
 pub mod workspace;

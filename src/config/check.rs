@@ -22,6 +22,13 @@ impl Looked for Option<String> {
     }
 }
 
+impl Looked for Option<f64> {
+    type Seen = f64;
+    fn look(&self) -> Option<&f64> {
+        self.as_ref()
+    }
+}
+
 impl Looked for Vec<String> {
     type Seen = [String];
     fn look(&self) -> Option<&[String]> {
@@ -114,6 +121,39 @@ pub(crate) fn relative(path: &str) -> Result<(), String> {
     }
 }
 
+/// One word of letters, digits and hyphens.
+pub(crate) fn word(text: &str) -> Result<(), String> {
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    if !text.is_empty() && text.len() <= 64 && text.chars().all(fits) {
+        Ok(())
+    } else {
+        Err(format!("expected one word of letters and digits, found {text:?}"))
+    }
+}
+
+/// US dollars.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "checks are given what they look at")]
+pub(crate) fn price(dollars: &f64) -> Result<(), String> {
+    if (0.0..=1_000_000.0).contains(dollars) { Ok(()) } else { Err("expected a number from 0 to 1000000".into()) }
+}
+
+/// Names of hosts.
+pub(crate) fn domains(names: &[String]) -> Result<(), String> {
+    names.iter().try_for_each(|name| domain(name).map(drop))
+}
+
+/// The name of a host as resolvers write it: in lower case, international names in ASCII, without a dot at the end.
+pub(crate) fn domain(name: &str) -> Result<String, String> {
+    let wrong = || format!("expected the name of a host alone, such as \"example.org\", found {name:?}");
+    let name = name.trim().trim_end_matches('.');
+    if name.chars().any(|c| matches!(c, '/' | '\\' | ':' | '@' | '?' | '#' | '*') || c.is_whitespace()) {
+        return Err(wrong());
+    }
+    let url = reqwest::Url::parse(&format!("https://{name}/")).map_err(|_| wrong())?;
+    // An address is no name, and a name without a dot is a whole top-level domain.
+    url.domain().filter(|name| name.contains('.')).map(str::to_owned).ok_or_else(wrong)
+}
+
 /// What must hold between keys: the key to change, and why.
 pub(super) fn together(config: &super::Config) -> Vec<(&'static str, String)> {
     let mut wrong = Vec::new();
@@ -132,6 +172,11 @@ pub(super) fn together(config: &super::Config) -> Vec<(&'static str, String)> {
         config.limits.max_result_chars < config.limits.max_prompt_chars,
         "limits.max_result_chars",
         "must be smaller than limits.max_prompt_chars",
+    );
+    check(
+        config.search.max_results <= config.search.max_total_results,
+        "search.max_results",
+        "must not be larger than search.max_total_results",
     );
     wrong
 }

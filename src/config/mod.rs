@@ -52,6 +52,7 @@ config! {
     admin: general::Admin;
     org: general::Org;
     llm: crate::llm::config::Llm;
+    search: crate::llm::config::Search;
     limits: crate::agent::config::Limits;
     loop_detector: crate::agent::config::LoopDetector;
     prompt: crate::agent::config::Prompt;

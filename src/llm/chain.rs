@@ -29,6 +29,8 @@ pub(super) struct Chain {
     pub(super) main: Vec<Arc<Model>>,
     /// Small, then main.
     pub(super) small: Vec<Arc<Model>>,
+    /// The one that searches the web, if there is one.
+    pub(super) search: Option<Arc<Model>>,
     pub(super) pauses: Pauses,
 }
 
@@ -71,8 +73,9 @@ impl Watcher {
 impl Chain {
     async fn turn(&self, request: &Request, on_delta: Option<OnDelta>) -> Result<Answer, LlmError> {
         let models = match request.role {
-            Role::Main => &self.main,
-            Role::Small => &self.small,
+            Role::Main => self.main.as_slice(),
+            Role::Small => self.small.as_slice(),
+            Role::Search => self.search.as_slice(),
         };
         let timeout = request.timeout.unwrap_or(self.pauses.turn_timeout);
         let deadline = Instant::now() + timeout;
@@ -181,6 +184,10 @@ impl Llm for Chain {
         self.distinct().filter(|model| model.is_there()).map(|model| model.info()).collect()
     }
 
+    fn can_search(&self) -> bool {
+        self.search.as_ref().is_some_and(|model| model.problem.is_none())
+    }
+
     fn prepare(&self) -> BoxFuture<'_, ()> {
         Box::pin(async {
             for model in self.distinct().filter(|model| model.problem.is_none()) {
@@ -198,7 +205,9 @@ impl Llm for Chain {
     fn test(&self) -> BoxFuture<'_, Vec<ModelTest>> {
         Box::pin(async {
             self.prepare().await;
-            probe::all(self.distinct().filter(|model| model.is_there())).await
+            // A model that searches is asked nothing that costs a search, and some of them can do nothing else.
+            let asked = self.distinct().filter(|model| model.is_there() && model.role != "search");
+            probe::all(asked).await
         })
     }
 }
@@ -206,6 +215,7 @@ impl Llm for Chain {
 impl Chain {
     /// Every model once.
     pub(super) fn distinct(&self) -> impl Iterator<Item = &Arc<Model>> {
-        self.main.iter().chain(self.small.iter().filter(|model| model.role == "small"))
+        let small = self.small.iter().filter(|model| model.role == "small");
+        self.main.iter().chain(small).chain(&self.search)
     }
 }

@@ -1,5 +1,6 @@
 //! `[llm]`
 
+use super::search::ContextSize;
 use crate::config::{
     section::section,
     value::{Bytes, Seconds},
@@ -52,5 +53,37 @@ section! {
         /// US dollars per million tokens, by model: `"some/model" = { input = 3.0, output = 15.0 }`, with `cached_input` if
         /// that is cheaper. What is named here is added to the default, which knows the models that are asked by default.
         prices: super::price::Prices = super::price::Prices::default();
+    }
+}
+
+section! {
+    /// Searches of the web, which OpenRouter or Anthropic make: with a key of either, jobs can search. The provider and its
+    /// search engine see what is searched for.
+    pub struct Search = "search" {
+        /// Let jobs search the web.
+        enabled: bool = true, env "AGENT_SEARCH_ENABLED";
+        /// The model that searches, of OpenRouter or Anthropic, named as in `llm.model`; one of `perplexity/` searches by
+        /// itself. Unset: `openai/gpt-4.1-mini` at OpenRouter, the main model or `claude-sonnet-4-6` at Anthropic; the main
+        /// model's provider goes first, then OpenRouter.
+        model: Option<String> = None, env "AGENT_SEARCH_MODEL";
+        /// OpenRouter's search engine, such as `auto`, `native` or `exa`.
+        engine: String = "auto".to_owned(), env "AGENT_SEARCH_ENGINE", check crate::config::check::word;
+        /// Results of one search, unless the model asks for another number.
+        max_results: u32 = 5, env "AGENT_SEARCH_MAX_RESULTS", in 1..=25;
+        /// Results of one call, and so the most that a model can ask for.
+        max_total_results: u32 = 15, env "AGENT_SEARCH_MAX_TOTAL_RESULTS", in 1..=100;
+        /// How much of what was found the searching model reads: `low`, `medium` or `high`.
+        search_context_size: ContextSize = ContextSize::Medium, env "AGENT_SEARCH_CONTEXT_SIZE";
+        /// Hosts that results may come from, with those below them. Empty: all. A model can narrow this and not widen it.
+        allowed_domains: Vec<String> = Vec::new(), env "AGENT_SEARCH_ALLOWED_DOMAINS", check crate::config::check::domains;
+        /// Hosts that no result comes from, nor from those below them.
+        excluded_domains: Vec<String> = Vec::new(), env "AGENT_SEARCH_EXCLUDED_DOMAINS", check crate::config::check::domains;
+        /// Tokens that the answer may have.
+        max_tokens: u32 = 3000, in 1..=100_000;
+        /// Time for one call, all its searches included.
+        timeout_seconds: Seconds = Seconds::new(90), in Seconds::new(1)..=Seconds::new(3600);
+        /// US dollars that one search costs, beside tokens. Unset: 0.01 at Anthropic; 0.05 are set aside at OpenRouter, which
+        /// says what it really was.
+        price_usd: Option<f64> = None, check crate::config::check::price;
     }
 }

@@ -14,12 +14,14 @@ mod openai;
 pub mod price;
 mod probe;
 pub mod rehearsal;
+mod search;
 mod select;
 mod sse;
 mod wire;
 
 pub use attempts::Attempts;
 pub use net::post_json;
+pub use search::{ContextSize, Found, Source, WebSearch};
 pub use select::{NOT_CONFIGURED, build, check};
 
 use std::{future::Future, pin::Pin, time::Duration};
@@ -41,6 +43,8 @@ pub enum Role {
     Main,
     /// Summaries and the like.
     Small,
+    /// Searches of the web.
+    Search,
 }
 
 /// One request to a model.
@@ -51,6 +55,9 @@ pub struct Request {
     pub system: String,
     pub messages: Vec<Message>,
     pub tools: Vec<ToolSpec>,
+    /// Has the provider search the web for it; for [`Role::Search`].
+    #[serde(default)]
+    pub search: Option<WebSearch>,
     /// Overrides `llm.max_tokens_per_call`.
     pub max_tokens: Option<u32>,
     /// Overrides `llm.temperature`.
@@ -70,6 +77,7 @@ impl Request {
             system: system.into(),
             messages,
             tools: Vec::new(),
+            search: None,
             max_tokens: None,
             temperature: None,
             timeout: None,
@@ -130,6 +138,9 @@ pub struct Answer {
     /// What it cost in nano-dollars; `None`: not known, see [`price::settle`].
     #[serde(default)]
     pub cost_nanos: Option<i64>,
+    /// What came of a [`WebSearch`].
+    #[serde(default)]
+    pub found: Found,
 }
 
 /// Tokens of one call, as the provider counted them.
@@ -241,6 +252,11 @@ pub trait Llm: Send + Sync {
     /// What is configured, for status pages and for reservations; never a secret.
     fn models(&self) -> Vec<ModelInfo>;
 
+    /// Whether there is a model for [`Role::Search`].
+    fn can_search(&self) -> bool {
+        false
+    }
+
     /// Finds out what [`Llm::models`] does not know yet: whether a host is ours, whether an Ollama is there and what it
     /// has. Short, costs nothing, and only asks loopback and private addresses; call it before showing models to a
     /// person, and before an estimate.
@@ -262,7 +278,7 @@ pub trait Llm: Send + Sync {
 /// One configured model.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct ModelInfo {
-    /// `main`, `fallback` or `small`.
+    /// `main`, `fallback`, `small` or `search`.
     pub role: String,
     /// `openai`, `openrouter`, `anthropic`, `ollama` or `rehearsal`.
     pub provider: String,
@@ -274,6 +290,8 @@ pub struct ModelInfo {
     /// Loopback or private address: nothing leaves the network, and it costs nothing unless priced.
     pub local: bool,
     pub price: Option<price::Price>,
+    /// Nano-dollars of one search of the web at most, beside tokens.
+    pub search_nanos: i64,
     /// Why it cannot be asked at the moment.
     pub problem: Option<String>,
 }
@@ -309,4 +327,4 @@ pub fn prompt_hosts(models: &[Model]) -> Vec<String> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use reqwest::Method;
 
 use super::{
-    Answer, LlmError, ModelInfo, OnDelta, Request, anthropic,
+    Answer, LlmError, ModelInfo, OnDelta, Request, Role, anthropic,
     attempts::Attempt,
     breaker::Breaker,
     discover::Name,
@@ -13,7 +13,7 @@ use super::{
     net::{self, Host, NetError, Reply},
     openai::{self, Dialect},
     price::{self, Price, Prices},
-    sse,
+    search, sse,
     wire::{Decoder, Quirks, Sampling},
 };
 
@@ -26,7 +26,7 @@ pub(super) enum Protocol {
 
 /// One model.
 pub(super) struct Model {
-    /// `main`, `fallback` or `small`.
+    /// `main`, `fallback`, `small` or `search`.
     pub(super) role: &'static str,
     /// As in `llm.provider`.
     pub(super) provider: &'static str,
@@ -38,6 +38,8 @@ pub(super) struct Model {
     pub(super) defaults: Sampling,
     pub(super) request_timeout: Duration,
     pub(super) prices: Prices,
+    /// `search.price_usd`
+    pub(super) search_price: Option<f64>,
     /// Why it cannot be asked as it is configured.
     pub(super) problem: Option<String>,
 }
@@ -93,7 +95,8 @@ impl Model {
             Protocol::OpenAi(dialect) => (openai::PATH, openai::body(request, name, sampling, dialect, &self.quirks)),
             Protocol::Anthropic => (anthropic::PATH, anthropic::body(request, name, sampling, &self.quirks)),
         };
-        let attempt = request.attempts.begin(self.price_of(name) == Some(Price::FREE));
+        let free = self.price_of(name) == Some(Price::FREE) && self.per_search(request.search.is_some()) == 0;
+        let attempt = request.attempts.begin(free);
         let body = body.to_string().into_bytes();
         match self.host.send(Method::POST, self.host.url(path), Some(body)).await {
             Ok(reply) if (200..300).contains(&reply.status) => Ok(Ok((reply, attempt))),
@@ -167,13 +170,28 @@ impl Model {
             name.clone_into(&mut answer.model);
         }
         attempt.known();
-        answer.cost_nanos = price::known_cost(self.price_of(name), answer.usage.as_ref());
+        let (usage, per_search) = (answer.usage.as_ref(), self.per_search(request.search.is_some()));
+        let tokens = price::known_cost(self.price_of(name), usage);
+        answer.cost_nanos = price::known_cost_with_searches(tokens, usage, answer.found.searches, per_search);
         Ok(answer)
     }
 
     /// Configured, or nothing where nothing is paid.
     fn price_of(&self, name: &str) -> Option<Price> {
         self.prices.get(name).or_else(|| self.host.is_local().then_some(Price::FREE))
+    }
+
+    /// Nano-dollars of one search, if there are any: configured, nothing where nothing is paid, or the provider's.
+    fn per_search(&self, searches: bool) -> i64 {
+        let name = self.name.known();
+        let free = name.is_some_and(|name| self.price_of(&name) == Some(Price::FREE));
+        match (searches, self.search_price, self.protocol) {
+            (false, ..) => 0,
+            (true, Some(dollars), _) => price::nanos(dollars),
+            (true, None, _) if free => 0,
+            (true, None, Protocol::Anthropic) => price::nanos(search::ANTHROPIC_USD),
+            (true, None, Protocol::OpenAi(_)) => price::nanos(search::OPENROUTER_USD),
+        }
     }
 
     /// Its name, or what is known of it.
@@ -202,6 +220,7 @@ impl Model {
             base_url: self.host.base().to_string(),
             host: self.host.name(),
             local: self.host.is_local(),
+            search_nanos: self.per_search(self.role == Role::Search.as_str()),
             problem: self.problem.clone().or_else(|| self.name.problem()).or(open),
         }
     }

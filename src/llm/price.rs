@@ -61,6 +61,12 @@ impl Price {
     }
 }
 
+/// Dollars in nano-dollars; fractions count as one.
+#[expect(clippy::cast_possible_truncation, reason = "saturates, which is what a cap wants")]
+pub(super) fn nanos(dollars: f64) -> i64 {
+    (dollars * 1e9).ceil() as i64
+}
+
 /// Dollars per million tokens times tokens is micro-dollars.
 #[expect(clippy::cast_possible_truncation, reason = "saturates, which is what a cap wants")]
 fn nanos_of_microdollars(microdollars: f64) -> i64 {
@@ -68,9 +74,8 @@ fn nanos_of_microdollars(microdollars: f64) -> i64 {
 }
 
 /// What the provider says that it costs, in nano-dollars.
-#[expect(clippy::cast_possible_truncation, reason = "saturates, which is what a cap wants")]
 fn reported(usage: &Usage) -> Option<i64> {
-    usage.cost_usd.filter(|dollars| dollars.is_finite() && *dollars >= 0.0).map(|dollars| (dollars * 1e9).ceil() as i64)
+    usage.cost_usd.filter(|dollars| dollars.is_finite() && *dollars >= 0.0).map(nanos)
 }
 
 /// What is known of the cost of a call when its answer is there; `None`: nothing.
@@ -83,18 +88,40 @@ pub(super) fn known_cost(price: Option<Price>, usage: Option<&Usage>) -> Option<
     }
 }
 
-/// Nano-dollars to reserve for a request: its characters divided by three, rounded up, and all the tokens that the
-/// answer may have, at the dearest model that may be asked; a model without a price counts `limits.unknown_price_usd`.
+/// The same with searches, each at `per_search` nano-dollars unless the provider reports what all of it cost. How many
+/// there were has to be known, or nothing is.
+pub(super) fn known_cost_with_searches(
+    tokens: Option<i64>,
+    usage: Option<&Usage>,
+    searches: Option<u64>,
+    per_search: i64,
+) -> Option<i64> {
+    if per_search == 0 || usage.and_then(reported).is_some() {
+        return tokens;
+    }
+    let searches = i64::try_from(searches?).unwrap_or(i64::MAX);
+    Some(tokens?.saturating_add(per_search.saturating_mul(searches)))
+}
+
+/// Nano-dollars to reserve for a request: its characters divided by three, rounded up, what its searches may bring and
+/// cost, and all the tokens that the answer may have, at the dearest model that may be asked; a model without a price counts `limits.unknown_price_usd`.
 pub fn estimate(request: &Request, models: &[ModelInfo], config: &Config) -> i64 {
-    let input = request.chars().div_ceil(CHARS_PER_TOKEN);
+    let (tokens, searches) =
+        request.search.as_ref().map_or((0, 0), |search| (search.most_tokens(), i64::from(search.most_searches())));
+    let input = request.chars().div_ceil(CHARS_PER_TOKEN) + tokens;
     let output = u64::from(request.max_tokens.unwrap_or(config.llm.max_tokens_per_call));
     let unknown = Price::new(config.limits.unknown_price_usd, config.limits.unknown_price_usd);
     models
         .iter()
-        .filter(|model| request.role == Role::Small || model.role != "small")
+        .filter(|model| match request.role {
+            Role::Main => matches!(&*model.role, "main" | "fallback"),
+            Role::Small => model.role != "search",
+            Role::Search => model.role == "search",
+        })
         .map(|model| {
             let price = model.price.unwrap_or(unknown);
-            Price { input: price.input * CACHE_WRITE_FACTOR, ..price }.nanos(input, output)
+            let tokens = Price { input: price.input * CACHE_WRITE_FACTOR, ..price }.nanos(input, output);
+            tokens.saturating_add(model.search_nanos.saturating_mul(searches))
         })
         .max()
         .unwrap_or(0)
@@ -159,6 +186,7 @@ impl Prices {
         ("anthropic/claude-sonnet-4.6", Price { input: 3.0, output: 15.0, cached_input: Some(0.3) }),
         ("claude-sonnet-4-6", Price { input: 3.0, output: 15.0, cached_input: Some(0.3) }),
         ("gpt-5.4", Price { input: 2.5, output: 15.0, cached_input: None }),
+        ("openai/gpt-4.1-mini", Price { input: 0.4, output: 1.6, cached_input: Some(0.1) }),
         ("openai/gpt-5.4", Price { input: 2.5, output: 15.0, cached_input: None }),
     ];
 

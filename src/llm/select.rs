@@ -28,6 +28,9 @@ use crate::config::{Config, Environment, SecretName, Secrets};
 pub const NOT_CONFIGURED: &str = "no model configured: assistantctl config set llm.base_url URL, \
     or restart assistantd with OPENROUTER_API_KEY or another key; see assistantctl doctor";
 
+/// What searches at OpenRouter when no model is named.
+const SEARCH_MODEL: &str = "openai/gpt-4.1-mini";
+
 /// Whose API it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Provider {
@@ -71,6 +74,11 @@ impl Provider {
             Self::Anthropic => (Some("claude-sonnet-4-6"), None),
             Self::Ollama => (None, None),
         }
+    }
+
+    /// Whether it searches the web for a model.
+    const fn searches(self) -> bool {
+        matches!(self, Self::OpenRouter | Self::Anthropic)
     }
 
     const fn key(self) -> Option<SecretName> {
@@ -193,7 +201,9 @@ impl<'a> Maker<'a> {
         };
         let small = llm.small_model.as_ref().or(self.config.limits.summarization_model.as_ref());
         let small = small.map(|model| self.named("small", provider, model)).transpose()?;
+        let search = self.searcher(provider, main.name.known());
         Ok(Chain {
+            search: search.map(Arc::new),
             main: std::iter::once(Arc::clone(&main)).chain(fallback.map(Arc::new)).collect(),
             small: small.map(Arc::new).into_iter().chain([main]).collect(),
             pauses: Pauses {
@@ -203,6 +213,42 @@ impl<'a> Maker<'a> {
                 rate_limit: self.config.limits.rate_limit_backoff_seconds.0,
             },
         })
+    }
+
+    /// The model that searches the web: what `search.model` names, else one of a provider that searches and can be asked.
+    fn searcher(&mut self, main: Provider, main_model: Option<String>) -> Option<Model> {
+        let search = &self.config.search;
+        if !search.enabled {
+            return None;
+        }
+        let local_only = self.config.llm.local_only;
+        let usable = |maker: &mut Self, provider: Provider| {
+            let api = maker.host(provider).ok()?;
+            (provider.searches() && api.problem.is_none() && (!local_only || api.host.is_local())).then_some(provider)
+        };
+        let mut found = || [main, Provider::OpenRouter, Provider::Anthropic].into_iter().find_map(|p| usable(self, p));
+        let (provider, name) = match search.model.as_deref() {
+            None => {
+                let provider = found()?;
+                let own = main_model.filter(|_| (main, provider) == (Provider::Anthropic, Provider::Anthropic));
+                let listed = if provider == Provider::OpenRouter { SEARCH_MODEL } else { provider.models().0? };
+                (provider, own.unwrap_or_else(|| listed.to_owned()))
+            }
+            Some(name) => match name.split_once(':').and_then(|(other, rest)| Some((Provider::named(other)?, rest))) {
+                Some((provider, rest)) => (provider, rest.to_owned()),
+                // Only OpenRouter's names have the maker's name before them.
+                None if name.contains('/') => (Provider::OpenRouter, name.to_owned()),
+                None => (found()?, name.to_owned()),
+            },
+        };
+        let mut model = self.model("search", provider, Name::Given(name)).ok()?;
+        model.search_price = search.price_usd;
+        if !provider.searches() {
+            model.problem = Some(format!("{} does not search the web: set search.model", provider.name()));
+        } else if local_only && !model.host.is_local() {
+            model.problem = Some("llm.local_only keeps searches of the web from leaving".into());
+        }
+        Some(model)
     }
 
     /// A model by its name, which may begin with that of a provider and a colon.
@@ -233,6 +279,7 @@ impl<'a> Maker<'a> {
             defaults: Sampling { max_tokens: llm.max_tokens_per_call, temperature: llm.temperature },
             request_timeout: llm.request_timeout.0,
             prices: llm.prices.clone(),
+            search_price: None,
             problem,
         })
     }
@@ -318,6 +365,7 @@ impl Role {
         match self {
             Self::Main => "main",
             Self::Small => "small",
+            Self::Search => "search",
         }
     }
 }

@@ -41,7 +41,7 @@ pub fn config_status(cx: &Cx) -> ConfigStatus {
         deep_research_tools: group(
             cx,
             "deep_research_",
-            json!({ "max_tool_calls": 0, "max_iterations": 0, "search_available": false }),
+            json!({ "max_tool_calls": 0, "max_iterations": 0, "search_available": cx.llm.load().can_search() }),
         ),
         file_tools: file_tools(cx),
         tool_result_cache: ToolResultCache {
@@ -59,7 +59,7 @@ pub fn config_status(cx: &Cx) -> ConfigStatus {
             }),
         ),
         command_tools: group(cx, "command_", json!({ "base_url": "" })),
-        search_tools: group(cx, "web_", json!({ "provider": "" })),
+        search_tools: group(cx, "web_", json!({ "provider": searcher(cx) })),
         fusion_tools: group(cx, "fusion_", json!({ "provider": "" })),
         admin: AdminStatus { available: email.is_some(), email },
         org: OrgStatus {
@@ -112,6 +112,13 @@ fn file_tools(cx: &Cx) -> ToolGroup {
     );
     group.available &= reason.is_none();
     group
+}
+
+/// The provider that searches the web; empty if there is none.
+fn searcher(cx: &Cx) -> String {
+    let llm = cx.llm.load();
+    let model = llm.models().into_iter().find(|model| model.role == "search" && llm.can_search());
+    model.map(|model| model.provider).unwrap_or_default()
 }
 
 fn llm(cx: &Cx) -> LlmStatus {

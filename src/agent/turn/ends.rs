@@ -70,21 +70,11 @@ impl Turn {
     }
 
     pub(super) fn over_budget(over: &OverCap) -> Outcome {
-        let (what, key, way_out) = match over.which {
-            Cap::Day => {
-                ("the daily spend cap", "limits.max_daily_cost_usd", "raise it, or requeue the job after midnight UTC")
-            }
-            Cap::Job => ("the spend cap of one job", "limits.max_job_cost_usd", "raise it and requeue the job"),
+        let way_out = match over.which {
+            Cap::Day => "raise it, or requeue the job after midnight UTC",
+            Cap::Job => "raise it and requeue the job",
         };
-        Outcome::NeedsReview {
-            needs: NeedsWhat::Budget,
-            reason: format!(
-                "{what} is reached: {} of {} spent or reserved, and the next call may cost {} ({key}); {way_out}",
-                dollars(over.used_nanos),
-                dollars(over.cap_nanos),
-                dollars(over.wanted_nanos),
-            ),
-        }
+        Outcome::NeedsReview { needs: NeedsWhat::Budget, reason: format!("{over}; {way_out}") }
     }
 
     /// The model did not answer.
@@ -174,10 +164,4 @@ impl Turn {
         self.after = After::Finish(outcome);
         self.commit(by_model.then_some(Inject::End), None)
     }
-}
-
-/// Billionths of a dollar as dollars and cents, with more digits where cents would hide them.
-fn dollars(nanos: i64) -> String {
-    let digits = if nanos % 10_000_000 == 0 { 2 } else { 4 };
-    format!("${:.digits$}", crate::jobs::usage::usd(nanos))
 }

@@ -4,7 +4,8 @@ use assistant_api::JobId;
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _};
 
-use crate::{error::Result, store::types::micros};
+use super::usage::usd;
+use crate::{config::Config, error::Result, store::types::micros};
 
 /// A reservation that stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -19,6 +20,15 @@ pub struct Caps {
     pub job_nanos: Option<i64>,
 }
 
+impl Caps {
+    /// Those of the configuration, in which 0 is none.
+    pub fn of(config: &Config) -> Self {
+        #[expect(clippy::cast_possible_truncation, reason = "a cap of a few dollars")]
+        let cap = |dollars: f64| (dollars > 0.0).then_some((dollars * 1e9) as i64);
+        Self { day_nanos: cap(config.limits.max_daily_cost_usd), job_nanos: cap(config.limits.max_job_cost_usd) }
+    }
+}
+
 /// A cap that a call would exceed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OverCap {
@@ -28,6 +38,23 @@ pub struct OverCap {
     pub used_nanos: i64,
     /// What the call may cost.
     pub wanted_nanos: i64,
+}
+
+impl std::fmt::Display for OverCap {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (what, key) = match self.which {
+            Cap::Day => ("the daily spend cap", "limits.max_daily_cost_usd"),
+            Cap::Job => ("the spend cap of one job", "limits.max_job_cost_usd"),
+        };
+        let (used, cap, wanted) = (dollars(self.used_nanos), dollars(self.cap_nanos), dollars(self.wanted_nanos));
+        write!(f, "{what} is reached: {used} of {cap} spent or reserved, and the next call may cost {wanted} ({key})")
+    }
+}
+
+/// Billionths of a dollar as dollars and cents, with more digits where cents would hide them.
+fn dollars(nanos: i64) -> String {
+    let digits = if nanos % 10_000_000 == 0 { 2 } else { 4 };
+    format!("${:.digits$}", usd(nanos))
 }
 
 /// Which cap.

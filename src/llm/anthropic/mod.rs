@@ -46,6 +46,8 @@ pub(super) fn body(request: &Request, model: &str, sampling: Sampling, quirks: &
     } else if let Some(tools) = known_tools(request) {
         body["tools"] = tools;
         body["tool_choice"] = json!({ "type": "none" });
+    } else if let Some(search) = &request.search {
+        search.ask_anthropic(&mut body);
     }
     body
 }

@@ -1,12 +1,12 @@
 //! Anthropic messages: the answer, streamed or whole.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::super::{
-    Answer, Delta, OnDelta, Stop, ToolCall, Usage,
+    Answer, Delta, OnDelta, Source, Stop, ToolCall, Usage,
     failure::Said,
     sse::Event,
     wire::{Decoder, Fault},
@@ -18,6 +18,16 @@ pub(in crate::llm) struct Stream {
     answer: Answer,
     /// Calls by the index of their block.
     calls: BTreeMap<u64, ToolCall>,
+    /// Blocks whose input is nobody's business here: searches of the provider's own, and kinds to come.
+    theirs: BTreeSet<u64>,
+    /// Characters of the text so far, and before each of its blocks.
+    chars: u64,
+    texts: BTreeMap<u64, u64>,
+    /// Citations by the index of the block that they belong to.
+    cited: Vec<(u64, Source)>,
+    /// The pages that were found.
+    pages: Vec<Source>,
+    searches: u64,
     usage: Option<UsageBody>,
     stop: Option<String>,
     done: bool,
@@ -67,6 +77,16 @@ enum Block {
     Text {
         #[serde(default)]
         text: String,
+        #[serde(default)]
+        citations: Option<Vec<Citation>>,
+    },
+    ServerToolUse {
+        #[serde(default)]
+        name: String,
+    },
+    WebSearchToolResult {
+        #[serde(default)]
+        content: Value,
     },
     ToolUse {
         id: String,
@@ -87,8 +107,19 @@ enum BlockDelta {
     InputJsonDelta {
         partial_json: String,
     },
+    CitationsDelta {
+        citation: Citation,
+    },
     #[serde(other)]
     Other,
+}
+
+/// A page of the web; other things can be cited as well, and have no address.
+#[derive(Deserialize)]
+struct Citation {
+    url: Option<String>,
+    title: Option<String>,
+    cited_text: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -98,12 +129,17 @@ struct MessageDelta {
 
 /// Counts so far: a later one replaces an earlier one.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
-#[expect(clippy::struct_field_names, reason = "the names of the protocol")]
 struct UsageBody {
     input_tokens: Option<u64>,
     output_tokens: Option<u64>,
     cache_creation_input_tokens: Option<u64>,
     cache_read_input_tokens: Option<u64>,
+    server_tool_use: Option<ServerToolUse>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+struct ServerToolUse {
+    web_search_requests: Option<u64>,
 }
 
 impl Stream {
@@ -111,6 +147,10 @@ impl Stream {
         match part {
             Part::MessageStart { message } => self.message(message, on_delta),
             Part::ContentBlockStart { index, content_block } => self.block(index, content_block, on_delta),
+            Part::ContentBlockDelta { index, .. } if self.theirs.contains(&index) => {}
+            Part::ContentBlockDelta { index, delta: BlockDelta::CitationsDelta { citation } } => {
+                self.cite(index, citation);
+            }
             Part::ContentBlockDelta { delta: BlockDelta::TextDelta { text }, .. } => self.text(text, on_delta),
             Part::ContentBlockDelta { index, delta: BlockDelta::InputJsonDelta { partial_json } } => {
                 let call = self.calls.get_mut(&index);
@@ -139,7 +179,13 @@ impl Stream {
 
     fn block(&mut self, index: u64, block: Block, on_delta: Option<&OnDelta>) {
         match block {
-            Block::Text { text } => self.text(text, on_delta),
+            Block::Text { text, citations } => {
+                self.texts.insert(index, self.chars);
+                self.text(text, on_delta);
+                for citation in citations.into_iter().flatten() {
+                    self.cite(index, citation);
+                }
+            }
             Block::ToolUse { id, name, input } => {
                 if let Some(on_delta) = on_delta {
                     on_delta(Delta::Call(name.clone()));
@@ -149,8 +195,48 @@ impl Stream {
                 let arguments = if empty { String::new() } else { input.to_string() };
                 self.calls.insert(index, ToolCall { id, name, arguments });
             }
-            Block::Other => {}
+            Block::ServerToolUse { name } => {
+                self.searches += u64::from(name == "web_search");
+                self.theirs.insert(index);
+            }
+            Block::WebSearchToolResult { content } => {
+                self.theirs.insert(index);
+                if let Some(code) = content.get("error_code").and_then(Value::as_str) {
+                    self.answer.found.fail(code);
+                }
+                let pages = content.as_array().into_iter().flatten();
+                self.pages.extend(pages.filter_map(|page| {
+                    let text = |key| page.get(key).and_then(Value::as_str).map(str::to_owned);
+                    Some(Source { url: text("url")?, title: text("title").unwrap_or_default(), ..Source::default() })
+                }));
+            }
+            Block::Other => {
+                self.theirs.insert(index);
+            }
         }
+    }
+
+    fn cite(&mut self, index: u64, citation: Citation) {
+        let Some(url) = citation.url else { return };
+        let (title, content) = (citation.title.unwrap_or_default(), citation.cited_text.unwrap_or_default());
+        self.cited.push((index, Source { url, title, content, ..Source::default() }));
+    }
+
+    /// The pages that the answer names, with the part of it that rests on each, else those that were found.
+    fn sources(&mut self) -> Vec<Source> {
+        if self.cited.is_empty() {
+            return std::mem::take(&mut self.pages);
+        }
+        let place = |index: u64| {
+            let start = self.texts.get(&index).copied();
+            let end = self.texts.range(index + 1..).next().map_or(self.chars, |(_, chars)| *chars);
+            (start, start.map(|_| end))
+        };
+        let cited = self.cited.iter().map(|(index, source)| {
+            let (start_index, end_index) = place(*index);
+            Source { start_index, end_index, ..source.clone() }
+        });
+        cited.collect()
     }
 
     fn text(&mut self, text: String, on_delta: Option<&OnDelta>) {
@@ -158,6 +244,7 @@ impl Stream {
             return;
         }
         self.answer.text.push_str(&text);
+        self.chars += text.chars().count() as u64;
         if let Some(on_delta) = on_delta {
             on_delta(Delta::Text(text));
         }
@@ -171,6 +258,7 @@ impl Stream {
             output_tokens: new.output_tokens.or(old.output_tokens),
             cache_creation_input_tokens: new.cache_creation_input_tokens.or(old.cache_creation_input_tokens),
             cache_read_input_tokens: new.cache_read_input_tokens.or(old.cache_read_input_tokens),
+            server_tool_use: new.server_tool_use.or(old.server_tool_use),
         });
     }
 }
@@ -195,11 +283,15 @@ impl Decoder for Stream {
         self.done
     }
 
-    fn finish(self: Box<Self>) -> Result<Answer, Fault> {
+    fn finish(mut self: Box<Self>) -> Result<Answer, Fault> {
         if !self.done && self.stop.is_none() {
             return Err(Fault::Ended);
         }
+        let sources = self.sources();
         let mut answer = self.answer;
+        answer.found.sources = sources;
+        let counted = self.usage.and_then(|usage| usage.server_tool_use?.web_search_requests);
+        answer.found.searches = Some(counted.unwrap_or(self.searches));
         answer.calls = self.calls.into_values().collect();
         for call in &mut answer.calls {
             if call.arguments.trim().is_empty() {
@@ -208,7 +300,8 @@ impl Decoder for Stream {
         }
         answer.usage = self.usage.map(Usage::from);
         answer.stop = match self.stop.as_deref() {
-            Some("max_tokens" | "model_context_window_exceeded") => Stop::Length,
+            // A turn of searches that was paused would have to be asked to go on; what it has said so far is taken.
+            Some("max_tokens" | "model_context_window_exceeded" | "pause_turn") => Stop::Length,
             Some("refusal") => Stop::Refused,
             _ if !answer.calls.is_empty() => Stop::Calls,
             _ => Stop::End,

@@ -60,6 +60,8 @@ pub(super) fn body(request: &Request, model: &str, sampling: Sampling, dialect: 
         });
         body["tools"] = tools.collect();
         body["tool_choice"] = "auto".into();
+    } else if let Some(search) = request.search.as_ref().filter(|_| dialect == Dialect::OpenRouter) {
+        search.ask_openrouter(model, &mut body);
     }
     body
 }

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::super::{
-    Answer, Delta, OnDelta, Stop, ToolCall, Usage,
+    Answer, Delta, OnDelta, Source, Stop, ToolCall, Usage,
     failure::Said,
     sse::Event,
     wire::{Decoder, Fault},
@@ -17,6 +17,8 @@ pub(in crate::llm) struct Stream {
     turn: usize,
     answer: Answer,
     calls: Vec<Slot>,
+    /// [`Chunk::citations`] of the last chunk that had some.
+    citations: Vec<Value>,
     finish: Option<String>,
     refused: bool,
     done: bool,
@@ -37,6 +39,8 @@ struct Chunk {
     choices: Option<Vec<Choice>>,
     usage: Option<UsageBody>,
     error: Option<Value>,
+    /// Addresses only, as Perplexity's own protocol has them.
+    citations: Option<Vec<Value>>,
 }
 
 #[derive(Deserialize)]
@@ -55,6 +59,7 @@ struct Part {
     content: Option<Value>,
     refusal: Option<String>,
     tool_calls: Option<Vec<CallPart>>,
+    annotations: Option<Vec<Value>>,
 }
 
 #[derive(Deserialize)]
@@ -78,6 +83,12 @@ struct UsageBody {
     total_tokens: Option<u64>,
     cost: Option<f64>,
     prompt_tokens_details: Option<PromptDetails>,
+    server_tool_use: Option<ServerToolUse>,
+}
+
+#[derive(Deserialize)]
+struct ServerToolUse {
+    web_search_requests: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -99,7 +110,12 @@ impl Stream {
         if let Some(model) = chunk.model.filter(|model| !model.is_empty()) {
             self.answer.model = model;
         }
+        if let Some(citations) = chunk.citations.filter(|citations| !citations.is_empty()) {
+            self.citations = citations;
+        }
         if let Some(usage) = chunk.usage {
+            let searches = usage.server_tool_use.as_ref().and_then(|usage| usage.web_search_requests);
+            self.answer.found.searches = searches.or(self.answer.found.searches);
             self.answer.usage = Some(usage.into());
         }
         for choice in chunk.choices.into_iter().flatten().filter(|choice| choice.index.unwrap_or(0) == 0) {
@@ -124,6 +140,9 @@ impl Stream {
                     on_delta(Delta::Text(text));
                 }
             }
+        }
+        for annotation in part.annotations.iter().flatten() {
+            self.answer.found.annotate(annotation);
         }
         for call in part.tool_calls.into_iter().flatten() {
             self.call(call, on_delta);
@@ -200,6 +219,10 @@ impl Decoder for Stream {
             return Err(Fault::Ended);
         }
         let mut answer = self.answer;
+        if answer.found.sources.is_empty() {
+            let sources = self.citations.iter().filter_map(|url| url.as_str());
+            answer.found.sources = sources.map(|url| Source { url: url.to_owned(), ..Source::default() }).collect();
+        }
         let mut ids = std::collections::HashSet::new();
         for (at, slot) in self.calls.into_iter().enumerate() {
             if slot.name.is_empty() {

@@ -18,7 +18,8 @@ use assistant_api::status::ModelTest;
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    Answer, BoxFuture, Delta, Llm, LlmError, Message, ModelInfo, OnDelta, Request, Role, Stop, ToolCall, price, probe,
+    Answer, BoxFuture, Delta, Found, Llm, LlmError, Message, ModelInfo, OnDelta, Request, Role, Stop, ToolCall, price,
+    probe,
 };
 use scenes::{Scene, Step};
 
@@ -156,6 +157,7 @@ fn perform(step: &Step, index: usize, request: &Request) -> Result<Answer, Strin
         stop: step.stop.unwrap_or(by_calls),
         rehearsed: true,
         cost_nanos: Some(price::known_cost(Some(price::Price::FREE), step.usage.as_ref()).unwrap_or(0)),
+        found: Found::default(),
     })
 }
 
@@ -193,6 +195,7 @@ impl Llm for Rehearsal {
             host: "this daemon".to_owned(),
             local: true,
             price: Some(price::Price::FREE),
+            search_nanos: 0,
             problem: None,
         }]
     }

@@ -22,8 +22,21 @@ fn config(set: impl FnOnce(&mut Config)) -> Config {
     config
 }
 
-/// Role, provider, model and host of every model, with its problem.
+/// Role, provider, model and host of every model that works on jobs, with its problem.
 fn shown(config: &Config, keys: &[SecretName]) -> Vec<String> {
+    all(config, keys).into_iter().filter(|line| !line.starts_with("search ")).collect()
+}
+
+/// The same of the one that searches, and whether it can be asked.
+fn searches(config: &Config, keys: &[SecretName]) -> Option<(String, bool)> {
+    let secrets: Secrets = keys.iter().map(|name| (*name, "a-key".to_owned())).collect();
+    let can = chain(config, &secrets, &Environment::default()).unwrap().can_search();
+    let line = all(config, keys).into_iter().find_map(|line| line.strip_prefix("search ").map(str::to_owned));
+    assert!(line.is_some() || !can);
+    Some((line?, can))
+}
+
+fn all(config: &Config, keys: &[SecretName]) -> Vec<String> {
     let secrets: Secrets = keys.iter().map(|name| (*name, format!("key-of-{}", name.credential()))).collect();
     let chain = chain(config, &secrets, &Environment::default()).unwrap();
     chain
@@ -169,4 +182,66 @@ async fn a_rehearsal_file_that_is_no_good_is_named() {
     assert!(error.hint_text().is_some());
     config.llm.provider = None;
     check(&config).unwrap();
+}
+
+#[test]
+fn a_provider_that_searches_is_found_by_its_key() {
+    use SecretName::{Anthropic, Llm, OpenAi, OpenRouter};
+    let (openrouter, anthropic) =
+        ("openrouter openai/gpt-4.1-mini openrouter.ai", "anthropic claude-sonnet-4-6 api.anthropic.com");
+    let named = |provider: &str| config(|config| config.llm.provider = Some(provider.to_owned()));
+    let plain = Config::default();
+    for (config, keys, expected) in [
+        (&plain, &[OpenRouter, Anthropic][..], Some(openrouter)),
+        (&plain, &[Anthropic], Some(anthropic)),
+        (&named("anthropic"), &[OpenRouter, Anthropic], Some(anthropic)),
+        // Whatever works on the jobs.
+        (&named("ollama"), &[OpenRouter], Some(openrouter)),
+        (&named("openai"), &[OpenAi, Anthropic], Some(anthropic)),
+        (&plain, &[OpenAi, Llm], None),
+        (&named("openrouter"), &[], None),
+        (&plain, &[], None),
+    ] {
+        assert_eq!(
+            searches(config, keys),
+            expected.map(|line| (line.to_owned(), true)),
+            "{:?} {keys:?}",
+            config.llm.provider
+        );
+    }
+    let own = config(|config| {
+        config.llm.provider = Some("anthropic".into());
+        config.llm.model = Some("claude-own".into());
+    });
+    assert_eq!(searches(&own, &[Anthropic]).unwrap().0, "anthropic claude-own api.anthropic.com");
+}
+
+#[test]
+fn a_named_searching_model_is_taken_or_its_lack_is_told() {
+    use SecretName::{Anthropic, OpenRouter};
+    let with = |model: &str| config(|config| config.search.model = Some(model.to_owned()));
+    let line = |line: &str, can| Some((line.to_owned(), can));
+    let sonar = with("perplexity/sonar");
+    assert_eq!(searches(&sonar, &[OpenRouter]), line("openrouter perplexity/sonar openrouter.ai", true));
+    assert_eq!(searches(&with("claude-x"), &[Anthropic]), line("anthropic claude-x api.anthropic.com", true));
+    let prefixed = with("anthropic:claude-x");
+    assert_eq!(searches(&prefixed, &[OpenRouter, Anthropic]), line("anthropic claude-x api.anthropic.com", true));
+    let without = "openrouter perplexity/sonar openrouter.ai ! no key for openrouter.ai: set OPENROUTER_API_KEY and restart assistantd";
+    assert_eq!(searches(&sonar, &[Anthropic]), line(without, false));
+    let wrong = "ollama qwen3 127.0.0.1:11434 ! ollama does not search the web: set search.model";
+    assert_eq!(searches(&with("ollama:qwen3"), &[OpenRouter]), line(wrong, false));
+}
+
+#[test]
+fn searches_are_switched_off_and_stay_local_where_everything_does() {
+    let off = config(|config| config.search.enabled = false);
+    assert_eq!(searches(&off, &[SecretName::OpenRouter]), None);
+    let local = config(|config| config.llm.local_only = true);
+    assert_eq!(searches(&local, &[SecretName::OpenRouter]), None);
+    let named = config(|config| {
+        config.llm.local_only = true;
+        config.search.model = Some("perplexity/sonar".into());
+    });
+    let (line, can) = searches(&named, &[SecretName::OpenRouter]).unwrap();
+    assert!(line.ends_with("! llm.local_only keeps searches of the web from leaving") && !can, "{line}");
 }

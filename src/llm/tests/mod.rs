@@ -6,7 +6,8 @@ mod lost;
 mod network;
 mod probes;
 mod refusals;
-pub(super) mod server;
+pub(crate) mod searches;
+pub(crate) mod server;
 
 use std::{
     sync::{Arc, Mutex},

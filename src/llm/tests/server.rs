@@ -18,14 +18,14 @@ use tokio::{
 
 /// One request as it came.
 #[derive(Clone, Debug, Default)]
-pub(in crate::llm) struct Seen {
-    pub(in crate::llm) line: String,
-    pub(in crate::llm) head: String,
-    pub(in crate::llm) body: Value,
+pub(crate) struct Seen {
+    pub(crate) line: String,
+    pub(crate) head: String,
+    pub(crate) body: Value,
 }
 
 impl Seen {
-    pub(in crate::llm) fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.head.lines().find_map(|line| {
             let (key, value) = line.split_once(':')?;
             key.eq_ignore_ascii_case(name).then(|| value.trim())
@@ -35,7 +35,7 @@ impl Seen {
 
 /// One answer.
 #[derive(Clone, Debug)]
-pub(in crate::llm) struct Play {
+pub(crate) struct Play {
     status: u16,
     headers: Vec<(&'static str, String)>,
     chunks: Vec<Vec<u8>>,
@@ -52,7 +52,7 @@ enum End {
 }
 
 impl Play {
-    pub(in crate::llm) fn stream(text: &str) -> Self {
+    pub(crate) fn stream(text: &str) -> Self {
         Self {
             status: 200,
             headers: vec![("content-type", "text/event-stream".into())],
@@ -61,38 +61,38 @@ impl Play {
         }
     }
 
-    pub(in crate::llm) fn json(status: u16, body: &str) -> Self {
+    pub(crate) fn json(status: u16, body: &str) -> Self {
         Self { status, headers: vec![("content-type", "application/json".into())], ..Self::stream(body) }
     }
 
-    pub(in crate::llm) fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
+    pub(crate) fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.headers.push((name, value.into()));
         self
     }
 
-    pub(in crate::llm) fn chunks(mut self, size: usize) -> Self {
+    pub(crate) fn chunks(mut self, size: usize) -> Self {
         self.chunks = self.chunks.concat().chunks(size).map(<[u8]>::to_vec).collect();
         self
     }
 
-    pub(in crate::llm) fn split(mut self, at: usize) -> Self {
+    pub(crate) fn split(mut self, at: usize) -> Self {
         let all = self.chunks.concat();
         let (one, two) = all.split_at(at);
         self.chunks = vec![one.to_vec(), two.to_vec()];
         self
     }
 
-    pub(in crate::llm) fn cut(self) -> Self {
+    pub(crate) fn cut(self) -> Self {
         Self { end: End::Cut, ..self }
     }
 
-    pub(in crate::llm) fn stall(self) -> Self {
+    pub(crate) fn stall(self) -> Self {
         Self { end: End::Stall, ..self }
     }
 }
 
 /// Ends with the runtime of its test.
-pub(in crate::llm) struct Server {
+pub(crate) struct Server {
     port: u16,
     seen: Arc<Mutex<Vec<Seen>>>,
     plays: Arc<Mutex<VecDeque<Play>>>,
@@ -104,7 +104,7 @@ pub(in crate::llm) struct Server {
 impl Server {
     /// Plays these, one per request, and the last one again and again.
     #[expect(clippy::disallowed_methods, reason = "ends with the runtime of its test")]
-    pub(in crate::llm) async fn start(plays: impl IntoIterator<Item = Play>) -> Self {
+    pub(crate) async fn start(plays: impl IntoIterator<Item = Play>) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let (seen, plays) = (Arc::default(), Arc::new(Mutex::new(plays.into_iter().collect())));
@@ -125,28 +125,28 @@ impl Server {
         Self { port, seen, plays, closed: watch, connections }
     }
 
-    pub(in crate::llm) fn url(&self, path: &str) -> String {
+    pub(crate) fn url(&self, path: &str) -> String {
         self.at("127.0.0.1", path)
     }
 
-    pub(in crate::llm) fn at(&self, host: &str, path: &str) -> String {
+    pub(crate) fn at(&self, host: &str, path: &str) -> String {
         format!("http://{host}:{}{path}", self.port)
     }
 
-    pub(in crate::llm) fn seen(&self) -> Vec<Seen> {
+    pub(crate) fn seen(&self) -> Vec<Seen> {
         self.seen.lock().unwrap().clone()
     }
 
-    pub(in crate::llm) fn connections(&self) -> usize {
+    pub(crate) fn connections(&self) -> usize {
         self.connections.load(Ordering::Relaxed)
     }
 
-    pub(in crate::llm) fn play(&self, plays: impl IntoIterator<Item = Play>) {
+    pub(crate) fn play(&self, plays: impl IntoIterator<Item = Play>) {
         *self.plays.lock().unwrap() = plays.into_iter().collect();
     }
 
     /// Waits until the other side has closed a connection.
-    pub(in crate::llm) async fn closed(&self) {
+    pub(crate) async fn closed(&self) {
         let mut closed = self.closed.clone();
         let wait = closed.wait_for(|count| *count > 0);
         tokio::time::timeout(Duration::from_secs(5), wait).await.expect("the connection stays open").unwrap();
