@@ -17,10 +17,16 @@ fn what_is_too_much_only_together_ends_the_command() {
         furnish(workspace);
         let mut session = Session::start(starter, workspace, &[]);
         let limits = serde_json::to_string(&LIMITS).unwrap();
-        for probe in ["memory-bomb-by-children", "memory-bomb-by-memory-files"] {
+        for probe in [
+            "memory-bomb-by-children",
+            "memory-bomb-by-memory-files",
+            "memory-bomb-by-shared-maps",
+            "memory-bomb-by-segments",
+        ] {
             let argv = ["/workspace/probe", "--i-am-confined", "--limits", &limits, "--only", probe];
             let done = session.run(&Exec { limits: LIMITS, ..exec(&argv) }).unwrap();
             assert_eq!(done.exit.end, End::OutOfMemory, "{probe}: {}", done.all());
+            assert_eq!(session.sh("sleep 0.6; echo free").text(), "free\n", "{probe} leaves memory behind");
         }
     });
 }

@@ -17,6 +17,8 @@ pub(super) const PROBES: &[Probe] = &[
     Probe::must_fail(Resources, "memory-bomb", memory_bomb).harmful().alone().slow(60),
     Probe::must_fail(Resources, "memory-bomb-by-children", memory_bomb_by_children).harmful().alone().slow(60),
     Probe::must_fail(Resources, "memory-bomb-by-memory-files", memory_bomb_by_files).harmful().alone().slow(60),
+    Probe::must_fail(Resources, "memory-bomb-by-shared-maps", memory_bomb_by_maps).harmful().alone().slow(60),
+    Probe::must_fail(Resources, "memory-bomb-by-segments", memory_bomb_by_segments).harmful().alone().slow(60),
     Probe::must_fail(Resources, "disk-bomb-in-tmp", disk_bomb).harmful().slow(60),
     Probe::must_fail(Resources, "inode-bomb-in-tmp", inode_bomb).harmful().slow(60),
     Probe::must_fail(Resources, "file-larger-than-allowed", large_file).harmful(),
@@ -196,6 +198,75 @@ fn memory_bomb_by_files(place: &Place) -> Tried {
     }
     std::thread::sleep(NOTICED);
     Ok(format!("{} MiB in {} files", total >> 20, held.len()))
+}
+
+/// Writes to every page.
+///
+/// # Safety
+/// There are so many bytes at this address, and nobody else uses them.
+#[expect(unsafe_code, reason = "memory that only the kernel and this process know of")]
+unsafe fn fill(at: *mut libc::c_void, bytes: usize) {
+    for page in (0..bytes).step_by(4096) {
+        // SAFETY: as promised.
+        unsafe { at.cast::<u8>().add(page).write_volatile(1) };
+    }
+}
+
+const PART: usize = 64 << 20;
+
+/// Memory that is shared, with nobody, and of files that are no longer open.
+fn memory_bomb_by_maps(place: &Place) -> Tried {
+    let wanted = place.limits.memory_bytes + (128 << 20);
+    let mut total = 0_u64;
+    while total < wanted {
+        #[expect(unsafe_code, reason = "a new map that is kept until the end, and a descriptor that is closed at once")]
+        let mapped = unsafe {
+            let both = libc::PROT_READ | libc::PROT_WRITE;
+            let (file, flags) = if (total / PART as u64).is_multiple_of(2) {
+                (-1, libc::MAP_SHARED | libc::MAP_ANONYMOUS)
+            } else {
+                let file = check(libc::memfd_create(c"probe".as_ptr(), 0))?;
+                check(libc::ftruncate(file, 64 << 20))?;
+                (file, libc::MAP_SHARED)
+            };
+            let map = libc::mmap(std::ptr::null_mut(), PART, both, flags, file, 0);
+            libc::close(file);
+            if map != libc::MAP_FAILED {
+                fill(map, PART);
+            }
+            map
+        };
+        if mapped == libc::MAP_FAILED {
+            return Err(Stop::Refused(format!("after {} MiB: {}", total >> 20, std::io::Error::last_os_error())));
+        }
+        total += PART as u64;
+    }
+    std::thread::sleep(NOTICED);
+    Ok(format!("{} MiB", total >> 20))
+}
+
+/// System V segments, which stay when nobody is attached.
+fn memory_bomb_by_segments(place: &Place) -> Tried {
+    let wanted = place.limits.memory_bytes + (128 << 20);
+    let mut total = 0_u64;
+    while total < wanted {
+        #[expect(unsafe_code, reason = "a segment that is let go at once; the session ends with its namespace")]
+        let made = unsafe {
+            let id = libc::shmget(libc::IPC_PRIVATE, PART, 0o600 | libc::IPC_CREAT);
+            let at = if id < 0 { usize::MAX as *mut libc::c_void } else { libc::shmat(id, std::ptr::null(), 0) };
+            if at as usize != usize::MAX {
+                fill(at, PART);
+                libc::shmdt(at);
+            }
+            at as usize != usize::MAX
+        };
+        if !made {
+            return Err(Stop::Refused(format!("after {} MiB: {}", total >> 20, std::io::Error::last_os_error())));
+        }
+        total += PART as u64;
+    }
+    std::thread::sleep(NOTICED);
+    Ok(format!("{} MiB", total >> 20))
 }
 
 fn disk_bomb(place: &Place) -> Tried {

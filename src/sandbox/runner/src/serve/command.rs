@@ -4,6 +4,7 @@ use std::{
     collections::VecDeque,
     io,
     os::fd::{AsFd as _, AsRawFd as _, OwnedFd},
+    rc::Rc,
     time::{Duration, Instant},
 };
 
@@ -19,7 +20,9 @@ use nix::{
 };
 
 use super::{
-    LOOK, crowd, family,
+    LOOK,
+    cgroup::Group,
+    crowd, family,
     fault::Fault,
     kernel::{self, Usage},
     launch::{Process, bounded, invalid, launch, unavailable},
@@ -44,6 +47,8 @@ pub(crate) struct Command {
     begun: Instant,
     /// Processes that the kernel had ended for want of memory by then.
     shortages: Option<u64>,
+    /// The session's control group.
+    group: Option<Rc<Group>>,
     /// When its memory and its processes were last looked at.
     looked: Instant,
     /// Processes that the kernel counts together with its own; none where it counts those of others as well.
@@ -70,7 +75,8 @@ impl Command {
             attempts: 1,
             started: false,
             begun: Instant::now(),
-            shortages: shortage::ended(),
+            shortages: shortage::ended(session.group.as_deref()),
+            group: session.group.clone(),
             looked: Instant::now(),
             counted: session.counted(),
             crowded: false,
@@ -300,11 +306,18 @@ impl Command {
         let alone = self.ended.is_none() && self.sweep == Sweep::Namespace;
         // 137 is what a shell says of a program that was ended so.
         let struck = killed == Some(libc::SIGKILL) || (libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 137);
-        let short = struck && self.sweep != Sweep::Namespace && shortage::ended() > self.shortages;
+        let short = match &self.group {
+            Some(_) => self.is_short(),
+            None => struck && self.sweep != Sweep::Namespace && self.is_short(),
+        };
         let by_itself = if alone || short { End::OutOfMemory } else { End::Exited };
+        let end = self.end.unwrap_or(by_itself);
+        if end == End::OutOfMemory && self.sweep != Sweep::Descendants {
+            family::remove_segments();
+        }
         let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         Ok(Some(Ok(Exit {
-            end: self.end.unwrap_or(by_itself),
+            end,
             code: libc::WIFEXITED(status).then(|| libc::WEXITSTATUS(status)),
             signal: killed,
             duration_ms: millis(self.begun.elapsed()),
@@ -312,6 +325,11 @@ impl Command {
             peak_bytes: usage.peak_bytes,
             denials: self.tally.denials(),
         })))
+    }
+
+    /// Whether the kernel has ended a process for want of memory since it began.
+    fn is_short(&self) -> bool {
+        shortage::ended(self.group.as_deref()) > self.shortages
     }
 
     /// Takes the ended among those whose parents left them to us, and now and then looks what memory and how many processes it has.
@@ -327,8 +345,12 @@ impl Command {
             return;
         }
         self.looked = Instant::now();
+        if self.group.is_some() && self.is_short() {
+            return self.kill(End::OutOfMemory);
+        }
         let of = if self.sweep == Sweep::Namespace { self.process.pid } else { std::process::id().cast_signed() };
-        if family::memory_below(of, self.limits.memory_bytes) > self.limits.memory_bytes {
+        let most = self.limits.memory_bytes;
+        if family::memory_below(of, most, self.sweep != Sweep::Descendants) > most {
             return self.kill(End::OutOfMemory);
         }
         // The kernel refuses it more; one that takes the refusal and ends some, or itself, is left to do so.

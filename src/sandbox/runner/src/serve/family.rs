@@ -6,6 +6,8 @@ use std::{
     os::unix::{ffi::OsStrExt as _, fs::MetadataExt as _},
 };
 
+use super::kernel;
+
 /// All processes below this one, nearest first. Each is shown to `meet` before its own children are looked for.
 pub(crate) fn below(pid: i32, mut meet: impl FnMut(i32)) -> Vec<i32> {
     let mut all = vec![pid];
@@ -24,17 +26,19 @@ pub(crate) fn below(pid: i32, mut meet: impl FnMut(i32)) -> Vec<i32> {
     all.split_off(1)
 }
 
-/// Bytes of memory that the processes below this one hold together. What several share counts once; that is only looked
-/// into when the plain sum is above `limit`, as it takes the kernel longer.
-pub(crate) fn memory_below(pid: i32, limit: u64) -> u64 {
+/// Bytes of memory that the processes below this one hold together, and those that nobody holds but that are there: what
+/// is in memory files that are open, and in segments with a key. What several share counts once; that is only looked into
+/// when the plain sum is above `limit`, as it takes the kernel longer. Segments count if our ipc namespace is theirs alone.
+pub(crate) fn memory_below(pid: i32, limit: u64, own_ipc: bool) -> u64 {
     let all = below(pid, |_| ());
-    let files = memory_files(&all);
+    let (files, open) = memory_files(&all);
+    let kept = files + if own_ipc { segments() } else { 0 };
     let plain: u64 = all.iter().map(|pid| plainly(*pid)).sum();
-    if files + plain <= limit { files + plain } else { files + all.iter().map(|pid| fairly(*pid)).sum::<u64>() }
+    if kept + plain <= limit { kept + plain } else { kept + all.iter().map(|pid| fairly(*pid, &open)).sum::<u64>() }
 }
 
-/// Bytes in the memory files that these processes hold open, each file once.
-fn memory_files(all: &[i32]) -> u64 {
+/// Bytes in the memory files that these processes hold open, each file once, and the numbers of the files.
+fn memory_files(all: &[i32]) -> (u64, BTreeSet<u64>) {
     let mut seen = BTreeSet::new();
     let open =
         all.iter().filter_map(|pid| fs::read_dir(format!("/proc/{pid}/fd")).ok()).flatten().filter_map(Result::ok);
@@ -45,28 +49,78 @@ fn memory_files(all: &[i32]) -> u64 {
             continue;
         }
         if let Ok(file) = fs::metadata(&path)
-            && seen.insert((file.dev(), file.ino()))
+            && seen.insert(file.ino())
         {
             total += file.blocks() * 512;
+        }
+    }
+    (total, seen)
+}
+
+/// Bytes in the System V segments of our ipc namespace.
+fn segments() -> u64 {
+    rows_of_segments(["rss", "swap"]).into_iter().flatten().sum()
+}
+
+/// Removes the segments of our ipc namespace: they stay when those who made them have ended.
+pub(crate) fn remove_segments() {
+    for [id] in rows_of_segments(["shmid"]) {
+        let _ = i32::try_from(id).map(kernel::remove_segment);
+    }
+}
+
+fn rows_of_segments<const N: usize>(columns: [&str; N]) -> Vec<[u64; N]> {
+    let table = fs::read_to_string("/proc/sysvipc/shm").unwrap_or_default();
+    let mut lines = table.lines();
+    let head: Vec<_> = lines.next().unwrap_or_default().split_whitespace().collect();
+    let places = columns.map(|name| head.iter().position(|word| *word == name));
+    let row = |line: &str| {
+        let words: Vec<_> = line.split_whitespace().collect();
+        places.map(|place| place.and_then(|at| words.get(at)?.parse().ok()).unwrap_or(0))
+    };
+    lines.map(row).collect()
+}
+
+/// Memory of one process that is no file's.
+fn plainly(pid: i32) -> u64 {
+    let text = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    field(&text, "RssAnon:") + field(&text, "RssShmem:")
+}
+
+/// Its share of the memory that it holds with others, without what counts among files and segments.
+fn fairly(pid: i32, open: &BTreeSet<u64>) -> u64 {
+    let Ok(text) = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")) else { return plainly(pid) };
+    let shared = field(&text, "Pss_Shmem:");
+    let kept = if shared > 0 { counted_elsewhere(pid, open) } else { 0 };
+    field(&text, "Pss_Anon:") + shared.saturating_sub(kept)
+}
+
+/// Its share of mapped files that are open as well, and of segments.
+fn counted_elsewhere(pid: i32, open: &BTreeSet<u64>) -> u64 {
+    let maps = fs::read_to_string(format!("/proc/{pid}/smaps")).unwrap_or_default();
+    let mut total = 0;
+    let mut elsewhere = false;
+    for line in maps.lines() {
+        let mut words = line.split_whitespace();
+        match words.next() {
+            Some("Pss:") if elsewhere => total += field(line, "Pss:"),
+            // address, rights, offset, device, number, name
+            Some(first) if first.contains('-') => {
+                let number = words.nth(3).and_then(|number| number.parse().ok());
+                let name = words.next().unwrap_or_default();
+                let file = name.starts_with("/memfd:") && number.is_some_and(|number| open.contains(&number));
+                elsewhere = file || name.starts_with("/SYSV");
+            }
+            _ => {}
         }
     }
     total
 }
 
-/// Anonymous memory of one process.
-fn plainly(pid: i32) -> u64 {
-    let pages = fs::read_to_string(format!("/proc/{pid}/statm")).unwrap_or_default();
-    let mut pages = pages.split_whitespace().skip(1).map(|field| field.parse::<u64>().unwrap_or(0));
-    let (resident, files) = (pages.next().unwrap_or(0), pages.next().unwrap_or(0));
-    resident.saturating_sub(files) * 4096
-}
-
-/// Its share of the anonymous memory that it holds with others.
-fn fairly(pid: i32) -> u64 {
-    let Ok(text) = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")) else { return plainly(pid) };
-    let line = text.lines().find_map(|line| line.strip_prefix("Pss_Anon:"));
-    let kibibytes = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
-    kibibytes.map_or_else(|| plainly(pid), |kibibytes| kibibytes * 1024)
+/// A number of kibibytes, in bytes.
+fn field(text: &str, name: &str) -> u64 {
+    let line = text.lines().find_map(|line| line.strip_prefix(name));
+    line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0) * 1024
 }
 
 #[cfg(test)]
@@ -88,7 +142,7 @@ mod tests {
             std::thread::sleep(std::time::Duration::from_millis(10));
         }
         assert_eq!(met.len(), 2);
-        let (plain, fair) = (memory_below(pid, u64::MAX), memory_below(pid, 0));
+        let (plain, fair) = (memory_below(pid, u64::MAX, false), memory_below(pid, 0, false));
         assert!(plain > 0 && fair > 0 && fair <= plain + (1 << 20), "{plain} {fair}");
         for pid in met.into_iter().chain([pid]) {
             nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL).unwrap();

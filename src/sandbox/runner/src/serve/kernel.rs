@@ -213,6 +213,25 @@ pub(crate) fn change_mode(there: BorrowedFd<'_>, mode: u32) -> Result<()> {
     check(unsafe { libc::syscall(FCHMODAT2, there.as_raw_fd(), c"".as_ptr(), mode, libc::AT_EMPTY_PATH) }).map(drop)
 }
 
+/// An extended attribute of a few bytes.
+pub(crate) fn attribute(path: &std::path::Path, name: &CStr) -> Option<Vec<u8>> {
+    use std::os::unix::ffi::OsStrExt as _;
+    let path = std::ffi::CString::new(path.as_os_str().as_bytes()).ok()?;
+    let mut value = vec![0; 16];
+    // SAFETY: texts that live, and room for as many bytes as are told.
+    let length = check(
+        unsafe { libc::getxattr(path.as_ptr(), name.as_ptr(), value.as_mut_ptr().cast(), value.len()) } as c_long
+    );
+    value.truncate(usize::try_from(length.ok()?).ok()?);
+    Some(value)
+}
+
+/// Removes a System V segment when nobody is attached to it any more.
+pub(crate) fn remove_segment(id: i32) -> Result<()> {
+    // SAFETY: this command of the call takes no structure.
+    Errno::result(unsafe { libc::shmctl(id, libc::IPC_RMID, std::ptr::null_mut()) }).map(drop)
+}
+
 /// Makes this process yield to others.
 pub(crate) fn be_nice(value: c_int) -> Result<()> {
     // SAFETY: numbers only.

@@ -2,6 +2,7 @@
 
 mod beneath;
 mod bridge;
+mod cgroup;
 mod command;
 mod confine;
 mod crowd;
@@ -29,7 +30,7 @@ mod sweep;
 mod wire;
 
 use std::{
-    fs, io,
+    io,
     os::{
         fd::{AsFd as _, OwnedFd},
         unix::net::UnixStream,
@@ -58,11 +59,6 @@ const LOOK: Duration = Duration::from_millis(200);
 /// Serves until the other side closes.
 pub(crate) fn run(options: &Options) -> io::Result<()> {
     kernel::stop_ignoring_signals();
-    // Where nobody bounds the memory of all together, the runner may go with its command when the machine has none left.
-    // Elsewhere only the command is to go: see `shortage::first_to_go`.
-    if matches!(options.backend, options::Backend::Namespace | options::Backend::Landlock) {
-        let _ = fs::write("/proc/self/oom_score_adj", "1000"); // where nobody may say so, the limits have to do
-    }
     let socket = take_socket(options.connect.as_deref())?;
     let mut runner = Runner {
         wire: Wire::new(socket)?,

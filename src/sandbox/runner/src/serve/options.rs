@@ -4,12 +4,15 @@ use std::{ffi::OsString, path::PathBuf};
 
 use assistant_sandbox::protocol::Limits;
 
+use super::cgroup::Place;
+
 pub(crate) const USAGE: &str = "\
 usage: assistant-sandbox serve --backend namespace|unit|docker|landlock --workspace DIR
-         [--connect SOCKET] [--proxy SOCKET] [--uid N --gid N] [--protect PATH]... [--landlock-abi N]
+         [--cgroup DIR|none] [--connect SOCKET] [--proxy SOCKET] [--uid N --gid N] [--protect PATH]... [--landlock-abi N]
          [--seconds N] [--memory-bytes N] [--processes N] [--cpu-millis N] [--tmp-bytes N] [--file-bytes N] [--output-bytes N]
 Standard input is the socket to whoever started it, unless --connect names one that listens for the runner. At --proxy
-the egress proxy listens for commands of level work+net. PATH is relative to the workspace; one that is not there is
+the egress proxy listens for commands of level work+net. A session has a control group of its own below --cgroup, else
+below that of the runner if it is delegated. PATH is relative to the workspace; one that is not there is
 made, as a directory if it ends with a slash, else as an empty file.";
 
 /// Who makes the walls around the runner.
@@ -40,6 +43,8 @@ pub(crate) struct Options {
     pub(crate) protect: Vec<String>,
     /// The most that a command may ask for.
     pub(crate) limits: Limits,
+    /// Where the session's control group is made.
+    pub(crate) cgroup: Place,
     /// For tests: the newest Landlock version that is made use of.
     pub(crate) landlock_abi: Option<i32>,
 }
@@ -56,6 +61,7 @@ impl Options {
         }
         let (mut backend, mut workspace, mut connect, mut uid, mut gid) = (None, None, None, None, None);
         let (mut proxy, mut protect, mut limits, mut landlock_abi) = (None, Vec::new(), Limits::default(), None);
+        let mut cgroup = Place::default();
         while let Some(name) = arguments.next().transpose()? {
             let value = arguments.next().transpose()?.ok_or_else(|| format!("{name}: needs a value"))?;
             match name.as_str() {
@@ -65,6 +71,8 @@ impl Options {
                 "--proxy" => proxy = Some(PathBuf::from(value)),
                 "--uid" => uid = Some(number(&name, &value)?),
                 "--gid" => gid = Some(number(&name, &value)?),
+                "--cgroup" if value == "none" => cgroup = Place::Nowhere,
+                "--cgroup" => cgroup = Place::Below(PathBuf::from(value)),
                 "--protect" => protect.push(value),
                 "--landlock-abi" => landlock_abi = Some(number(&name, &value)?),
                 "--seconds" => limits.seconds = number(&name, &value)?,
@@ -95,7 +103,7 @@ impl Options {
             }
         }
         let backend = backend.ok_or("--backend: missing")?;
-        Ok(Self { backend, workspace, connect, proxy, user, protect, limits, landlock_abi })
+        Ok(Self { backend, workspace, connect, proxy, user, protect, limits, cgroup, landlock_abi })
     }
 }
 
@@ -132,6 +140,9 @@ mod tests {
         assert_eq!(options.connect, None);
         assert_eq!(options.limits, Limits { seconds: 5, ..Limits::default() });
         assert_eq!(options.proxy, None);
+        assert_eq!(options.cgroup, Place::Delegated);
+        let options = parse("serve --backend namespace --workspace /w --cgroup /g").unwrap();
+        assert_eq!(options.cgroup, Place::Below(PathBuf::from("/g")));
         let options = parse("serve --backend docker --workspace /w --connect /run/s --proxy /run/p").unwrap();
         assert_eq!(options.connect, Some(PathBuf::from("/run/s")));
         assert_eq!(options.proxy, Some(PathBuf::from("/run/p")));

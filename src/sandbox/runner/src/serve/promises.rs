@@ -64,9 +64,12 @@ pub(crate) fn nothing(fault: &Fault) -> Ready {
 fn resources(session: &Session) -> Result<String, String> {
     let processors = &session.processors;
     match session.backend {
+        Backend::Namespace if session.group.is_some() => {
+            Ok("control group of the session; rlimits; time and output watched by the runner; /tmp by its size".to_owned())
+        }
         Backend::Namespace if !processors.exact => Err(
             "without a control group of its own a session is bound to whole processors: set sandbox.cpus to a whole \
-             number, or use the backend `unit`"
+             number, use the backend `unit`, or run the daemon in a unit with Delegate=yes"
                 .to_owned(),
         ),
         Backend::Namespace if !session.proc => Err(

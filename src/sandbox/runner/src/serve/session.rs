@@ -27,6 +27,7 @@ use nix::{
 
 use super::{
     bridge::{Bridge, Exit},
+    cgroup::Group,
     confine::{self, Walls},
     fault::{At as _, Fault},
     modes, namespaces,
@@ -85,6 +86,8 @@ pub(crate) struct Session {
     pub(crate) stack: Vec<u8>,
     pub(crate) processors: Processors,
     pub(crate) sweep: Sweep,
+    /// The control group of its own, if it has one.
+    pub(crate) group: Option<Rc<Group>>,
     /// Whether root started the runner.
     by_root: bool,
     pub(crate) landlock: i32,
@@ -100,10 +103,21 @@ impl Session {
         let exit = options.proxy.as_deref().map(Exit::find);
         // As root, before the uid goes: the way to the workspace may be closed to the session's user.
         unistd::chdir(&options.workspace).at("workspace")?;
+        let group = match options.backend {
+            Backend::Namespace => Group::enter(&options.cgroup, &options.limits)?.map(Rc::new),
+            Backend::Unit | Backend::Docker | Backend::Landlock => None,
+        };
+        // Where nobody bounds the memory of all together, the runner may go with its command when the machine has none
+        // left. Elsewhere only the command is to go: see `shortage::first_to_go`.
+        if group.is_none() && matches!(options.backend, Backend::Namespace | Backend::Landlock) {
+            let _ = fs::write("/proc/self/oom_score_adj", "1000"); // where nobody may say so, the limits have to do
+        }
         // While the machine's processors can still be seen.
         let processors = match options.backend {
-            Backend::Namespace | Backend::Landlock => Processors::all()?.within(options.limits.cpu_millis)?,
-            Backend::Unit | Backend::Docker => Processors::all()?,
+            Backend::Namespace | Backend::Landlock if group.is_none() => {
+                Processors::all()?.within(options.limits.cpu_millis)?
+            }
+            _ => Processors::all()?,
         };
         umask(Mode::empty());
         let mut own = None;
@@ -166,6 +180,7 @@ impl Session {
             stack: vec![0; STACK],
             processors,
             sweep,
+            group,
             by_root: options.user.is_some(),
             landlock: rules::version(options.landlock_abi),
             bridge: bridge(exit, options.backend, mounts),

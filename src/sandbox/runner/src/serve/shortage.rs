@@ -8,6 +8,8 @@ use nix::{
     unistd::write,
 };
 
+use super::cgroup::Group;
+
 /// Makes the process that calls it, and all that it starts, the first that the kernel ends. It takes no memory itself, and
 /// where nobody may say so the limits have to do.
 pub(crate) fn first_to_go() {
@@ -19,10 +21,12 @@ pub(crate) fn first_to_go() {
     let _ = prctl::set_dumpable(false);
 }
 
-/// How many processes of the machine the kernel has ended for want of memory.
-///
-/// The count of the session's own control group would tell more, but a container does not show it to what is in it.
-pub(crate) fn ended() -> Option<u64> {
+/// How many processes the kernel has ended for want of memory: of the session's control group, or of the machine where
+/// others made that group and do not show it to what is in it.
+pub(crate) fn ended(group: Option<&Group>) -> Option<u64> {
+    if let Some(group) = group {
+        return Some(group.shortages());
+    }
     let text = fs::read_to_string("/proc/vmstat").ok()?;
     text.lines().find_map(|line| line.strip_prefix("oom_kill "))?.trim().parse().ok()
 }
@@ -31,6 +35,6 @@ pub(crate) fn ended() -> Option<u64> {
 mod tests {
     #[test]
     fn the_kernel_counts() {
-        assert!(super::ended().is_some());
+        assert!(super::ended(None).is_some());
     }
 }
