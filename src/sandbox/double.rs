@@ -20,6 +20,7 @@ pub(super) fn ready(place: Place) -> Ready {
         workspace: Some(place),
         protect: Vec::new(),
         net: Net::Given("a test".to_owned()),
+        pid: None,
     }
 }
 

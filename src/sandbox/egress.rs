@@ -3,14 +3,14 @@
 //! Each session has a control connection of its own. Whatever was granted over it ends with it, so a token never outlives
 //! its session, however the session or the daemon ends.
 
-use std::{collections::BTreeMap, path::Path, time::Duration};
+use std::{collections::BTreeMap, io, path::Path, time::Duration};
 
 use assistant_api::JobId;
 use assistant_broker::control::{
     Grant, Record,
     client::{self, Link, Token},
 };
-use assistant_sandbox::protocol::{Denial, Login};
+use assistant_sandbox::protocol::{Denial, Login, Ready};
 use tokio::{sync::mpsc, time::timeout};
 
 use super::{begin::unreachable, config::Sandbox};
@@ -33,16 +33,16 @@ const WAY_OUT: &str = "sudo systemctl start assistant-egress.socket; without sys
 pub(super) struct Egress {
     link: Link,
     records: mpsc::Receiver<Record>,
-    login: Login,
+    token: Token,
     job: String,
 }
 
 impl Egress {
-    /// A new token for `job`, or for a person.
+    /// Reaches the proxy for `job`, or for a person. Nothing is let in yet.
     ///
     /// # Errors
-    /// `unavailable`: no proxy answers, or it does not let the daemon in.
-    pub(super) async fn begin(cx: &Cx, config: &Sandbox, job: Option<JobId>) -> Result<Self> {
+    /// `unavailable`: no proxy answers, or it does not listen to the daemon.
+    pub(super) async fn reach(cx: &Cx, config: &Sandbox, job: Option<JobId>) -> Result<Self> {
         let path = Path::new(&config.egress_control);
         let connected = client::connect(path).await;
         let (link, records, driver) =
@@ -52,24 +52,25 @@ impl Egress {
                 tracing::warn!(%err, "the connection to the egress proxy broke off");
             }
         });
-        let token = Token::new().map_err(Error::internal)?;
         let job = job.map_or_else(|| PERSON.to_owned(), |job| job.0.to_string());
-        let grant = Grant { job: job.clone(), token_sha256: token.hash(), allow: None };
-        let granted = timeout(ANSWER_TIME, link.grant(grant)).await;
-        let refused = |message: String| {
-            let hint = "assistant-egress listens to its own user and the one that --control-user names";
-            needed(&format!("{} gives no token: {message}", path.display())).hint(hint)
-        };
-        match granted {
-            Ok(Ok(())) => Ok(Self { link, records, login: token.login(), job }),
-            Ok(Err(err)) => Err(refused(err.to_string())),
-            Err(_) => Err(refused(format!("it did not answer within {} s", ANSWER_TIME.as_secs()))),
-        }
+        let egress = Self { link, records, token: Token::new().map_err(Error::internal)?, job };
+        // An answer to anything shows that it is the proxy, and that it listens to us.
+        answered(config, egress.link.settle(&egress.job)).await?;
+        Ok(egress)
+    }
+
+    /// Has the token let in what comes from this runner, and nobody else.
+    ///
+    /// # Errors
+    /// `unavailable`, as when too many are granted.
+    pub(super) async fn grant(&self, config: &Sandbox, ready: &Ready) -> Result<()> {
+        let (job, token_sha256) = (self.job.clone(), self.token.hash());
+        answered(config, self.link.grant(Grant { job, token_sha256, allow: None, process: ready.pid })).await
     }
 
     /// What commands show to the proxy.
     pub(super) fn login(&self) -> Login {
-        self.login.clone()
+        self.token.login()
     }
 
     /// Whether the token still counts.
@@ -91,6 +92,17 @@ impl Egress {
         }
         tally(&records)
     }
+}
+
+/// What the proxy answers, or why it does not.
+async fn answered<T>(config: &Sandbox, answer: impl Future<Output = io::Result<T>>) -> Result<T> {
+    let reason = match timeout(ANSWER_TIME, answer).await {
+        Ok(Ok(answer)) => return Ok(answer),
+        Ok(Err(err)) => err.to_string(),
+        Err(_) => format!("it did not answer within {} s", ANSWER_TIME.as_secs()),
+    };
+    let hint = "assistant-egress listens to its own user and the one that --control-user names; its log says more";
+    Err(needed(&format!("{} gives no token: {reason}", config.egress_control)).hint(hint))
 }
 
 fn needed(reason: &str) -> Error {

@@ -137,9 +137,12 @@ pub async fn exec(
         held
     } else {
         let slot = sessions.slot(config).await?;
-        let egress = let_in(cx, config, job, exec.level).await?;
+        let egress = reach_egress(cx, config, job, exec.level).await?;
         let root = cx.root()?;
         let (backend, session) = sessions.choices.open(&cx.clock, root.path(), config, exec.level, false).await?;
+        if let Some(egress) = &egress {
+            egress.grant(config, &session.ready).await?;
+        }
         Held { backend, session, level: exec.level, egress, made_from: config.clone(), _slot: slot }
     };
     let ended = run(&mut held.session, held.egress.as_mut(), exec, input, output).await?;
@@ -150,13 +153,13 @@ pub async fn exec(
     Ok(Done { backend, ended })
 }
 
-/// Has the egress proxy let a session in, if that is of a level that needs it.
-async fn let_in(cx: &Cx, config: &Sandbox, job: Option<JobId>, level: Level) -> Result<Option<Egress>> {
+/// The egress proxy, for a level that needs it.
+async fn reach_egress(cx: &Cx, config: &Sandbox, job: Option<JobId>, level: Level) -> Result<Option<Egress>> {
     if level != Level::WorkNet {
         return Ok(None);
     }
     let sessions = &cx.process.sandbox;
-    let egress = Egress::begin(cx, config, job).await;
+    let egress = Egress::reach(cx, config, job).await;
     *sessions.egress.lock().unwrap_or_else(PoisonError::into_inner) = Some(EgressStatus {
         answers: egress.is_ok(),
         detail: egress.as_ref().err().map_or_else(|| config.egress_control.clone(), backend::with_hint),
@@ -208,9 +211,12 @@ pub async fn exec_in(cx: &Cx, workspace: &Path, exec: &Exec, output: mpsc::Sende
         });
     }
     let _slot = sessions.slot(config).await?;
-    let mut egress = let_in(cx, config, None, exec.level).await?;
+    let mut egress = reach_egress(cx, config, None, exec.level).await?;
     let mut session = begin::begin(backend, workspace, config, exec.level).await?;
     Wanted::of(config, workspace, exec.level)?.check(&session.ready)?;
+    if let Some(egress) = &egress {
+        egress.grant(config, &session.ready).await?;
+    }
     let (_nothing, input) = mpsc::channel(1);
     let ended = run(&mut session, egress.as_mut(), exec, input, output).await?;
     Ok(Done { backend, ended })
@@ -239,7 +245,7 @@ pub async fn status(cx: &Cx) -> SandboxStatus {
     let choices = &cx.process.sandbox.choices;
     let opened = async {
         check_enabled(&all)?;
-        let _egress = let_in(cx, config, None, config.level.0).await?;
+        let _egress = reach_egress(cx, config, None, config.level.0).await?;
         let root = cx.root()?;
         choices.open(&cx.clock, root.path(), config, config.level.0, true).await
     };

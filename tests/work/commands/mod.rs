@@ -3,6 +3,7 @@
 mod checks;
 mod ends;
 mod killed;
+mod net;
 mod people;
 mod proof;
 

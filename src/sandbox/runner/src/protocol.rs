@@ -309,6 +309,10 @@ pub struct Ready {
     /// Whether commands of level [`Level::WorkNet`] can be run.
     #[serde(default)]
     pub net: Net,
+    /// The runner's process, from which all connections to the egress proxy come; unset where it is numbered otherwise
+    /// than outside.
+    #[serde(default)]
+    pub pid: Option<u32>,
 }
 
 /// The way to the egress proxy.

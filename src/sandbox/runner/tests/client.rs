@@ -226,6 +226,7 @@ fn empty() -> Ready {
         workspace: None,
         protect: Vec::new(),
         net: Net::default(),
+        pid: None,
     }
 }
 

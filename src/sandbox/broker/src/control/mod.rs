@@ -44,6 +44,9 @@ pub struct Grant {
     /// Narrows the allow list of the configuration for this token; it never widens it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allow: Option<Vec<Entry>>,
+    /// The process from whose connections alone the token counts; from any without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub process: Option<u32>,
 }
 
 /// Ends all tokens of a job, and every request that runs with one.

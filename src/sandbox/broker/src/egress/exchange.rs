@@ -52,9 +52,9 @@ impl Exchange {
         }
     }
 
-    /// Takes the grant of `token`, and one of its job's slots.
-    pub(super) fn claim(&mut self, token: Option<&str>) -> Result<(), Reason> {
-        let granted = token.and_then(|token| self.egress.grants.find(token)).ok_or(Reason::TokenUnknown)?;
+    /// Takes the grant of `token`, which `process` shows, and one of its job's slots.
+    pub(super) fn claim(&mut self, token: Option<&str>, process: Option<u32>) -> Result<(), Reason> {
+        let granted = token.and_then(|token| self.egress.grants.find(token, process)).ok_or(Reason::TokenUnknown)?;
         let slot = granted.slots.take();
         self.granted = Some(granted);
         self.permits.push(Arc::new(slot.ok_or(Reason::TooManyRequests)?));

@@ -25,6 +25,7 @@ pub(super) struct Granted {
     pub(super) job: String,
     hash: TokenHash,
     pub(super) allow: Option<Vec<Entry>>,
+    process: Option<u32>,
     pub(super) owner: Owner,
     pub(super) end: CancellationToken,
     /// One a request, shared by all tokens of the job.
@@ -73,8 +74,8 @@ impl Grants {
         }
         let same_job = list.iter().find(|granted| granted.job == grant.job && granted.owner == owner);
         let slots = same_job.map_or_else(|| Slots::new(limits.requests_per_job), |granted| granted.slots.clone());
-        let Grant { job, token_sha256: hash, allow } = grant;
-        list.push(Arc::new(Granted { job, hash, allow, owner, end: CancellationToken::new(), slots }));
+        let Grant { job, token_sha256: hash, allow, process } = grant;
+        list.push(Arc::new(Granted { job, hash, allow, process, owner, end: CancellationToken::new(), slots }));
         Ok(())
     }
 
@@ -98,16 +99,14 @@ impl Grants {
         list.iter().find(|granted| granted.owner == owner && granted.job == job).map(|granted| granted.slots.clone())
     }
 
-    /// The grant that this token belongs to. All hashes are compared, each in constant time.
-    pub(super) fn find(&self, token: &str) -> Option<Arc<Granted>> {
+    /// The grant that this token belongs to, if it counts for `process`. All hashes are compared, each in constant time.
+    pub(super) fn find(&self, token: &str, process: Option<u32>) -> Option<Arc<Granted>> {
         let hash = TokenHash::of(token);
         let list = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        list.iter().fold(
-            None,
-            |found, granted| {
-                if bool::from(granted.hash.0.ct_eq(&hash.0)) { Some(granted.clone()) } else { found }
-            },
-        )
+        let found = list.iter().fold(None, |found, granted| {
+            if bool::from(granted.hash.0.ct_eq(&hash.0)) { Some(granted.clone()) } else { found }
+        });
+        found.filter(|granted| granted.process.is_none() || granted.process == process)
     }
 }
 
@@ -116,7 +115,7 @@ mod tests {
     use super::*;
 
     fn grant(job: &str, token: &str) -> Grant {
-        Grant { job: job.to_owned(), token_sha256: TokenHash::of(token), allow: None }
+        Grant { job: job.to_owned(), token_sha256: TokenHash::of(token), allow: None, process: None }
     }
 
     #[test]
@@ -127,18 +126,34 @@ mod tests {
             grants.add(grant(job, token), owner, &limits).unwrap();
         }
         assert!(grants.add(grant("9", "e"), one, &limits).unwrap_err().contains("limits.grants"));
-        let found = grants.find("b").unwrap();
+        let found = grants.find("b", None).unwrap();
         assert_eq!(found.job, "7");
-        assert!(Arc::ptr_eq(&found.slots.room, &grants.find("a").unwrap().slots.room));
-        assert!(!Arc::ptr_eq(&found.slots.room, &grants.find("d").unwrap().slots.room));
-        assert!(grants.find("").is_none() && grants.find("B").is_none());
+        assert!(Arc::ptr_eq(&found.slots.room, &grants.find("a", None).unwrap().slots.room));
+        assert!(!Arc::ptr_eq(&found.slots.room, &grants.find("d", None).unwrap().slots.room));
+        assert!(grants.find("", None).is_none() && grants.find("B", None).is_none());
 
         assert_eq!(grants.revoke(one, Some("7")), 2);
-        assert!(found.end.is_cancelled() && grants.find("b").is_none());
-        assert!(grants.find("c").is_some() && grants.find("d").is_some());
+        assert!(found.end.is_cancelled() && grants.find("b", None).is_none());
+        assert!(grants.find("c", None).is_some() && grants.find("d", None).is_some());
         assert_eq!(grants.revoke(one, Some("7")), 0);
         assert_eq!(grants.revoke(one, None), 1);
-        assert!(grants.find("d").is_some());
+        assert!(grants.find("d", None).is_some());
+    }
+
+    #[test]
+    fn a_token_may_count_for_one_process_only() {
+        let (grants, limits) = (Grants::default(), Limits::default());
+        grants.add(Grant { process: Some(70), ..grant("7", "a") }, Owner(1), &limits).unwrap();
+        grants.add(grant("8", "b"), Owner(1), &limits).unwrap();
+        for (token, process, found) in [
+            ("a", Some(70), true),
+            ("a", Some(71), false),
+            ("a", None, false),
+            ("b", Some(71), true),
+            ("b", None, true),
+        ] {
+            assert_eq!(grants.find(token, process).is_some(), found, "{token} {process:?}");
+        }
     }
 
     #[test]

@@ -46,11 +46,12 @@ pub(super) async fn serve(egress: &Arc<Egress>, listener: UnixListener) {
 /// One connection of a command, until it closes, becomes a tunnel, or its time is over.
 async fn converse(egress: &Arc<Egress>, stream: UnixStream, permit: Arc<OwnedSemaphorePermit>) {
     let limits = egress.config.borrow().limits;
+    let process = stream.peer_cred().ok().and_then(|peer| u32::try_from(peer.pid()?).ok());
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(limits.header()).max_buf_size(limits.header_bytes as usize);
     let answer = service_fn(move |request| {
         let (egress, permit) = (egress.clone(), permit.clone());
-        async move { Ok::<_, Infallible>(handle(&egress, permit, request).await) }
+        async move { Ok::<_, Infallible>(handle(&egress, permit, process, request).await) }
     });
     let connection = builder.serve_connection(TokioIo::new(stream), answer).with_upgrades();
     tokio::select! {
@@ -64,12 +65,13 @@ async fn converse(egress: &Arc<Egress>, stream: UnixStream, permit: Arc<OwnedSem
 async fn handle(
     egress: &Arc<Egress>,
     permit: Arc<OwnedSemaphorePermit>,
+    process: Option<u32>,
     mut request: Request<Incoming>,
 ) -> Response<Body> {
     let connect = request.method() == Method::CONNECT;
     let kind = if connect { RequestKind::Tunnel } else { RequestKind::Plain };
     let mut exchange = Exchange::begin(egress, kind, permit);
-    let host = match judge(&mut exchange, &request).await {
+    let host = match judge(&mut exchange, process, &request).await {
         Ok(host) => host,
         Err(reason) => return answer::refusal(&exchange.finish(reason)),
     };
@@ -85,10 +87,14 @@ async fn handle(
 }
 
 /// A connection to what was asked for, if everything allows it.
-async fn judge(exchange: &mut Exchange, request: &Request<Incoming>) -> Result<TcpStream, Reason> {
+async fn judge(
+    exchange: &mut Exchange,
+    process: Option<u32>,
+    request: &Request<Incoming>,
+) -> Result<TcpStream, Reason> {
     let found = target::of(request.method(), request.uri());
     exchange.target.clone_from(&found);
-    exchange.claim(target::token(request.headers()).as_deref())?;
+    exchange.claim(target::token(request.headers()).as_deref(), process)?;
     let target = found.ok_or(Reason::Malformed)?;
     if target::is_loop(request.headers()) {
         return Err(Reason::Loop);

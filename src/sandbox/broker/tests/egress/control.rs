@@ -74,7 +74,7 @@ async fn the_daemon_s_client_asks_and_hears() {
     let (token, other) = (Token::new().unwrap(), Token::new().unwrap());
     assert_ne!(token.hash(), other.hash());
     assert!(!format!("{token:?}").contains(&token.login().0[4..12]), "a token is not shown");
-    let grant = Grant { job: "9".to_owned(), token_sha256: token.hash(), allow: None };
+    let grant = Grant { job: "9".to_owned(), token_sha256: token.hash(), allow: None, process: None };
     let both =
         tokio::join!(link.grant(grant.clone()), link.grant(Grant { token_sha256: other.hash(), ..grant.clone() }));
     both.0.unwrap();
@@ -104,7 +104,7 @@ async fn what_is_over_is_told_before_settled_is() {
     let (link, mut records, driver) = client::connect(&stage.path("control")).await.unwrap();
     beside(driver.run());
     let token = Token::new().unwrap();
-    link.grant(Grant { job: "9".to_owned(), token_sha256: token.hash(), allow: None }).await.unwrap();
+    link.grant(Grant { job: "9".to_owned(), token_sha256: token.hash(), allow: None, process: None }).await.unwrap();
     let login = token.login().0;
     let secret = authorization(login.strip_prefix("job:").unwrap());
     for _ in 0..50 {

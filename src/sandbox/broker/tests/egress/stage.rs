@@ -139,7 +139,13 @@ impl Daemon {
 
     pub(super) async fn grant_only(&mut self, job: &str, token: &str, allow: Option<&[&str]>) {
         let allow = allow.map(|list| list.iter().map(|text| text.parse().unwrap()).collect());
-        self.say(&Request::Grant(Grant { job: job.to_owned(), token_sha256: TokenHash::of(token), allow })).await;
+        self.say(&Request::Grant(Grant {
+            job: job.to_owned(),
+            token_sha256: TokenHash::of(token),
+            allow,
+            process: None,
+        }))
+        .await;
         assert_eq!(self.event().await, Some(Event::Granted { job: job.to_owned() }));
     }
 

@@ -109,6 +109,7 @@ mod tests {
             workspace: None,
             protect: Vec::new(),
             net: Net::default(),
+            pid: None,
         }
     }
 

@@ -254,6 +254,7 @@ mod tests {
             workspace: None,
             protect: Vec::new(),
             net: crate::protocol::Net::default(),
+            pid: None,
         };
         let of = |reports| Conducted { reports, denials: Vec::new() };
         let report =

@@ -42,6 +42,7 @@ pub(crate) fn of(session: &Session, options: &Options) -> Ready {
             }
             Err(fault) => Net::Missing(fault.to_string()),
         },
+        pid: (session.backend != Backend::Docker).then(std::process::id),
     }
 }
 
@@ -57,6 +58,7 @@ pub(crate) fn nothing(fault: &Fault) -> Ready {
         workspace: None,
         protect: Vec::new(),
         net: Net::Missing(fault.to_string()),
+        pid: None,
     }
 }
 
