@@ -189,3 +189,28 @@ async fn ask_to_reload(mut hangup: Signal, request: mpsc::Sender<()>) {
     }
     std::future::pending::<()>().await;
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_manual_page_is_up_to_date() {
+        let man = clap_mangen::Man::new(Args::command()).section("8").manual("Assistant");
+        let mut page = Vec::new();
+        man.render_title(&mut page).unwrap();
+        man.render_name_section(&mut page).unwrap();
+        man.render_synopsis_section(&mut page).unwrap();
+        man.render_description_section(&mut page).unwrap();
+        man.render_options_section(&mut page).unwrap();
+        page.extend_from_slice(include_bytes!("../docs/man/assistantd.end"));
+        let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/man/assistantd.8");
+        if std::env::var_os("BLESS").is_some() {
+            std::fs::write(&file, &page).unwrap();
+        }
+        let found = std::fs::read(&file).unwrap_or_default();
+        assert!(found == page, "docs/man/assistantd.8 is stale: BLESS=1 cargo test --bin assistantd");
+    }
+}

@@ -1,6 +1,6 @@
 //! What can be said about the whole command line without a daemon.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, io::Write as _};
 
 use clap::CommandFactory as _;
 
@@ -104,16 +104,50 @@ fn without(help: &str, heading: &str) -> String {
     format!("{}{}", &help[..start], &help[start + 1 + next + 1..])
 }
 
-#[test]
-fn the_manual_is_up_to_date() {
-    let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/assistantctl.md");
-    let old = std::fs::read_to_string(&file).unwrap();
-    let new = manual(&old);
+/// Writes a document or holds it to what it has to say.
+fn is_current(name: &str, new: impl Fn(&str) -> String) {
+    let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(name);
+    let old = std::fs::read_to_string(&file).unwrap_or_default();
+    let new = new(&old);
     if std::env::var_os("BLESS").is_some() {
         std::fs::write(&file, new).unwrap();
     } else {
-        assert!(old == new, "docs/assistantctl.md is stale: BLESS=1 cargo test -p assistantctl the_manual");
+        assert!(old == new, "{name} is stale: BLESS=1 cargo test -p assistantctl the_manual");
     }
+}
+
+#[test]
+fn the_manual_is_up_to_date() {
+    is_current("docs/assistantctl.md", manual);
+}
+
+/// The man page: the command, then each of its commands in a section of its own.
+fn man_page() -> String {
+    let mut page = Vec::new();
+    for (index, (name, command)) in tree().into_iter().enumerate() {
+        let man = clap_mangen::Man::new(command).title("assistantctl").section("1").manual("Assistant");
+        let mut part = Vec::new();
+        if index == 0 {
+            man.render_title(&mut page).unwrap();
+            man.render_name_section(&mut part).unwrap();
+        }
+        man.render_synopsis_section(&mut part).unwrap();
+        man.render_description_section(&mut part).unwrap();
+        man.render_options_section(&mut part).unwrap();
+        man.render_extra_section(&mut part).unwrap();
+        let text = String::from_utf8(part).unwrap().replace(".SH EXTRA", ".SH EXAMPLES");
+        if index > 0 {
+            writeln!(page, ".SH \"{}\"", name.to_uppercase()).unwrap();
+        }
+        page.extend(if index == 0 { text } else { text.replace(".SH ", ".SS ") }.into_bytes());
+    }
+    writeln!(page, ".SH \"SEE ALSO\"\n.BR assistantd (8),\n.BR assistant.toml (5)").unwrap();
+    String::from_utf8(page).unwrap()
+}
+
+#[test]
+fn the_manual_page_is_up_to_date() {
+    is_current("docs/man/assistantctl.1", |_| man_page());
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! `config/assistant.toml` and `docs/configuration.md`, written from the declarations of the keys.
+//! `config/assistant.toml`, `docs/configuration.md` and the man page, written from the declarations of the keys.
 //!
 //! `BLESS=1 cargo test --lib config::document` writes them; otherwise a stale one fails the test.
 
@@ -11,6 +11,7 @@ use super::{
 
 const EXAMPLE: &str = "config/assistant.toml";
 const MANUAL: &str = "docs/configuration.md";
+const PAGE: &str = "docs/man/assistant.toml.5";
 
 /// A doc comment without its leading spaces, line by line.
 fn lines(doc: &[&'static str]) -> impl Iterator<Item = &'static str> {
@@ -101,6 +102,40 @@ fn manual() -> String {
     text
 }
 
+/// The man page, `man-pages(7)`.
+fn page() -> String {
+    let mut page = roff::Roff::new();
+    page.control("TH", ["assistant.toml", "5", "", "", "Assistant"]);
+    page.control("SH", ["NAME"]).text([roff::roman("assistant.toml - configuration of assistantd")]);
+    page.control("SH", ["DESCRIPTION"]);
+    for line in include_str!("document/page.txt").lines() {
+        if line.is_empty() {
+            page.control("PP", [])
+        } else {
+            page.text([roff::roman(line)])
+        };
+    }
+    for table in Config::default().tables() {
+        page.control("SH", [format!("[{}]", table.name()).as_str()]);
+        page.text(lines(table.doc()).map(|line| roff::roman(format!("{line}\n"))).collect::<Vec<_>>());
+        for key in table.keys() {
+            page.control("TP", []).text([roff::bold(key.name), roff::roman(format!(" = {}", default(table, key)))]);
+            let meaning = lines(key.doc).collect::<Vec<_>>().join("\n");
+            page.text([roff::roman(meaning)]);
+            page.control("br", []);
+            page.text([roff::roman(format!("{}; {}", describe(key), key.env_name(table.name())))]);
+        }
+    }
+    page.control("SH", ["SECRETS"]);
+    page.text([roff::roman("Never in this file: by the credentials of the service, or by the environment.")]);
+    for name in SecretName::ALL {
+        page.control("TP", []).text([roff::bold(name.credential()), roff::roman(format!(" or {}", name.env()))]);
+        page.text([roff::roman(lines(name.doc()).collect::<Vec<_>>().join("\n"))]);
+    }
+    page.control("SH", ["SEE ALSO"]).text([roff::roman("assistantd(8), assistantctl(1)")]);
+    page.to_roff()
+}
+
 #[track_caller]
 fn is_current(file: &str, expected: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
@@ -120,6 +155,11 @@ fn the_example_file_is_current() {
 #[test]
 fn the_manual_is_current() {
     is_current(MANUAL, &manual());
+}
+
+#[test]
+fn the_manual_page_is_current() {
+    is_current(PAGE, &page());
 }
 
 /// Reads `text` as the only configuration file.
