@@ -122,6 +122,25 @@ fn cve_2025_59532_the_workspace_is_not_the_frames_to_choose() {
     });
 }
 
+/// Those who look after a command are out of its reach: stopped, they could not end it.
+#[test]
+fn who_looks_after_a_command_is_not_stopped_by_it() {
+    const STOP: &str = "for pid in 1 $PPID $(ls /proc | grep -x '[0-9]*'); do
+            [ $pid = $$ ] || { kill -STOP $pid; kill -KILL $pid; }
+        done 2> /dev/null; kill -STOP -1; echo stopped; while :; do :; done";
+    each(|starter, workspace| {
+        let mut session = Session::start(starter, workspace, &[]);
+        session.begin(&sh(STOP));
+        session.started();
+        while session.frame().body != b"stopped\n" {}
+        let asked = Instant::now();
+        Frame::json(Kind::Signal, &Signal { number: 9 }).unwrap().write(&mut session.socket).unwrap();
+        assert_eq!(session.finish().unwrap().exit.end, End::Cancelled);
+        assert!(asked.elapsed() < Duration::from_secs(1), "{:?} after it was cancelled", asked.elapsed());
+        assert_eq!(session.sh("echo still here").text(), "still here\n");
+    });
+}
+
 /// Who asks for nothing but what is refused keeps the runner from nothing.
 #[test]
 fn a_flood_of_refusals_delays_no_end() {

@@ -170,6 +170,23 @@ fn older_landlock_versions_do_from_two_on() {
 }
 
 #[test]
+fn the_time_is_that_of_the_host() {
+    each(|starter, workspace| {
+        let mut session = Session::start(starter, workspace, &[]);
+        let done = session.sh("cat /etc/localtime");
+        assert_eq!(done.stdout, fs::read("/etc/localtime").unwrap_or_default());
+        let offset = std::process::Command::new("date").arg("+%z").env_remove("TZ").output().unwrap();
+        assert_eq!(session.sh("date +%z").stdout, offset.stdout);
+        let zone = |name: &str| {
+            let env = [("TZ".to_owned(), name.to_owned())].into();
+            Exec { env, ..sh("date -d 2026-07-01T12:00Z +%H:%M") }
+        };
+        assert_eq!(session.run(&zone("Asia/Kathmandu")).unwrap().text(), "17:45\n");
+        assert_eq!(session.run(&zone("Europe/Berlin")).unwrap().text(), "14:00\n");
+    });
+}
+
+#[test]
 fn the_usual_programs_work() {
     each(|starter, workspace| {
         workspace.write("hello.c", "#include <stdio.h>\nint main(void) { puts(\"hello\"); return 0; }\n");

@@ -91,6 +91,25 @@ pub(super) const PROBES: &[Probe] = &[
             .map_err(|err| Stop::Absent(format!("no time zones: {err}")))?;
         Ok(format!("time zones of {} bytes", file.metadata()?.len()))
     }),
+    Probe::must_work("time-zone-of-the-host", |_| {
+        let zone = match fs::read("/etc/localtime") {
+            Ok(zone) => zone,
+            Err(err) if fs::symlink_metadata("/etc/localtime").is_err() => {
+                return Err(Stop::Absent(format!("/etc/localtime: {err}")));
+            }
+            Err(err) => return Err(Stop::Broken(format!("/etc/localtime leads nowhere: {err}"))),
+        };
+        ensure(zone.starts_with(b"TZif"), "/etc/localtime is no time zone")?;
+        // What `TZ` names is looked for by the C library alone; one that is not there would silently mean UTC.
+        match std::env::var("TZ") {
+            Ok(name) if name.contains('/') => {
+                let file = Path::new("/usr/share/zoneinfo").join(name.trim_start_matches(':'));
+                ensure(file.is_file(), format!("TZ={name} names no time zone"))?;
+                Ok(format!("/etc/localtime, and TZ={name}"))
+            }
+            _ => Ok("/etc/localtime".to_owned()),
+        }
+    }),
     Probe::must_work("utf8-names", |place| {
         let scratch = place.scratch()?;
         let name = "Ä žluťoučký 世界 😀";
