@@ -1,13 +1,14 @@
 //! How a session with each backend begins.
 
 use std::{
-    io,
+    fs, io,
+    os::{fd::AsFd as _, unix::fs::OpenOptionsExt as _},
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use assistant_broker::container::{self, Fault, Open};
-use assistant_sandbox::protocol::{Level, Limits};
+use assistant_sandbox::protocol::{self, Level, Limits};
 use serde_json::Value;
 use tokio::{net::UnixStream, time::timeout};
 
@@ -29,7 +30,10 @@ const CONTAINER_TIME: Duration = Duration::from_secs(60);
 /// A session with this backend, whatever it promises.
 pub(super) async fn begin(backend: Backend, workspace: &Path, config: &Sandbox, level: Level) -> Result<Session> {
     match backend {
-        Backend::Unit => unit(Path::new(&config.unit_socket)).await,
+        Backend::Unit => {
+            let proxy = (level == Level::WorkNet).then(|| Path::new(&config.egress_socket));
+            unit(Path::new(&config.unit_socket), proxy).await
+        }
         Backend::Docker => docker(Path::new(&config.docker_socket), config).await,
         Backend::Namespace | Backend::Landlock => {
             let mut arguments = arguments(workspace, config, backend)?;
@@ -41,11 +45,17 @@ pub(super) async fn begin(backend: Backend, workspace: &Path, config: &Sandbox, 
     }
 }
 
-async fn unit(path: &Path) -> Result<Session> {
+async fn unit(path: &Path, proxy: Option<&Path>) -> Result<Session> {
     let connected = timeout(ACCEPT_TIME, UnixStream::connect(path)).await;
     let socket = connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())).map_err(|err| {
         unreachable("sandbox.unit_socket", path, &err).hint("sudo systemctl start assistant-sandbox.socket")
     })?;
+    if let Some(proxy) = proxy {
+        // A descriptor that only leads there; its commands have no path to it.
+        let passed = fs::OpenOptions::new().read(true).custom_flags(nix::libc::O_PATH).open(proxy);
+        let passed = passed.and_then(|proxy| protocol::pass_proxy(socket.as_fd(), proxy.as_fd()));
+        passed.map_err(|err| unreachable("sandbox.egress_socket", proxy, &err))?;
+    }
     Session::begin(socket, None).await.map_err(|err| {
         let hint = err.hint_text().map(str::to_owned);
         err.hint(hint.unwrap_or_else(|| "journalctl -u 'assistant-sandbox@*' -n 50 says more".to_owned()))
@@ -149,8 +159,8 @@ pub fn limits(config: &Sandbox) -> Limits {
 /// Who commands run as when the daemon is root: never root itself.
 pub fn user(config: &Sandbox, workspace: &Path) -> Result<(u32, u32)> {
     use std::os::unix::fs::MetadataExt as _;
-    let owner = std::fs::metadata(workspace)
-        .map_err(|err| Error::unavailable("the workspace cannot be looked at").source(err))?;
+    let owner =
+        fs::metadata(workspace).map_err(|err| Error::unavailable("the workspace cannot be looked at").source(err))?;
     match config.uid {
         Some(0) => Err(Error::unavailable("commands never run as root").field("sandbox.uid").hint("set another uid")),
         Some(uid) => Ok((uid, if owner.uid() == uid { owner.gid() } else { uid })),

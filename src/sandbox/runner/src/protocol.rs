@@ -12,9 +12,12 @@
 use std::{
     collections::BTreeMap,
     fmt,
-    io::{self, Read, Write},
+    io::{self, IoSlice, Read, Write},
+    os::fd::{AsRawFd as _, BorrowedFd},
     time::Duration,
 };
+
+use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -48,6 +51,9 @@ pub enum Kind {
     Signal = 4,
     /// To the runner: the session is over.
     Close = 5,
+    /// To the runner, if it was started to take it: comes with a descriptor of the egress proxy's socket, opened with
+    /// `O_PATH`. Before the first [`Exec`] that needs it.
+    Proxy = 6,
     /// From the runner, first of all ([`Ready`]).
     Ready = 16,
     /// From the runner: the command runs, all layers are in force ([`Started`]).
@@ -63,12 +69,13 @@ pub enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 13] = [
         Self::Exec,
         Self::Stdin,
         Self::StdinEnd,
         Self::Signal,
         Self::Close,
+        Self::Proxy,
         Self::Ready,
         Self::Started,
         Self::Stdout,
@@ -145,6 +152,15 @@ impl Frame {
         rest.remove(0);
         Ok(Self { kind, body: rest })
     }
+}
+
+/// Sends a [`Kind::Proxy`] frame with its descriptor, as the first thing on `socket`.
+pub fn pass_proxy(socket: BorrowedFd<'_>, proxy: BorrowedFd<'_>) -> io::Result<()> {
+    let frame = Frame { kind: Kind::Proxy, body: Vec::new() }.bytes()?;
+    let descriptors = [proxy.as_raw_fd()];
+    let rights = [ControlMessage::ScmRights(&descriptors)];
+    let sent = sendmsg::<()>(socket.as_raw_fd(), &[IoSlice::new(&frame)], &rights, MsgFlags::MSG_NOSIGNAL, None)?;
+    if sent == frame.len() { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
 }
 
 /// The number of bytes that follow this length field.

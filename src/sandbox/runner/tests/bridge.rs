@@ -1,11 +1,14 @@
 //! The way to the egress proxy at level `work+net`. The proxy is played here; the real one is met by the daemon's tests.
 
 use std::{
-    fs,
+    fs::{self, OpenOptions},
     io::{Read as _, Write as _},
-    os::unix::{
-        fs::PermissionsExt as _,
-        net::{UnixListener, UnixStream},
+    os::{
+        fd::AsFd as _,
+        unix::{
+            fs::{OpenOptionsExt as _, PermissionsExt as _},
+            net::{UnixListener, UnixStream},
+        },
     },
     path::{Path, PathBuf},
     sync::mpsc,
@@ -13,10 +16,13 @@ use std::{
     time::Duration,
 };
 
-use assistant_sandbox::protocol::{Exec, Level, Login, Net};
+use assistant_sandbox::protocol::{Exec, Level, Login, Net, pass_proxy};
 use tempfile::TempDir;
 
-use crate::client::{Session, Starter, Workspace, each, sh, starters};
+use crate::{
+    client::{Session, Starter, Workspace, each, sh, starters},
+    direct::start_apart,
+};
 
 /// Whoever listens where the proxy should.
 pub(crate) struct Proxy {
@@ -181,6 +187,37 @@ fn without_a_proxy_nothing_runs_at_this_level() {
             assert_eq!(session.sh("echo work").text(), "work\n", "other levels do not need it");
         }
     });
+}
+
+/// As a unit has it: somebody else made the network, and the daemon passes the way to the proxy.
+#[test]
+fn a_descriptor_of_the_proxy_is_as_good_as_its_path() {
+    let proxy = Proxy::mirror();
+    let take = |session: &mut Session| {
+        let ask = net("curl --silent http://a.example/");
+        assert!(matches!(&session.ready.net, Net::Given(_)), "{:?}", session.ready.net);
+        let refused = session.run(&ask).unwrap_err();
+        assert!(refused.message.contains("no descriptor of the egress proxy"), "{refused:?}");
+        let file = OpenOptions::new().read(true).custom_flags(libc::O_PATH).open(proxy.path()).unwrap();
+        pass_proxy(session.socket.as_fd(), file.as_fd()).unwrap();
+        let done = session.run(&ask).unwrap();
+        assert!(done.text().starts_with("GET http://a.example/"), "{}", done.all());
+        let work = "curl --silent --noproxy '*' http://127.0.0.1:3128/";
+        assert_ne!(session.sh(work).exit.code, Some(0));
+    };
+    each(|starter, workspace| take(&mut Session::start(starter, workspace, &["--proxy", "passed"])));
+    if !starters().contains(&Starter::Root) {
+        eprintln!("skipped: only root can make the surroundings of a unit or a container");
+        return;
+    }
+    for backend in ["unit", "docker"] {
+        let workspace = Workspace::new();
+        take(&mut start_apart(backend, &workspace, &["--proxy", "passed"]));
+    }
+    let workspace = Workspace::new();
+    let session = start_apart("landlock", &workspace, &["--proxy", "passed"]);
+    let Net::Missing(reason) = &session.ready.net else { panic!("landlock has no network of its own") };
+    assert!(reason.contains("no network of their own"), "{reason}");
 }
 
 #[test]

@@ -20,8 +20,18 @@ const SURROUNDINGS: &str = "set -e; mount --bind \"$1\" /mnt; mount -t tmpfs tmp
     shift 2; exec setpriv --reuid 65534 --regid 65534 --clear-groups /run/sandbox \"$@\"";
 
 fn start(backend: &str, workspace: &Workspace, arguments: &[&str]) -> Session {
-    let (ours, theirs) = UnixStream::pair().unwrap();
+    start_by(Command::new("unshare"), backend, workspace, arguments)
+}
+
+/// In an empty network of its own, as systemd and container engines make one.
+pub(crate) fn start_apart(backend: &str, workspace: &Workspace, arguments: &[&str]) -> Session {
     let mut command = Command::new("unshare");
+    command.args(["--net", "sh", "-c", "ip link set lo up; exec \"$@\"", "sh", "unshare"]);
+    start_by(command, backend, workspace, arguments)
+}
+
+fn start_by(mut command: Command, backend: &str, workspace: &Workspace, arguments: &[&str]) -> Session {
+    let (ours, theirs) = UnixStream::pair().unwrap();
     command.args(["--pid", "--fork", "--kill-child", "--mount", "--mount-proc", "sh", "-c", SURROUNDINGS, "sh"]);
     command.arg(workspace.path()).arg(env!("CARGO_BIN_EXE_assistant-sandbox"));
     command.args(["serve", "--backend", backend, "--workspace", "/mnt"]).args(arguments);

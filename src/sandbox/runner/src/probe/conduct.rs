@@ -2,8 +2,12 @@
 
 use std::{
     fmt::Write as _,
+    fs::OpenOptions,
     io::{self, Write as _},
-    os::{fd::OwnedFd, unix::net::UnixStream},
+    os::{
+        fd::{AsFd as _, OwnedFd},
+        unix::{fs::OpenOptionsExt as _, net::UnixStream},
+    },
     path::{Path, PathBuf},
     process::{Child, Command, ExitCode, Stdio},
 };
@@ -12,14 +16,15 @@ use super::{
     Expect, Outcome, Plants, Probe, Report, all,
     arguments::{json, json_text},
 };
-use crate::protocol::{Denial, End, Exec, Exit, Frame, Kind, Level, Limits, Ready, Refused, VERSION};
+use crate::protocol::{Denial, End, Exec, Exit, Frame, Kind, Level, Limits, Ready, Refused, VERSION, pass_proxy};
 
 pub(super) const USAGE: &str =
     "       assistant-sandbox-probe conduct --probe PATH [--level LEVEL] [--limits JSON] [--only NAME]... [--outside DIR] \\
-           (--socket PATH | -- RUNNER ARGUMENT...)
+           [--proxy SOCKET] (--socket PATH | -- RUNNER ARGUMENT...)
 
 Conducting, it runs where nothing confines it: connects to a runner's socket or starts a runner, and has it run the probe
 at PATH, as a command there finds it. What must not be reached is put into a new directory below DIR, /tmp by default.
+A descriptor of the egress proxy's SOCKET is passed to a runner that takes one (`--proxy passed`).
 ";
 
 #[derive(Default)]
@@ -29,6 +34,7 @@ struct Arguments {
     limits: Limits,
     only: Vec<String>,
     outside: Option<PathBuf>,
+    proxy: Option<PathBuf>,
     socket: Option<PathBuf>,
     runner: Vec<String>,
 }
@@ -44,6 +50,7 @@ impl Arguments {
                 "--limits" => parsed.limits = json(&argument, &value()?)?,
                 "--only" => parsed.only.push(value()?),
                 "--outside" => parsed.outside = Some(value()?.into()),
+                "--proxy" => parsed.proxy = Some(value()?.into()),
                 "--socket" => parsed.socket = Some(value()?.into()),
                 "--" => parsed.runner = from.by_ref().collect(),
                 _ => return Err(format!("unknown argument: {argument}")),
@@ -167,6 +174,10 @@ pub(super) fn main(arguments: impl Iterator<Item = String>) -> Result<ExitCode, 
     let arguments = Arguments::parse(arguments)?;
     let plants = Plants::new(arguments.outside.as_deref().unwrap_or(Path::new("/tmp"))).map_err(said)?;
     let mut runner = Runner::reach(&arguments).map_err(said)?;
+    if let Some(proxy) = &arguments.proxy {
+        let proxy = OpenOptions::new().read(true).custom_flags(libc::O_PATH).open(proxy).map_err(said)?;
+        pass_proxy(runner.socket.as_fd(), proxy.as_fd()).map_err(said)?;
+    }
     let frame = next(&mut runner.socket).map_err(said)?;
     if frame.kind != Kind::Ready {
         return Err(format!("the runner began with {:?}", frame.kind));

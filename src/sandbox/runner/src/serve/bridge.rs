@@ -44,12 +44,21 @@ pub(crate) struct Exit(OwnedFd);
 impl Exit {
     pub(crate) fn find(path: &Path) -> Result<Self, Fault> {
         let step = || format!("the egress proxy's socket {}", path.display());
-        let fd = open(path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()).at(step())?;
+        Self::of(open(path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()).at(step())?, &step())
+    }
+
+    fn of(fd: OwnedFd, step: &str) -> Result<Self, Fault> {
         let file = File::from(fd);
-        if !file.metadata().at(step())?.file_type().is_socket() {
-            return Err(Fault::new(step(), "not a socket"));
+        if !file.metadata().at(step)?.file_type().is_socket() {
+            return Err(Fault::new(step, "not a socket"));
         }
         Ok(Self(file.into()))
+    }
+
+    /// Who may connect is asked beforehand, and nobody is troubled yet: the proxy may be one that starts when needed.
+    fn checked(self) -> Result<Self, Fault> {
+        access(self.name().as_str(), AccessFlags::W_OK).at("the egress proxy's socket, as the user of commands")?;
+        Ok(self)
     }
 
     /// A name for it, wherever the root is.
@@ -67,16 +76,18 @@ impl Exit {
 
 /// The port, and the connections that came in there.
 pub(crate) struct Bridge {
-    exit: Exit,
+    exit: Result<Exit, Fault>,
     port: TcpListener,
     pairs: Vec<Pair>,
 }
 
 impl Bridge {
-    /// Opens the port, once the walls stand.
-    pub(crate) fn open(exit: Exit, backend: Backend) -> Result<Self, Fault> {
-        // Who may connect is asked now, and nobody is troubled yet: the proxy may be one that starts when it is needed.
-        access(exit.name().as_str(), AccessFlags::W_OK).at("the egress proxy's socket, as the user of commands")?;
+    /// Opens the port, once the walls stand. Without an exit, one is still to come.
+    pub(crate) fn open(exit: Option<Exit>, backend: Backend) -> Result<Self, Fault> {
+        let exit = match exit {
+            Some(exit) => Ok(exit.checked()?),
+            None => Err(Fault::new("network", "no descriptor of the egress proxy's socket was passed")),
+        };
         if backend == Backend::Namespace {
             kernel::loopback_up().at("loopback")?;
         } else {
@@ -85,6 +96,16 @@ impl Bridge {
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, PROXY_PORT)).at(format!("port {PROXY_PORT}"))?;
         port.set_nonblocking(true).at("port")?;
         Ok(Self { exit, port, pairs: Vec::new() })
+    }
+
+    /// Takes the exit that somebody passed.
+    pub(crate) fn take(&mut self, fd: OwnedFd) {
+        self.exit = Exit::of(fd, "the egress proxy's socket, as it was passed").and_then(Exit::checked);
+    }
+
+    /// Why it leads nowhere.
+    pub(crate) fn fault(&self) -> Option<&Fault> {
+        self.exit.as_ref().err()
     }
 
     /// What it waits for.
@@ -113,8 +134,9 @@ impl Bridge {
             Place::Port => {
                 while self.pairs.len() < MOST
                     && let Ok((near, _)) = self.port.accept()
+                    && let Ok(exit) = &self.exit
                 {
-                    self.pairs.extend(Pair::new(near, &self.exit));
+                    self.pairs.extend(Pair::new(near, exit));
                 }
             }
             Place::Pair(index) => {

@@ -104,6 +104,9 @@ pub(crate) fn launch(
     let program = exec.argv.first().ok_or_else(|| invalid("argv: empty"))?;
     let mut variables = environment::variables(&exec.env, &session.tmp).map_err(invalid)?;
     match (exec.level, &session.bridge) {
+        (Level::WorkNet, Ok(bridge)) if bridge.fault().is_some() => {
+            return Err(bridge.fault().map_or_else(|| invalid("level"), unavailable));
+        }
         (Level::WorkNet, Ok(_)) => variables.extend(environment::proxies(exec.proxy_login.as_ref()).map_err(invalid)?),
         (Level::WorkNet, Err(fault)) => return Err(unavailable(fault)),
         _ if exec.proxy_login.is_some() => return Err(invalid("proxy_login: only at the level work-net")),

@@ -51,7 +51,14 @@ use nix::{
     unistd,
 };
 
-use self::{command::Command, fault::Fault, launch::unavailable, options::Options, session::Session, wire::Wire};
+use self::{
+    command::Command,
+    fault::Fault,
+    launch::unavailable,
+    options::{Options, Proxy},
+    session::Session,
+    wire::Wire,
+};
 
 /// How often the runner looks what a command holds and leaves.
 const LOOK: Duration = Duration::from_millis(200);
@@ -61,7 +68,7 @@ pub(crate) fn run(options: &Options) -> io::Result<()> {
     kernel::stop_ignoring_signals();
     let socket = take_socket(options.connect.as_deref())?;
     let mut runner = Runner {
-        wire: Wire::new(socket)?,
+        wire: Wire::new(socket, options.proxy == Some(Proxy::Passed))?,
         session: Session::enter(options),
         options,
         command: None,
@@ -269,6 +276,14 @@ impl Runner<'_> {
             (Kind::StdinEnd, Some(command)) => command.end_input(&mut self.wire),
             (Kind::Signal, Some(command)) => {
                 command.signal(frame.parse::<Signal>()?);
+                Ok(())
+            }
+            (Kind::Proxy, None) => {
+                let passed =
+                    self.wire.take_passed().ok_or_else(|| io::Error::other("a proxy frame without a descriptor"))?;
+                if let Ok(Session { bridge: Ok(bridge), .. }) = &mut self.session {
+                    bridge.take(passed);
+                }
                 Ok(())
             }
             // Meant for a command that has ended meanwhile.

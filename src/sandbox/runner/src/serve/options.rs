@@ -8,10 +8,10 @@ use super::cgroup::Place;
 
 pub(crate) const USAGE: &str = "\
 usage: assistant-sandbox serve --backend namespace|unit|docker|landlock --workspace DIR
-         [--cgroup DIR|none] [--connect SOCKET] [--proxy SOCKET] [--uid N --gid N] [--protect PATH]... [--landlock-abi N]
+         [--cgroup DIR|none] [--connect SOCKET] [--proxy SOCKET|passed] [--uid N --gid N] [--protect PATH]... [--landlock-abi N]
          [--seconds N] [--memory-bytes N] [--processes N] [--cpu-millis N] [--tmp-bytes N] [--file-bytes N] [--output-bytes N]
 Standard input is the socket to whoever started it, unless --connect names one that listens for the runner. At --proxy
-the egress proxy listens for commands of level work+net. A session has a control group of its own below --cgroup, else
+the egress proxy listens for commands of level work+net; `passed`: the daemon passes a descriptor of that socket. A session has a control group of its own below --cgroup, else
 below that of the runner if it is delegated. PATH is relative to the workspace; one that is not there is
 made, as a directory if it ends with a slash, else as an empty file.";
 
@@ -28,6 +28,15 @@ pub(crate) enum Backend {
     Landlock,
 }
 
+/// Where the runner finds the egress proxy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Proxy {
+    /// At this socket.
+    At(PathBuf),
+    /// Behind the descriptor that the daemon passes: then the socket need not be in sight of commands.
+    Passed,
+}
+
 /// What the runner was told to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Options {
@@ -35,8 +44,8 @@ pub(crate) struct Options {
     pub(crate) workspace: PathBuf,
     /// Where whoever started it listens, if standard input is no socket.
     pub(crate) connect: Option<PathBuf>,
-    /// Where the egress proxy listens; without, no command of level `work+net` is run.
-    pub(crate) proxy: Option<PathBuf>,
+    /// The egress proxy; without, no command of level `work+net` is run.
+    pub(crate) proxy: Option<Proxy>,
     /// Who the commands are, if the runner was started as root.
     pub(crate) user: Option<(u32, u32)>,
     /// Paths in the workspace that no command writes, beside those that are always protected.
@@ -68,7 +77,8 @@ impl Options {
                 "--backend" => backend = Some(parse_backend(&value)?),
                 "--workspace" => workspace = Some(PathBuf::from(value)),
                 "--connect" => connect = Some(PathBuf::from(value)),
-                "--proxy" => proxy = Some(PathBuf::from(value)),
+                "--proxy" if value == "passed" => proxy = Some(Proxy::Passed),
+                "--proxy" => proxy = Some(Proxy::At(PathBuf::from(value))),
                 "--uid" => uid = Some(number(&name, &value)?),
                 "--gid" => gid = Some(number(&name, &value)?),
                 "--cgroup" if value == "none" => cgroup = Place::Nowhere,
@@ -145,7 +155,9 @@ mod tests {
         assert_eq!(options.cgroup, Place::Below(PathBuf::from("/g")));
         let options = parse("serve --backend docker --workspace /w --connect /run/s --proxy /run/p").unwrap();
         assert_eq!(options.connect, Some(PathBuf::from("/run/s")));
-        assert_eq!(options.proxy, Some(PathBuf::from("/run/p")));
+        assert_eq!(options.proxy, Some(Proxy::At(PathBuf::from("/run/p"))));
+        let options = parse("serve --backend unit --workspace /w --proxy passed").unwrap();
+        assert_eq!(options.proxy, Some(Proxy::Passed));
     }
 
     #[test]

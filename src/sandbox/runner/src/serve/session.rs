@@ -31,7 +31,7 @@ use super::{
     confine::{self, Walls},
     fault::{At as _, Fault},
     modes, namespaces,
-    options::{Backend, Options},
+    options::{Backend, Options, Proxy},
     processors::Processors,
     root,
     rules::{self, Reach},
@@ -100,7 +100,10 @@ pub(crate) struct Session {
 impl Session {
     /// Builds the walls. After a failure the process is half inside and good for nothing but to say so.
     pub(crate) fn enter(options: &Options) -> Result<Self, Fault> {
-        let exit = options.proxy.as_deref().map(Exit::find);
+        let exit = options.proxy.as_ref().map(|proxy| match proxy {
+            Proxy::At(path) => Exit::find(path).map(Some),
+            Proxy::Passed => Ok(None),
+        });
         // As root, before the uid goes: the way to the workspace may be closed to the session's user.
         unistd::chdir(&options.workspace).at("workspace")?;
         let group = match options.backend {
@@ -241,12 +244,13 @@ impl Session {
     }
 }
 
-fn bridge(exit: Option<Result<Exit, Fault>>, backend: Backend, mounts: bool) -> Result<Bridge, Fault> {
+fn bridge(exit: Option<Result<Option<Exit>, Fault>>, backend: Backend, mounts: bool) -> Result<Bridge, Fault> {
     let none = |reason| Fault::new("network", reason);
     match (exit, backend) {
         (None, _) => Err(none("the runner was started without --proxy")),
         (_, Backend::Landlock) => Err(none("with this backend commands have no network of their own")),
-        (_, Backend::Unit | Backend::Docker) if !mounts => {
+        // What is passed is in nobody's sight.
+        (Some(Ok(Some(_)) | Err(_)), Backend::Unit | Backend::Docker) if !mounts => {
             Err(none("without mounts of its own the runner cannot hide the egress proxy's socket from commands"))
         }
         (Some(exit), _) => Bridge::open(exit?, backend),

@@ -1,15 +1,18 @@
 //! The socket to the daemon, without ever blocking on it.
 
 use std::{
-    io::{self, Read as _, Write as _},
+    io::{self, IoSliceMut, Read as _, Write as _},
     os::{
-        fd::{AsFd, BorrowedFd, OwnedFd},
+        fd::{AsFd, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd},
         unix::net::UnixStream,
     },
 };
 
 use assistant_sandbox::protocol::{CHUNK, Frame, Kind, body_length};
-use nix::unistd;
+use nix::{
+    sys::socket::{ControlMessageOwned, MsgFlags, recvmsg},
+    unistd,
+};
 use serde::Serialize;
 
 /// Bytes that wait for the daemon before we stop reading from the command.
@@ -21,21 +24,49 @@ pub(crate) struct Wire {
     input: Vec<u8>,
     output: Vec<u8>,
     sent: usize,
+    /// Whether a descriptor may come with what comes in.
+    takes: bool,
+    passed: Option<OwnedFd>,
     /// One for all reads: fresh memory for each would cost more than the reads.
     buffer: Box<[u8]>,
 }
 
 impl Wire {
-    pub(crate) fn new(socket: OwnedFd) -> io::Result<Self> {
+    pub(crate) fn new(socket: OwnedFd, takes: bool) -> io::Result<Self> {
         let socket = UnixStream::from(socket);
         socket.set_nonblocking(true)?;
-        Ok(Self { socket, input: Vec::new(), output: Vec::new(), sent: 0, buffer: vec![0; CHUNK].into_boxed_slice() })
+        let buffer = vec![0; CHUNK].into_boxed_slice();
+        Ok(Self { socket, input: Vec::new(), output: Vec::new(), sent: 0, takes, passed: None, buffer })
+    }
+
+    /// The descriptor that came last.
+    pub(crate) fn take_passed(&mut self) -> Option<OwnedFd> {
+        self.passed.take()
+    }
+
+    /// As `read`, which leaves descriptors behind.
+    fn read(&mut self) -> io::Result<usize> {
+        if !self.takes {
+            return self.socket.read(&mut self.buffer);
+        }
+        let mut parts = [IoSliceMut::new(&mut self.buffer)];
+        let mut control = nix::cmsg_space!([RawFd; 1]);
+        let message =
+            recvmsg::<()>(self.socket.as_raw_fd(), &mut parts, Some(&mut control), MsgFlags::MSG_CMSG_CLOEXEC)?;
+        for control in message.cmsgs()? {
+            if let ControlMessageOwned::ScmRights(fds) = control {
+                #[expect(unsafe_code, reason = "the kernel has just given these descriptors to us alone")]
+                let fds = fds.into_iter().map(|fd| unsafe { OwnedFd::from_raw_fd(fd) });
+                self.passed = fds.last();
+            }
+        }
+        Ok(message.bytes)
     }
 
     /// Takes what has come. False: the other side has closed.
     pub(crate) fn receive(&mut self) -> io::Result<bool> {
         loop {
-            match self.socket.read(&mut self.buffer) {
+            match self.read() {
                 Ok(0) => return Ok(false),
                 Ok(read) => {
                     self.input.extend_from_slice(&self.buffer[..read]);
