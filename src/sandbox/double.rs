@@ -19,6 +19,7 @@ pub(super) fn ready(place: Place) -> Ready {
         landlock_abi: 7,
         workspace: Some(place),
         protect: Vec::new(),
+        limits: Some(Limits { seconds: 3600, ..Limits::default() }),
         net: Net::Given("a test".to_owned()),
         pid: None,
     }

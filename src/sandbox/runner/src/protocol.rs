@@ -304,6 +304,38 @@ impl Limits {
     }
 }
 
+/// What a command may have beyond its bound of processes, so that the runner sees that it stands there.
+pub const fn hard_bound(processes: u64) -> u64 {
+    processes + processes / 16 + 1
+}
+
+/// Tasks of a session that has so many processes for its commands: the runner's own are among them.
+pub const fn tasks_of(processes: u64) -> u64 {
+    hard_bound(processes) + 4
+}
+
+/// The most processes for commands of a session that may have so many tasks.
+pub const fn processes_of(tasks: u64) -> u64 {
+    let mut processes = tasks.saturating_sub(5) / 17 * 16;
+    while tasks_of(processes + 1) <= tasks {
+        processes += 1;
+    }
+    processes
+}
+
+/// What the daemon asks of a session that somebody else starts, before it begins: never less protection than the session
+/// has by its own configuration.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Wishes {
+    /// Further paths of the workspace that no command writes.
+    #[serde(default)]
+    pub protect: Vec<String>,
+    /// Bounds; those that are lower count.
+    #[serde(default)]
+    pub limits: Option<Limits>,
+}
+
 /// The first frame of a runner.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Ready {
@@ -322,6 +354,9 @@ pub struct Ready {
     /// Paths that no command writes, beside those that are always protected; for the same reason.
     #[serde(default)]
     pub protect: Vec<String>,
+    /// The most that a command gets; for the same reason.
+    #[serde(default)]
+    pub limits: Option<Limits>,
     /// Whether commands of level [`Level::WorkNet`] can be run.
     #[serde(default)]
     pub net: Net,

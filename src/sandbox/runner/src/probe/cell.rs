@@ -108,6 +108,7 @@ mod tests {
             landlock_abi: 7,
             workspace: None,
             protect: Vec::new(),
+            limits: None,
             net: Net::default(),
             pid: None,
         }

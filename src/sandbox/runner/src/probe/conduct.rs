@@ -264,6 +264,7 @@ mod tests {
             landlock_abi: 7,
             workspace: None,
             protect: Vec::new(),
+            limits: None,
             net: crate::protocol::Net::default(),
             pid: None,
         };

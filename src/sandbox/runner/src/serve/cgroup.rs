@@ -17,7 +17,7 @@ use std::{
     time::Duration,
 };
 
-use assistant_sandbox::protocol::Limits;
+use assistant_sandbox::protocol::{Limits, hard_bound};
 use nix::{
     errno::Errno,
     fcntl::{AT_FDCWD, OFlag},
@@ -26,7 +26,6 @@ use nix::{
 };
 
 use super::{
-    crowd,
     fault::{At as _, Fault},
     kernel,
 };
@@ -173,7 +172,7 @@ fn make(path: &Path, limits: &Limits) -> io::Result<()> {
     }
     set("cpu.max", format!("{} {PERIOD}", limits.cpu_millis.saturating_mul(PERIOD / 1000)))?;
     // Commands come to their own bound before.
-    set("pids.max", (crowd::hard_bound(limits.processes) + OURS).to_string())
+    set("pids.max", (hard_bound(limits.processes) + OURS).to_string())
 }
 
 /// Starts who removes it after the end of the runner, which is when the given descriptor closes.

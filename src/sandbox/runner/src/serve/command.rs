@@ -21,12 +21,12 @@ use nix::{
 
 use super::{
     LOOK,
+    bounds::Bounds,
     cgroup::Group,
     crowd, family,
     fault::Fault,
     kernel::{self, Usage},
     launch::{Process, bounded, invalid, launch, unavailable},
-    options::Options,
     report::{Heard, Report, Step, hear},
     session::Session,
     shortage,
@@ -47,6 +47,8 @@ pub(crate) struct Command {
     begun: Instant,
     /// Processes that the kernel had ended for want of memory by then.
     shortages: Option<u64>,
+    /// Of the unit that it runs in.
+    bounds: Bounds,
     /// The session's control group.
     group: Option<Rc<Group>>,
     /// When its memory and its processes were last looked at.
@@ -65,9 +67,9 @@ pub(crate) struct Command {
 }
 
 impl Command {
-    pub(crate) fn start(session: &mut Session, options: &Options, exec: Exec) -> Result<Self, Refused> {
-        let limits = bounded(exec.limits, options.limits);
-        let process = launch(session, options, &exec, &limits)?;
+    pub(crate) fn start(session: &mut Session, exec: Exec) -> Result<Self, Refused> {
+        let limits = bounded(exec.limits, session.limits);
+        let process = launch(session, &exec, &limits)?;
         Ok(Self {
             exec,
             limits,
@@ -75,7 +77,8 @@ impl Command {
             attempts: 1,
             started: false,
             begun: Instant::now(),
-            shortages: shortage::ended(session.group.as_deref()),
+            shortages: shortage::ended(session.group.as_deref(), &session.bounds),
+            bounds: session.bounds.clone(),
             group: session.group.clone(),
             looked: Instant::now(),
             counted: session.counted(),
@@ -218,7 +221,6 @@ impl Command {
     pub(crate) fn hear_report(
         &mut self,
         session: &mut Session,
-        options: &Options,
         wire: &mut Wire,
     ) -> io::Result<Option<Refused>> {
         while let Some(channel) = &self.process.channel {
@@ -241,7 +243,7 @@ impl Command {
                     let errno = Errno::from_raw(errno);
                     if step == Step::Protect && self.attempts < ATTEMPTS && self.end.is_none() {
                         self.attempts += 1;
-                        match launch(session, options, &self.exec, &self.limits) {
+                        match launch(session, &self.exec, &self.limits) {
                             Ok(process) => self.process = process,
                             Err(refused) => return Ok(Some(refused)),
                         }
@@ -329,7 +331,7 @@ impl Command {
 
     /// Whether the kernel has ended a process for want of memory since it began.
     fn is_short(&self) -> bool {
-        shortage::ended(self.group.as_deref()) > self.shortages
+        shortage::ended(self.group.as_deref(), &self.bounds) > self.shortages
     }
 
     /// Takes the ended among those whose parents left them to us, and now and then looks what memory and how many processes it has.

@@ -11,11 +11,6 @@ use super::kernel;
 const SAMPLES: u32 = 5;
 const BETWEEN: Duration = Duration::from_millis(1);
 
-/// What the kernel lets a command have that may have `most`.
-pub(crate) const fn hard_bound(most: u64) -> u64 {
-    most + most / 16 + 1
-}
-
 /// Whether most of a few samples show more than `most` processes and threads beside `others` (this one among them) in
 /// this user namespace.
 pub(crate) fn is_over(most: u64, others: u64) -> bool {

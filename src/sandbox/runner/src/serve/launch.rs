@@ -6,7 +6,7 @@ use std::{
 };
 
 use assistant_sandbox::{
-    protocol::{Exec, Level, Limits, Refused},
+    protocol::{Exec, Level, Limits, Refused, hard_bound},
     seccomp::Listener,
 };
 use nix::{
@@ -22,10 +22,10 @@ use nix::{
 
 use super::{
     confine::{Confinement, Image},
-    crowd, direct, environment,
+    direct, environment,
     fault::{At as _, Fault},
     init, kernel,
-    options::{Backend, Options},
+    options::Backend,
     processors::Processors,
     protect,
     session::Session,
@@ -81,7 +81,7 @@ fn rlimits(limits: &Limits, session: &Session) -> Result<Vec<(Resource, u64)>, F
         (Resource::RLIMIT_DATA, limits.memory_bytes - limits.memory_bytes / 8),
     ];
     if let Some(others) = session.counted() {
-        asked.push((Resource::RLIMIT_NPROC, crowd::hard_bound(limits.processes) + others));
+        asked.push((Resource::RLIMIT_NPROC, hard_bound(limits.processes) + others));
     }
     asked
         .into_iter()
@@ -97,7 +97,6 @@ fn texts<'a>(field: &str, texts: impl Iterator<Item = &'a str>) -> Result<Vec<CS
 /// Prepares and starts a command.
 pub(crate) fn launch(
     session: &mut Session,
-    options: &Options,
     exec: &Exec,
     limits: &Limits,
 ) -> Result<Process, Refused> {
@@ -122,12 +121,11 @@ pub(crate) fn launch(
     }
     let working_directory = CString::new(cwd).map_err(|_| invalid("cwd: contains a NUL"))?;
     let image = Image::new(programs, argv, envp);
-    prepare(session, options, exec, limits, image, working_directory).map_err(|fault| unavailable(&fault))
+    prepare(session, exec, limits, image, working_directory).map_err(|fault| unavailable(&fault))
 }
 
 fn prepare(
     session: &mut Session,
-    options: &Options,
     exec: &Exec,
     limits: &Limits,
     image: Image,
@@ -137,9 +135,9 @@ fn prepare(
     let plan = if read_only || !session.mounts {
         protect::Plan::default()
     } else {
-        protect::plan(session.workspace.as_fd(), &options.protect)?
+        protect::plan(session.workspace.as_fd(), &session.protect)?
     };
-    let processors = processors(session, options, limits)?;
+    let processors = processors(session, limits)?;
     let (stdin, ours_in) = if exec.stdin {
         let (theirs, ours) = pipe2(OFlag::O_CLOEXEC).at("pipe")?;
         (theirs, Some(unblocked(ours)?))
@@ -189,8 +187,8 @@ fn prepare(
 }
 
 /// Those of the session, or fewer if the command is to have less.
-fn processors(session: &Session, options: &Options, limits: &Limits) -> Result<Processors, Fault> {
-    if limits.cpu_millis >= options.limits.cpu_millis {
+fn processors(session: &Session, limits: &Limits) -> Result<Processors, Fault> {
+    if limits.cpu_millis >= session.limits.cpu_millis {
         return Ok(session.processors);
     }
     let some = session.processors.within(limits.cpu_millis)?;

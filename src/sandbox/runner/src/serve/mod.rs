@@ -1,6 +1,7 @@
 //! The runner: serves one session over one socket, in one thread that waits for whatever happens next.
 
 mod beneath;
+mod bounds;
 mod bridge;
 mod cgroup;
 mod command;
@@ -9,24 +10,25 @@ mod crowd;
 mod direct;
 mod environment;
 mod family;
-mod fault;
+pub(crate) mod fault;
 mod init;
-mod kernel;
+pub(crate) mod kernel;
 mod launch;
 mod modes;
 mod namespaces;
 pub(crate) mod options;
 mod processors;
 mod promises;
-mod protect;
+pub(crate) mod protect;
 mod report;
-mod root;
+pub(crate) mod root;
 mod rules;
 mod scratch;
 mod session;
 mod setup;
 mod shortage;
 mod sweep;
+mod unit;
 mod wire;
 
 use std::{
@@ -71,11 +73,12 @@ pub(crate) fn run(options: &Options) -> io::Result<()> {
         wire: Wire::new(socket, options.proxy == Some(Proxy::Passed))?,
         session: Session::enter(options),
         options,
+        begun: Instant::now(),
         command: None,
         leaving: Vec::new(),
     };
     let ready = match &runner.session {
-        Ok(session) => promises::of(session, options),
+        Ok(session) => promises::of(session),
         Err(fault) => promises::nothing(fault),
     };
     runner.wire.send_json(Kind::Ready, &ready)?;
@@ -106,6 +109,7 @@ struct Runner<'a> {
     wire: Wire,
     session: Result<Session, Fault>,
     options: &'a Options,
+    begun: Instant,
     command: Option<Command>,
     /// First processes of ended commands that the kernel is still clearing away.
     leaving: Vec<(i32, OwnedFd)>,
@@ -217,7 +221,7 @@ impl Runner<'_> {
                 return Ok(true);
             }
             Source::Report => {
-                if let Some(refused) = command.hear_report(session, self.options, &mut self.wire)? {
+                if let Some(refused) = command.hear_report(session, &mut self.wire)? {
                     self.command = None;
                     self.wire.send_json(Kind::Refused, &refused)?;
                     return Ok(true);
@@ -231,7 +235,7 @@ impl Runner<'_> {
         }
         // Its last report comes before its end, but may have come after this round's look at the channel.
         if (gone || command.has_ended())
-            && let Some(refused) = command.hear_report(session, self.options, &mut self.wire)?
+            && let Some(refused) = command.hear_report(session, &mut self.wire)?
         {
             self.command = None;
             self.wire.send_json(Kind::Refused, &refused)?;
@@ -241,8 +245,11 @@ impl Runner<'_> {
             None => {}
             Some(Ok(exit)) => {
                 session.mend(command.level());
+                let longest = session.limits.time();
                 self.wire.send_json(Kind::Exit, &exit)?;
                 self.leaving.extend(self.command.take().and_then(Command::into_leaving));
+                let end = self.options.session_seconds.map(Duration::from_secs);
+                return Ok(end.is_none_or(|end| self.begun.elapsed() + longest <= end));
             }
             Some(Err(refused)) => {
                 self.command = None;
@@ -294,7 +301,7 @@ impl Runner<'_> {
 
     fn exec(&mut self, exec: Exec) -> io::Result<()> {
         let started = match &mut self.session {
-            Ok(session) => Command::start(session, self.options, exec),
+            Ok(session) => Command::start(session, exec),
             Err(fault) => Err(unavailable(fault)),
         };
         match started {

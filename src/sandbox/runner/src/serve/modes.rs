@@ -88,8 +88,10 @@ fn wanted(found: &FileStat, group: bool) -> Option<u32> {
 fn adjust(there: BorrowedFd<'_>, found: &FileStat, group: bool) {
     let Some(mode) = wanted(found, group) else { return };
     let path = format!("/proc/self/fd/{}", there.as_raw_fd());
-    if fs::set_permissions(path, fs::Permissions::from_mode(mode)).is_err() {
-        let _ = kernel::change_mode(there, mode);
+    let set = |mode| fs::set_permissions(&path, fs::Permissions::from_mode(mode));
+    if set(mode).is_err() && kernel::change_mode(there, mode).is_err() {
+        // A unit forbids the set-group-id bit, even to directories that have it.
+        let _ = set(mode & 0o777);
     }
 }
 

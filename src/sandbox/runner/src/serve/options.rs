@@ -4,16 +4,18 @@ use std::{ffi::OsString, path::PathBuf};
 
 use assistant_sandbox::protocol::Limits;
 
-use super::cgroup::Place;
+use super::{cgroup::Place, protect};
 
 pub(crate) const USAGE: &str = "\
 usage: assistant-sandbox serve --backend namespace|unit|docker|landlock --workspace DIR
          [--cgroup DIR|none] [--connect SOCKET] [--proxy SOCKET|passed] [--uid N --gid N] [--protect PATH]... [--landlock-abi N]
+         [--protected FILE] [--session-seconds N]
          [--seconds N] [--memory-bytes N] [--processes N] [--cpu-millis N] [--tmp-bytes N] [--file-bytes N] [--output-bytes N]
 Standard input is the socket to whoever started it, unless --connect names one that listens for the runner. At --proxy
 the egress proxy listens for commands of level work+net; `passed`: the daemon passes a descriptor of that socket. A session has a control group of its own below --cgroup, else
 below that of the runner if it is delegated. PATH is relative to the workspace; one that is not there is
-made, as a directory if it ends with a slash, else as an empty file.";
+made, as a directory if it ends with a slash, else as an empty file. For a unit, FILE names
+the paths that are protected already, and no command begins that could still run after so many seconds.";
 
 /// Who makes the walls around the runner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +52,10 @@ pub(crate) struct Options {
     pub(crate) user: Option<(u32, u32)>,
     /// Paths in the workspace that no command writes, beside those that are always protected.
     pub(crate) protect: Vec<String>,
+    /// For a unit: the list of paths that were protected before it began.
+    pub(crate) protected: Option<PathBuf>,
+    /// Whoever started us ends the session after this time, so no command begins that could still run then.
+    pub(crate) session_seconds: Option<u64>,
     /// The most that a command may ask for.
     pub(crate) limits: Limits,
     /// Where the session's control group is made.
@@ -70,7 +76,7 @@ impl Options {
         }
         let (mut backend, mut workspace, mut connect, mut uid, mut gid) = (None, None, None, None, None);
         let (mut proxy, mut protect, mut limits, mut landlock_abi) = (None, Vec::new(), Limits::default(), None);
-        let mut cgroup = Place::default();
+        let (mut cgroup, mut protected, mut session_seconds) = (Place::default(), None, None);
         while let Some(name) = arguments.next().transpose()? {
             let value = arguments.next().transpose()?.ok_or_else(|| format!("{name}: needs a value"))?;
             match name.as_str() {
@@ -84,6 +90,8 @@ impl Options {
                 "--cgroup" if value == "none" => cgroup = Place::Nowhere,
                 "--cgroup" => cgroup = Place::Below(PathBuf::from(value)),
                 "--protect" => protect.push(value),
+                "--protected" => protected = Some(PathBuf::from(value)),
+                "--session-seconds" => session_seconds = Some(number(&name, &value)?),
                 "--landlock-abi" => landlock_abi = Some(number(&name, &value)?),
                 "--seconds" => limits.seconds = number(&name, &value)?,
                 "--memory-bytes" => limits.memory_bytes = number(&name, &value)?,
@@ -106,14 +114,24 @@ impl Options {
             _ => return Err("--uid and --gid: give both or none".to_owned()),
         };
         for path in &protect {
-            let inside = path.trim_end_matches('/');
-            let sound = inside.split('/').all(|part| !matches!(part, "" | "." | ".."));
-            if !sound || path.contains('\0') {
+            if !protect::is_inside(path) {
                 return Err(format!("--protect: `{path}` is not a path inside the workspace"));
             }
         }
         let backend = backend.ok_or("--backend: missing")?;
-        Ok(Self { backend, workspace, connect, proxy, user, protect, limits, cgroup, landlock_abi })
+        Ok(Self {
+            backend,
+            workspace,
+            connect,
+            proxy,
+            user,
+            protect,
+            protected,
+            session_seconds,
+            limits,
+            cgroup,
+            landlock_abi,
+        })
     }
 }
 

@@ -8,7 +8,7 @@ use nix::sys::stat::fstat;
 use super::{
     fault::Fault,
     kernel,
-    options::{Backend, Options},
+    options::Backend,
     session::Session,
 };
 
@@ -19,7 +19,7 @@ const SCOPES: i32 = 6;
 const SOCKETS: i32 = 9;
 
 /// The promise of a session whose walls stand.
-pub(crate) fn of(session: &Session, options: &Options) -> Ready {
+pub(crate) fn of(session: &Session) -> Ready {
     let mut guarantees = BTreeMap::new();
     let mut missing = BTreeMap::new();
     for guarantee in Guarantee::ALL {
@@ -35,7 +35,8 @@ pub(crate) fn of(session: &Session, options: &Options) -> Ready {
         missing,
         landlock_abi: u32::try_from(session.landlock).unwrap_or(0),
         workspace,
-        protect: options.protect.clone(),
+        protect: session.protect.clone(),
+        limits: Some(session.limits),
         net: match &session.bridge {
             Ok(_) => {
                 Net::Given("empty network namespace; one port of its loopback leads to the egress proxy".to_owned())
@@ -57,6 +58,7 @@ pub(crate) fn nothing(fault: &Fault) -> Ready {
         landlock_abi,
         workspace: None,
         protect: Vec::new(),
+        limits: None,
         net: Net::Missing(fault.to_string()),
         pid: None,
     }
@@ -86,7 +88,22 @@ fn resources(session: &Session) -> Result<String, String> {
                  its size{bound}"
             ))
         }
-        Backend::Unit => Ok("cgroup of the unit; rlimits; time and output by the runner".to_owned()),
+        Backend::Unit if session.bounds.of_all() => Ok(
+            "control group of the unit: memory, processes, processors; rlimits; time and output watched by the runner; \
+             /tmp by its size"
+                .to_owned(),
+        ),
+        Backend::Unit if !processors.exact => Err(
+            "the control group of the unit bounds nothing here, and without it a session is bound to whole processors: \
+             set sandbox.cpus to a whole number"
+                .to_owned(),
+        ),
+        Backend::Unit => Ok(
+            "rlimits: processes of the session together, memory of each; memory of all, time and output watched by the \
+             runner; /tmp by its size; processors by binding to some of them (the control group of the unit bounds \
+             nothing here)"
+                .to_owned(),
+        ),
         Backend::Docker => Ok("cgroup of the container; rlimits; time and output by the runner".to_owned()),
         Backend::Landlock => Err(
             "processes are counted together with the user's own, and memory only for each: use another backend".to_owned(),
@@ -110,7 +127,8 @@ fn one(session: &Session, guarantee: Guarantee) -> Result<String, String> {
         (Guarantee::Write, Landlock) => {
             Err("protected paths in the workspace can be written: use the backend `namespace` or `unit`")
         }
-        (Guarantee::Write, Unit | Docker) if !session.mounts => Err(protected),
+        (Guarantee::Write, Docker) if !session.mounts => Err(protected),
+        (Guarantee::Write, Unit) if session.unprotected.is_some() => Err(session.unprotected.unwrap_or_default()),
         (Guarantee::Write, Unit) => Ok("file system of the unit; protected paths bound read-only; Landlock"),
         (Guarantee::Write, Docker) => Ok("file system of the container; protected paths bound read-only; Landlock"),
         (Guarantee::Network, Namespace) => Ok("empty network namespace; seccomp"),
@@ -142,7 +160,7 @@ fn one(session: &Session, guarantee: Guarantee) -> Result<String, String> {
 
 /// Whether sockets of a whole system are about.
 fn host_sockets() -> bool {
-    ["/run/systemd", "/run/dbus", "/run/docker.sock", "/var/run/docker.sock"]
+    ["/run/systemd/private", "/run/systemd/journal", "/run/dbus", "/run/docker.sock", "/var/run/docker.sock"]
         .iter()
         .any(|path| fs::symlink_metadata(path).is_ok())
 }

@@ -43,6 +43,7 @@ const MAX_REPOSITORIES: usize = 200;
 
 /// The host's own directory in a workspace.
 const OWN: &CStr = c".assistant";
+pub(crate) const OWN_NAME: &str = ".assistant";
 
 /// What a mount on a path does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -59,6 +60,12 @@ pub(crate) struct Plan {
     pub(crate) holds: Vec<(CString, Hold)>,
     /// What the search did not reach.
     pub(crate) note: Option<String>,
+}
+
+/// Whether a path leads to something below the workspace, by its parts alone.
+pub(crate) fn is_inside(path: &str) -> bool {
+    let parts = path.strip_suffix('/').unwrap_or(path);
+    parts.split('/').all(|part| !matches!(part, "" | "." | "..")) && !path.contains(['\0', '\n'])
 }
 
 /// Finds what is to be protected and makes what is missing.

@@ -190,10 +190,7 @@ pub(crate) fn mend(uid: u32, gid: u32, tmp_bytes: u64) -> Result<(), Fault> {
 
 /// `/tmp` and, out of the same space, `/dev/shm`.
 fn temporary(bytes: u64) -> nix::Result<()> {
-    let size = CString::new(bytes.to_string()).map_err(|_| Errno::EINVAL)?;
-    let inodes = CString::new((bytes / 2048).clamp(1024, 1 << 20).to_string()).map_err(|_| Errno::EINVAL)?;
-    let options = [(c"mode", c"1777"), (c"size", size.as_c_str()), (c"nr_inodes", inodes.as_c_str())];
-    let tmp = kernel::new_mount(c"tmpfs", &options, SAFE)?;
+    let tmp = memory(bytes, c"1777")?;
     kernel::attach(tmp.as_fd(), AT_FDCWD, c"/tmp")?;
     mkdirat(&tmp, "home", Mode::from_bits_truncate(0o700))?;
     mkdirat(&tmp, ".shm", Mode::from_bits_truncate(0o700))?;
@@ -202,8 +199,16 @@ fn temporary(bytes: u64) -> nix::Result<()> {
     kernel::attach(shm.as_fd(), AT_FDCWD, c"/dev/shm")
 }
 
+/// A new file system in memory, not mounted yet.
+pub(crate) fn memory(bytes: u64, mode: &CStr) -> nix::Result<OwnedFd> {
+    let size = CString::new(bytes.to_string()).map_err(|_| Errno::EINVAL)?;
+    let inodes = CString::new((bytes / 2048).clamp(1024, 1 << 20).to_string()).map_err(|_| Errno::EINVAL)?;
+    let options = [(c"mode", mode), (c"size", size.as_c_str()), (c"nr_inodes", inodes.as_c_str())];
+    kernel::new_mount(c"tmpfs", &options, SAFE)
+}
+
 /// The files of `/etc` that are ours, because the host's would tell of its users and names.
-fn etc_files(uid: u32, gid: u32) -> [(&'static str, String); 5] {
+pub(crate) fn etc_files(uid: u32, gid: u32) -> [(&'static str, String); 5] {
     [
         (
             "passwd",

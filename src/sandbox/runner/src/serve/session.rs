@@ -13,7 +13,7 @@ use std::{
 };
 
 use assistant_sandbox::{
-    protocol::{Level, PROXY_PORT},
+    protocol::{Level, Limits, PROXY_PORT},
     seccomp::{Around, Program},
 };
 use nix::{
@@ -26,6 +26,7 @@ use nix::{
 };
 
 use super::{
+    bounds::Bounds,
     bridge::{Bridge, Exit},
     cgroup::Group,
     confine::{self, Walls},
@@ -37,6 +38,7 @@ use super::{
     rules::{self, Reach},
     scratch::Scratch,
     sweep::Sweep,
+    unit,
 };
 
 /// Bytes of stack for a child that shares memory with its parent until it execs.
@@ -88,6 +90,14 @@ pub(crate) struct Session {
     pub(crate) sweep: Sweep,
     /// The control group of its own, if it has one.
     pub(crate) group: Option<Rc<Group>>,
+    /// Of a unit: what its control group bounds, as far as that is shown.
+    pub(crate) bounds: Bounds,
+    /// The most that a command gets.
+    pub(crate) limits: Limits,
+    /// Paths that no command writes, beside those that are always protected.
+    pub(crate) protect: Vec<String>,
+    /// Of a unit: why its protected paths do not count as such.
+    pub(crate) unprotected: Option<&'static str>,
     /// Whether root started the runner.
     by_root: bool,
     pub(crate) landlock: i32,
@@ -115,11 +125,20 @@ impl Session {
         if group.is_none() && matches!(options.backend, Backend::Namespace | Backend::Landlock) {
             let _ = fs::write("/proc/self/oom_score_adj", "1000"); // where nobody may say so, the limits have to do
         }
+        let mut limits = options.limits;
+        let mut protect = options.protect.clone();
+        let mut bounds = Bounds::default();
+        if options.backend == Backend::Unit {
+            bounds = Bounds::of_this_process();
+            limits = unit::limits(limits, &bounds);
+            protect = unit::protected(options.protected.as_deref());
+        }
         // While the machine's processors can still be seen.
         let processors = match options.backend {
             Backend::Namespace | Backend::Landlock if group.is_none() => {
                 Processors::all()?.within(options.limits.cpu_millis)?
             }
+            Backend::Unit if !bounds.of_all() => Processors::all()?.within(limits.cpu_millis)?,
             _ => Processors::all()?,
         };
         umask(Mode::empty());
@@ -146,7 +165,13 @@ impl Session {
                 workspace = PathBuf::from(root::WORKSPACE);
                 Sweep::Namespace
             }
-            Backend::Unit | Backend::Docker => {
+            Backend::Unit => {
+                mounts = false;
+                // There already is as good: all of `/tmp` is the session's own.
+                let _ = fs::create_dir("/tmp/home");
+                Sweep::Uid
+            }
+            Backend::Docker => {
                 mounts = namespaces::enter_mounts()?;
                 let (uid, gid) = (unistd::getuid().as_raw(), unistd::getgid().as_raw());
                 if !mounts || root::mend(uid, gid, options.limits.tmp_bytes).is_err() {
@@ -172,9 +197,14 @@ impl Session {
         }
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let root = CString::new(workspace.as_os_str().as_bytes()).map_err(|err| Fault::new("workspace", err))?;
+        let workspace = open(root.as_c_str(), flags, Mode::empty()).at("workspace")?;
+        let unprotected = match options.backend {
+            Backend::Unit => unit::unprotected(workspace.as_fd(), options.protected.as_deref(), &protect),
+            _ => None,
+        };
         let mut session = Self {
             backend: options.backend,
-            workspace: open(root.as_c_str(), flags, Mode::empty()).at("workspace")?,
+            workspace,
             root,
             tmp,
             _scratch: scratch,
@@ -184,6 +214,10 @@ impl Session {
             processors,
             sweep,
             group,
+            bounds,
+            limits,
+            protect,
+            unprotected,
             by_root: options.user.is_some(),
             landlock: rules::version(options.landlock_abi),
             bridge: bridge(exit, options.backend, mounts),

@@ -8,7 +8,7 @@ use nix::{
     unistd::write,
 };
 
-use super::cgroup::Group;
+use super::{bounds::Bounds, cgroup::Group};
 
 /// Makes the process that calls it, and all that it starts, the first that the kernel ends. It takes no memory itself, and
 /// where nobody may say so the limits have to do.
@@ -23,9 +23,12 @@ pub(crate) fn first_to_go() {
 
 /// How many processes the kernel has ended for want of memory: of the session's control group, or of the machine where
 /// others made that group and do not show it to what is in it.
-pub(crate) fn ended(group: Option<&Group>) -> Option<u64> {
+pub(crate) fn ended(group: Option<&Group>, unit: &Bounds) -> Option<u64> {
     if let Some(group) = group {
         return Some(group.shortages());
+    }
+    if let Some(kills) = unit.kills() {
+        return Some(kills);
     }
     let text = fs::read_to_string("/proc/vmstat").ok()?;
     text.lines().find_map(|line| line.strip_prefix("oom_kill "))?.trim().parse().ok()
@@ -35,6 +38,6 @@ pub(crate) fn ended(group: Option<&Group>) -> Option<u64> {
 mod tests {
     #[test]
     fn the_kernel_counts() {
-        assert!(super::ended(None).is_some());
+        assert!(super::ended(None, &Default::default()).is_some());
     }
 }

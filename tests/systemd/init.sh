@@ -1,0 +1,81 @@
+#!/usr/bin/env bash
+# Starts systemd as the first process of namespaces of its own; called by machine.sh alone.
+#   init.sh outside KIND SYSTEM SCRATCH     joins the control groups, makes the namespaces, becomes their supervisor
+#   init.sh inside KIND SYSTEM SCRATCH      makes the file system of the machine and becomes its first process
+set -euo pipefail
+stage=$1 kind=$2 system=$3 scratch=$4
+name=${scratch##*/}
+unified=$(findmnt --noheadings --raw --types cgroup2 --output TARGET | head -1)
+
+if [ "$stage" = outside ]; then
+    echo $$ >"$unified/$name/system/cgroup.procs"
+    if [ "$kind" = hybrid ]; then
+        for parent in $(findmnt --noheadings --raw --types cgroup --output TARGET); do
+            echo $$ >"$parent/$name/cgroup.procs"
+        done
+    fi
+    exec unshare --pid --mount --uts --ipc --net --cgroup --fork --kill-child=SIGKILL --propagation private \
+        bash "$0" inside "$kind" "$system" "$scratch"
+fi
+
+# The hierarchies of version 1 as they are mounted outside: the last part of the place, and the options that name them.
+hierarchies() {
+    findmnt --noheadings --raw --types cgroup --output TARGET,FS-OPTIONS | while read -r target options; do
+        chosen=
+        for option in ${options//,/ }; do
+            case $option in
+                rw | ro | xattr | release_agent=*) ;;
+                name=*) chosen=none,$option ;;
+                *) chosen=${chosen:+$chosen,}$option ;;
+            esac
+        done
+        echo "${target##*/} $chosen"
+    done
+}
+groups=$(hierarchies)
+
+# All that is written lies in memory and goes with the namespace.
+mount -t tmpfs -o mode=755 tmpfs "$scratch"
+cd "$scratch"
+mkdir lower upper work root
+mount --bind "$system" lower
+mount -t overlay -o lowerdir=lower,upperdir=upper,workdir=work overlay root
+cd root
+mount -t proc -o nosuid,nodev,noexec proc proc
+mount -t sysfs -o ro,nosuid,nodev,noexec sysfs sys
+mount -t tmpfs -o mode=755,nosuid,nodev tmpfs run
+mount -t tmpfs -o mode=1777,nosuid,nodev tmpfs tmp
+mount -t tmpfs -o mode=755,nosuid tmpfs dev
+for device in null zero full random urandom tty; do
+    : >"dev/$device"
+    mount --bind "/dev/$device" "dev/$device"
+done
+mkdir dev/pts dev/shm
+mount -t devpts -o newinstance,ptmxmode=0666,mode=620,gid=5 devpts dev/pts
+mount -t tmpfs -o mode=1777,nosuid,nodev tmpfs dev/shm
+ln -s pts/ptmx dev/ptmx
+ln -s /proc/self/fd dev/fd
+ln -s fd/0 dev/stdin
+ln -s fd/1 dev/stdout
+ln -s fd/2 dev/stderr
+if [ "$kind" = unified ]; then
+    mount -t cgroup2 -o nosuid,nodev,noexec cgroup2 sys/fs/cgroup
+else
+    mount -t tmpfs -o mode=755 tmpfs sys/fs/cgroup
+    while read -r hierarchy options; do
+        mkdir "sys/fs/cgroup/$hierarchy"
+        mount -t cgroup -o "$options" cgroup "sys/fs/cgroup/$hierarchy"
+    done <<<"$groups"
+    mkdir sys/fs/cgroup/unified
+    mount -t cgroup2 -o nosuid,nodev,noexec cgroup2 sys/fs/cgroup/unified
+fi
+ip link set lo up
+hostname machine
+mkdir run/outside
+pivot_root . run/outside
+umount -l /run/outside
+rmdir /run/outside
+# systemd leaves this to whoever starts it in namespaces; without it credentials never arrive in a unit.
+mount --make-rshared /
+exec env -i container=other PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 \
+    /lib/systemd/systemd --system
