@@ -6,10 +6,11 @@
 use std::{os::unix::fs::MetadataExt as _, path::Path};
 
 use assistant_api::sandbox::Refusal;
-use assistant_sandbox::protocol::{Guarantee, Level, Net, Place, Ready};
+use assistant_sandbox::protocol::{Guarantee, Level, Limits, Net, Place, Ready};
 use futures_util::future::BoxFuture;
 
 use super::{
+    begin::limits,
     config::{Choice, JobLevel, Sandbox, names},
     session::Session,
 };
@@ -86,6 +87,7 @@ pub(super) struct Wanted {
     pub(super) protect: Vec<String>,
     pub(super) workspace: Place,
     pub(super) level: Level,
+    pub(super) limits: Limits,
 }
 
 impl Wanted {
@@ -97,6 +99,7 @@ impl Wanted {
             protect: config.protect.clone(),
             workspace: Place { device: place.dev(), inode: place.ino() },
             level,
+            limits: limits(config),
         })
     }
 
@@ -119,12 +122,48 @@ impl Wanted {
             return Err(Error::unavailable(format!("it does not protect {path}, which sandbox.protect names"))
                 .hint("have its runner started with --protect for each of sandbox.protect"));
         }
+        if let Some(message) = self.bound_otherwise(ready.limits) {
+            return Err(Error::unavailable(message).hint(
+                "lower the key, or raise the bound of the unit with systemctl edit assistant-sandbox@.service, or that \
+                 of docker.toml",
+            ));
+        }
         if ready.workspace != Some(self.workspace) {
             return Err(Error::unavailable("its commands find another workspace than the daemon's")
                 .hint("have its runner started with the workspace of the daemon"));
         }
         Ok(())
     }
+
+    /// What a session bounds otherwise than it was asked. A runner gives a command no more than it was asked for of all
+    /// but processors, which only its session as a whole can have fewer of, and `/tmp`, which is made before.
+    fn bound_otherwise(&self, given: Option<Limits>) -> Option<String> {
+        let Some(given) = given else { return Some("it does not say what it bounds".to_owned()) };
+        let asked = &self.limits;
+        let less = [
+            ("memory", asked.memory_bytes, given.memory_bytes),
+            ("processes", asked.processes, given.processes),
+            ("max_timeout_seconds", asked.seconds, given.seconds),
+            ("max_file", asked.file_bytes, given.file_bytes),
+            ("max_output", asked.output_bytes, given.output_bytes),
+        ];
+        // No session has more processors than the machine.
+        let processors = std::thread::available_parallelism().map_or(u64::MAX, |number| number.get() as u64 * 1000);
+        let cpus = (asked.cpu_millis.min(processors)..=asked.cpu_millis).contains(&given.cpu_millis);
+        let tmp = whole(asked.tmp_bytes) == whole(given.tmp_bytes);
+        let other = [
+            (!cpus).then_some(("cpus", asked.cpu_millis, given.cpu_millis)),
+            (!tmp).then_some(("tmp", asked.tmp_bytes, given.tmp_bytes)),
+        ];
+        let less = less.into_iter().find(|(_, asked, given)| given < asked);
+        let (key, asked, given) = less.or_else(|| other.into_iter().flatten().next())?;
+        Some(format!("it bounds what sandbox.{key} is about at {given}, and {asked} was asked for"))
+    }
+}
+
+/// A size in memory, as the kernel rounds it.
+const fn whole(bytes: u64) -> u64 {
+    bytes.next_multiple_of(4096)
 }
 
 /// A session with the first candidate that gives what is wanted, and why those before it were not taken.

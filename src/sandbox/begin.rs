@@ -8,7 +8,7 @@ use std::{
 };
 
 use assistant_broker::container::{self, Fault, Open};
-use assistant_sandbox::protocol::{self, Level, Limits};
+use assistant_sandbox::protocol::{self, Level, Limits, Wishes};
 use serde_json::Value;
 use tokio::{net::UnixStream, time::timeout};
 
@@ -31,6 +31,7 @@ const CONTAINER_TIME: Duration = Duration::from_secs(60);
 pub(super) async fn begin(backend: Backend, workspace: &Path, config: &Sandbox, level: Level) -> Result<Session> {
     match backend {
         Backend::Unit => {
+            wish(config).await;
             let proxy = (level == Level::WorkNet).then(|| Path::new(&config.egress_socket));
             unit(Path::new(&config.unit_socket), proxy).await
         }
@@ -42,6 +43,25 @@ pub(super) async fn begin(backend: Backend, workspace: &Path, config: &Sandbox, 
             }
             Session::start(&runner(config)?, &arguments).await
         }
+    }
+}
+
+/// Writes what is asked of a unit, unless it stands there already. Nothing depends on it: what was not granted is seen by
+/// what the runner says.
+async fn wish(config: &Sandbox) {
+    let wishes = Wishes { protect: config.protect.clone(), limits: Some(limits(config)) };
+    let path = PathBuf::from(&config.unit_wishes);
+    let written = tokio::task::spawn_blocking(move || -> io::Result<()> {
+        let text = serde_json::to_vec(&wishes)?;
+        if fs::read(&path).is_ok_and(|there| there == text) {
+            return Ok(());
+        }
+        let new = path.with_extension("new");
+        fs::write(&new, text)?;
+        fs::rename(new, path)
+    });
+    if let Ok(Err(err)) = written.await {
+        tracing::debug!(%err, path = config.unit_wishes, "what is asked of units cannot be written");
     }
 }
 

@@ -26,6 +26,8 @@ section! {
         runner: Option<String> = None, check crate::config::check::absolute;
         /// The socket of `assistant-sandbox.socket`, for the backend `unit`.
         unit_socket: String = "/run/assistant-sandbox/run.sock".to_owned(), check crate::config::check::absolute;
+        /// Where the daemon writes the bounds and the protected paths that it asks of units; their first command reads it.
+        unit_wishes: String = "/run/assistantd/sandbox.json".to_owned(), check crate::config::check::absolute;
         /// The socket of `assistant-docker`, for the backend `docker`.
         docker_socket: String = "/run/assistant-docker/run.sock".to_owned(), check crate::config::check::absolute;
         /// The socket of `assistant-egress` for commands, to which those of the level `work+net` are led.

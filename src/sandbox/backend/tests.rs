@@ -9,6 +9,15 @@ use super::*;
 use crate::sandbox::double;
 
 const HERE: Place = Place { device: 1, inode: 2 };
+const LIMITS: Limits = Limits {
+    seconds: 3600,
+    memory_bytes: 2 << 30,
+    processes: 512,
+    cpu_millis: 500,
+    tmp_bytes: 512 << 20,
+    file_bytes: 4 << 30,
+    output_bytes: 64 << 20,
+};
 const ELSEWHERE: Place = Place { device: 1, inode: 3 };
 
 fn guarantees() -> impl Strategy<Value = Vec<Guarantee>> {
@@ -29,18 +38,24 @@ fn protected() -> impl Strategy<Value = Vec<String>> {
 fn runner() -> impl Strategy<Value = Option<Ready>> {
     let version = prop_oneof![9 => Just(assistant_sandbox::protocol::VERSION), 1 => any::<u32>()];
     let place = prop_oneof![6 => Just(Some(HERE)), 1 => Just(Some(ELSEWHERE)), 1 => Just(None)];
+    let limits = prop_oneof![
+        6 => Just(Some(LIMITS)),
+        1 => Just(None),
+        1 => Just(Some(Limits { memory_bytes: 4 << 30, processes: 600, ..LIMITS })),
+        1 => (0_usize..7).prop_map(|which| Some(lower(which))),
+        1 => Just(Some(Limits { cpu_millis: 4000, ..LIMITS })),
+    ];
     let net = prop_oneof![3 => Just(Net::Given(String::new())), 1 => Just(Net::Missing(String::new()))];
-    let ready =
-        (version, guarantees(), protected(), place, net).prop_map(|(version, guarantees, protect, workspace, net)| {
-            Ready {
-                version,
-                net,
-                guarantees: guarantees.into_iter().map(|guarantee| (guarantee, String::new())).collect(),
-                protect,
-                workspace,
-                ..double::ready(HERE)
-            }
-        });
+    let all = (version, guarantees(), protected(), place, limits, net);
+    let ready = all.prop_map(|(version, guarantees, protect, workspace, limits, net)| Ready {
+        net,
+        version,
+        guarantees: guarantees.into_iter().map(|guarantee| (guarantee, String::new())).collect(),
+        protect,
+        workspace,
+        limits,
+        ..double::ready(HERE)
+    });
     proptest::option::weighted(0.8, ready)
 }
 
@@ -50,6 +65,26 @@ fn suffices(ready: &Ready, wanted: &Wanted) -> bool {
         && wanted.protect.iter().all(|path| ready.protect.contains(path))
         && ready.workspace == Some(HERE)
         && (wanted.level != Level::WorkNet || matches!(ready.net, Net::Given(_)))
+        // More memory and processes than asked for are kept to what was asked, for each command.
+        && ready.limits.is_some_and(|given| {
+            given == LIMITS || given == Limits { memory_bytes: given.memory_bytes.max(LIMITS.memory_bytes), processes: given.processes.max(LIMITS.processes), ..LIMITS }
+        })
+}
+
+/// One bound lower than it should be.
+fn lower(which: usize) -> Limits {
+    let mut limits = LIMITS;
+    let all = [
+        &mut limits.seconds,
+        &mut limits.memory_bytes,
+        &mut limits.processes,
+        &mut limits.cpu_millis,
+        &mut limits.tmp_bytes,
+        &mut limits.file_bytes,
+        &mut limits.output_bytes,
+    ];
+    *all.into_iter().nth(which).unwrap() /= 2;
+    limits
 }
 
 /// Whether this combination is one that the documentation promises.
@@ -115,7 +150,7 @@ proptest! {
         protect in protected(),
         runners in [runner(), runner(), runner(), runner()],
     ) {
-        let wanted = Wanted { guarantees, protect, workspace: HERE, level };
+        let wanted = Wanted { guarantees, protect, workspace: HERE, level, limits: LIMITS };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let (chosen, sent) = runtime.block_on(attempt(choice, level, &wanted, &runners));
         // The first that will do, said without any of the code that is tried here.
@@ -133,8 +168,8 @@ proptest! {
 #[test]
 fn a_runner_that_gives_too_little_is_told_why() {
     let (guarantees, protect) = (Guarantee::ALL.to_vec(), vec![".envrc".to_owned()]);
-    let wanted = Wanted { guarantees, protect, workspace: HERE, level: Level::WorkNet };
-    let mut ready = double::ready(HERE);
+    let wanted = Wanted { guarantees, protect, workspace: HERE, level: Level::WorkNet, limits: LIMITS };
+    let mut ready = Ready { limits: Some(LIMITS), ..double::ready(HERE) };
     assert!(wanted.check(&ready).unwrap_err().message().contains(".envrc"));
     ready.protect = wanted.protect.clone();
     wanted.check(&ready).unwrap();
@@ -142,6 +177,13 @@ fn a_runner_that_gives_too_little_is_told_why() {
     assert!(wanted.check(&ready).unwrap_err().message().contains("work+net (the runner was started without --proxy)"));
     Wanted { level: Level::Work, ..wanted.clone() }.check(&ready).unwrap();
     ready.net = Net::Given(String::new());
+    let bound =
+        |limits| wanted.check(&Ready { limits: Some(limits), ..ready.clone() }).map_err(|err| err.message().to_owned());
+    assert_eq!(bound(Limits { memory_bytes: 4 << 30, ..LIMITS }), Ok(()), "commands get what was asked");
+    let err = bound(Limits { memory_bytes: 1 << 30, ..LIMITS }).unwrap_err();
+    assert!(err.contains("sandbox.memory is about at 1073741824"), "{err}");
+    let err = bound(Limits { cpu_millis: 2000, ..LIMITS }).unwrap_err();
+    assert!(err.contains("sandbox.cpus"), "{err}");
     ready.workspace = Some(ELSEWHERE);
     assert!(wanted.check(&ready).unwrap_err().message().contains("another workspace"));
     ready.guarantees.remove(&Guarantee::UnixSockets);

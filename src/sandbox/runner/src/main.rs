@@ -42,9 +42,8 @@ fn serve(arguments: impl Iterator<Item = OsString>) -> ExitCode {
 }
 
 fn place(arguments: impl Iterator<Item = OsString>) -> Result<Place, String> {
-    let mut arguments = arguments.map(|argument| {
-        argument.into_string().map_err(|argument| format!("{}: not valid UTF-8", argument.display()))
-    });
+    let mut arguments = arguments
+        .map(|argument| argument.into_string().map_err(|argument| format!("{}: not valid UTF-8", argument.display())));
     let mut place = Place::default();
     while let Some(name) = arguments.next().transpose()? {
         let value = arguments.next().transpose()?.ok_or_else(|| format!("{name}: needs a value"))?;

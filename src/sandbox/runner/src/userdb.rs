@@ -71,7 +71,8 @@ mod tests {
     #[test]
     fn only_dynamic_users_are_taken() {
         let of = |text: &str| parse(text.as_bytes());
-        let record = |uid: u32| format!(r#"{{"parameters":{{"record":{{"userName":"x","uid":{uid}}},"incomplete":false}}}}"#);
+        let record =
+            |uid: u32| format!(r#"{{"parameters":{{"record":{{"userName":"x","uid":{uid}}},"incomplete":false}}}}"#);
         assert_eq!(of(&record(61_184)).unwrap(), Some(61_184));
         assert_eq!(of(r#"{"error":"io.systemd.UserDatabase.NoRecordFound","parameters":{}}"#).unwrap(), None);
         for wrong in [&*record(0), &record(994), &record(65_534), r#"{"error":"x"}"#, "{}", ""] {

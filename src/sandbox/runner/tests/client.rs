@@ -225,7 +225,7 @@ fn empty() -> Ready {
         landlock_abi: 0,
         workspace: None,
         protect: Vec::new(),
-            limits: None,
+        limits: None,
         net: Net::default(),
         pid: None,
     }

@@ -14,7 +14,7 @@ use std::{
 use nix::{
     dir::Dir,
     fcntl::{AtFlags, OFlag, openat},
-    sys::stat::{FileStat, FchmodatFlags, Mode, SFlag, fchmodat, fstat, fstatat},
+    sys::stat::{FchmodatFlags, FileStat, Mode, SFlag, fchmodat, fstat, fstatat},
     unistd::{Gid, Uid, fchownat},
 };
 

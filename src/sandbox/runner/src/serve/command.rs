@@ -218,11 +218,7 @@ impl Command {
     }
 
     /// Takes what its first process reports. A refusal means that nothing has run.
-    pub(crate) fn hear_report(
-        &mut self,
-        session: &mut Session,
-        wire: &mut Wire,
-    ) -> io::Result<Option<Refused>> {
+    pub(crate) fn hear_report(&mut self, session: &mut Session, wire: &mut Wire) -> io::Result<Option<Refused>> {
         while let Some(channel) = &self.process.channel {
             match hear(channel.as_fd())? {
                 Heard::Nothing => break,

@@ -95,11 +95,7 @@ fn texts<'a>(field: &str, texts: impl Iterator<Item = &'a str>) -> Result<Vec<CS
 }
 
 /// Prepares and starts a command.
-pub(crate) fn launch(
-    session: &mut Session,
-    exec: &Exec,
-    limits: &Limits,
-) -> Result<Process, Refused> {
+pub(crate) fn launch(session: &mut Session, exec: &Exec, limits: &Limits) -> Result<Process, Refused> {
     let program = exec.argv.first().ok_or_else(|| invalid("argv: empty"))?;
     let mut variables = environment::variables(&exec.env, &session.tmp).map_err(invalid)?;
     match (exec.level, &session.bridge) {

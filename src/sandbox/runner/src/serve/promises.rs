@@ -5,12 +5,7 @@ use std::{collections::BTreeMap, fs};
 use assistant_sandbox::protocol::{Guarantee, Net, Place, Ready, VERSION};
 use nix::sys::stat::fstat;
 
-use super::{
-    fault::Fault,
-    kernel,
-    options::Backend,
-    session::Session,
-};
+use super::{fault::Fault, kernel, options::Backend, session::Session};
 
 /// Since this version Landlock keeps signals and abstract sockets within.
 const SCOPES: i32 = 6;
