@@ -46,7 +46,8 @@ part() {
 prepare() {
     local start=$SECONDS
     heading prepare
-    need_debian gcc=build-essential make=build-essential git=git curl=curl openssl=openssl shellcheck=shellcheck
+    need_debian gcc=build-essential make=build-essential git=git curl=curl openssl=openssl shellcheck=shellcheck \
+        python3=python3 ip=iproute2
     need_rust
     need_cargo_tool cargo-nextest 0.9.143
     [ "$mode" = quick ] || need_cargo_tool cargo-deny 0.20.2

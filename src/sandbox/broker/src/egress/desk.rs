@@ -124,7 +124,7 @@ async fn attend(egress: &Arc<Egress>, stream: UnixStream) {
     } else {
         egress.desk.leave(owner);
     }
-    tracing::info!(tokens, "a control connection is over, and its tokens with it");
+    tracing::debug!(tokens, "a control connection is over, and its tokens with it");
 }
 
 async fn read(egress: &Egress, owner: Owner, line: &Line, reading: OwnedReadHalf) -> io::Result<()> {
