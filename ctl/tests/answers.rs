@@ -48,6 +48,8 @@ pub fn answer(method: &str, path: &str, body: &[u8]) -> Option<(u16, Value)> {
         ("POST", "/api/models/test") => models(),
         ("GET", "/api/tools") => json!({ "tools": [tool()] }),
         ("GET", "/api/tools/file_write") => json!({ "tool": tool() }),
+        ("GET", "/api/effects") if query.contains("job=99") => json!({ "effects": [] }),
+        ("GET", "/api/effects") if query.contains("cursor=") => json!({ "effects": [effect()] }),
         ("GET", "/api/effects") => json!({ "effects": [effect()], "next_cursor": "next" }),
         ("POST", "/api/effects/12/resolve") => json!({ "effect": effect() }),
         ("GET", "/api/workspace/metadata") if query == "path=reports" => json!({ "item": entry("reports", true) }),

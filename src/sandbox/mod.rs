@@ -184,32 +184,26 @@ async fn run(
     Ok(ended)
 }
 
-/// A command in a session of its own, with another directory in the workspace's place; for trying the sandbox itself. It
-/// runs in the backend that was chosen last.
+/// The backend that was chosen last.
 ///
 /// # Errors
-/// As [`exec`]; `unavailable` also when that backend's workspace is not the daemon's to say.
-pub async fn exec_in(cx: &Cx, workspace: &Path, exec: &Exec, output: mpsc::Sender<Output>) -> Result<Done> {
+/// `unavailable` when none was.
+pub fn chosen(cx: &Cx) -> Result<Backend> {
+    let last = cx.process.sandbox.choices.last(&cx.config.load().sandbox);
+    last.and_then(|last| last.backend).ok_or_else(|| Error::unavailable("no sandbox was chosen yet"))
+}
+
+/// A command in a session of its own, with another directory in the workspace's place if one is given; for trying the
+/// sandbox itself. It runs in the backend that was chosen last, which has to be one that the daemon starts for that.
+///
+/// # Errors
+/// As [`exec`].
+pub async fn exec_in(cx: &Cx, place: Option<&Path>, exec: &Exec, output: mpsc::Sender<Output>) -> Result<Done> {
     let config = cx.config.load_full();
     check_enabled(&config)?;
     let config = &config.sandbox;
-    let sessions = &cx.process.sandbox;
-    let chosen = sessions.choices.last(config).and_then(|chosen| chosen.backend);
-    let backend = chosen.ok_or_else(|| Error::unavailable("no sandbox was chosen yet"))?;
-    if !backend.is_started_here() {
-        let name = backend.as_str();
-        let err =
-            Error::unavailable(format!("the backend {name} has its own workspace, in which nothing is tried out"));
-        return Err(match backend {
-            Backend::Unit => {
-                let (probe, socket) = ("/usr/lib/assistant/assistant-sandbox-probe", &config.unit_socket);
-                err.hint(format!(
-                    "on a host where that is fine: sudo {probe} conduct --probe {probe} --socket {socket}"
-                ))
-            }
-            _ => err.hint("set sandbox.backend = \"namespace\" to try that one"),
-        });
-    }
+    let (sessions, backend, root) = (&cx.process.sandbox, chosen(cx)?, cx.root()?);
+    let workspace = place.unwrap_or_else(|| root.path());
     let _slot = sessions.slot(config).await?;
     let mut egress = reach_egress(cx, config, None, exec.level).await?;
     let mut session = begin::begin(backend, workspace, config, exec.level).await?;

@@ -5,7 +5,7 @@ use assistant_api::{
     effects::EffectList,
     sandbox::{CommandEnd, Denied, SandboxTest, StreamKind, read_stream_header},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     Cx,
@@ -228,16 +228,40 @@ async fn test(all: bool, cx: &Cx) -> Result {
     if !table.is_empty() {
         cx.out.table(&table, "")?;
     }
-    let good = test.attempts.iter().filter(|attempt| attempt.good).count();
-    cx.out.line(format!("{good} of {} attempts came out as they should", test.attempts.len()))?;
+    // What had nothing to be tried on says nothing, and is said.
+    let (absent, tried): (Vec<_>, Vec<_>) =
+        test.attempts.iter().partition(|attempt| attempt.good && attempt.outcome == "absent");
+    if !absent.is_empty() && !all {
+        let mut table = Table::new(&["NOT TRIED", "WHY"]);
+        for attempt in &absent {
+            table.row([cell(&attempt.name), cell(&attempt.detail)]);
+        }
+        cx.out.table(&table, "")?;
+    }
+    let good = tried.iter().filter(|attempt| attempt.good).count();
+    let not = if absent.is_empty() { String::new() } else { format!("; {} could not be tried", absent.len()) };
+    cx.out.line(format!("{good} of {} attempts came out as they should{not}", tried.len()))?;
     Ok(code)
 }
 
 async fn explain(job: JobId, cx: &Cx) -> Result {
-    let request = cx.client.request("GET", "/api/effects").query("job", job).query("limit", 200);
-    let list: EffectList = request.fetch().await?;
+    // Everything, newest first.
+    let (mut effects, mut cursor) = (Vec::new(), None::<String>);
+    loop {
+        let request = cx.client.request("GET", "/api/effects").query("job", job).query("limit", 200);
+        let list: EffectList = request.maybe("cursor", cursor).fetch().await?;
+        effects.extend(list.effects);
+        cursor = list.next_cursor;
+        if cursor.is_none() {
+            break;
+        }
+    }
+    if effects.is_empty() {
+        // A job that there is not has none, too.
+        cx.client.request("GET", format!("/api/jobs/{job}")).fetch::<Value>().await?;
+    }
     let mut rows = Vec::new();
-    for effect in list.effects.iter().rev() {
+    for effect in effects.iter().rev() {
         let denials = effect.detail.get("denials").cloned().unwrap_or_default();
         let denials: Vec<Denied> = serde_json::from_value(denials).unwrap_or_default();
         rows.extend(denials.into_iter().map(|denied| (effect.id, effect.target.clone(), denied)));
@@ -261,7 +285,16 @@ async fn explain(job: JobId, cx: &Cx) -> Result {
             cell(denied.suggestion.as_deref().unwrap_or("nothing: it is never allowed")),
         ]);
     }
-    cx.out.table(&table, "the sandbox refused this job's commands nothing")?;
+    if table.is_empty() {
+        let commands = effects.iter().filter(|effect| effect.tool == "command_execute").count();
+        cx.out.line(match commands {
+            0 => format!("job {job} ran no commands"),
+            1 => format!("the sandbox refused nothing to the one command of job {job}"),
+            _ => format!("the sandbox refused nothing to the {commands} commands of job {job}"),
+        })?;
+    } else {
+        cx.out.table(&table, "")?;
+    }
     Ok(Code::Ok)
 }
 

@@ -95,3 +95,22 @@ async fn what_was_refused_to_a_job_is_explained() {
     assert!(of("socket")["suggestion"].is_string() && of("socket")["layer"] == "seccomp", "{json}");
     daemon.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_without_refusals_and_one_that_there_is_not_are_told_apart() {
+    let model = ModelServer::start(one(json!(["true"]))).await;
+    let (daemon, _dir) = start(&model, "").await;
+    let job = submit(&daemon, "Nothing to refuse.").await;
+    wait(&daemon, job, JobStatus::Completed).await;
+    let explain = async |job: &str| {
+        let ran = ctl(&daemon.socket(), &["sandbox", "explain", "--job", job]).output().await.unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (ran.status.code(), text(ran.stdout), text(ran.stderr))
+    };
+    let nothing = format!("the sandbox refused nothing to the one command of job {job}\n");
+    assert_eq!(explain(&job.to_string()).await, (Some(0), nothing, String::new()));
+    let (code, out, err) = explain("99").await;
+    assert_eq!((code, out.as_str()), (Some(3), ""), "{err}");
+    assert!(err.contains("error[not_found]: job 99 not found"), "{err}");
+    daemon.stop().await;
+}

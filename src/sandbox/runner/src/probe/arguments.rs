@@ -12,12 +12,12 @@ use super::{LIMIT, Outside, Place, Probe, all, conduct};
 use crate::protocol::{Level, Limits};
 
 const USAGE: &str = "usage: assistant-sandbox-probe [--i-am-confined | --baseline | --list] [--only NAME]...
-    [--level read|work|work-net|container] [--workspace DIR] [--limits JSON] [--outside KIND=VALUE]...
+    [--level read|work|work-net|container] [--workspace DIR] [--ours DIR] [--limits JSON] [--outside KIND=VALUE]...
 
 Makes each attempt in a process of its own and prints one JSON line for it.
 Without --baseline it runs only where a filter of system calls, no_new_privs and the lack of all capabilities show that
 it is confined; --baseline runs, unconfined, those attempts that do no harm. Attempts that end the whole command when they
-are stopped run only when named.
+are stopped run only when named. --ours names a directory below .assistant to try, where that is not in DIR.
 ";
 
 #[derive(Default)]
@@ -29,6 +29,7 @@ struct Arguments {
     level: Level,
     limits: Limits,
     workspace: PathBuf,
+    ours: Option<PathBuf>,
     outside: Outside,
 }
 
@@ -45,6 +46,7 @@ impl Arguments {
                 "--level" => parsed.level = json(&argument, &format!("{:?}", value()?))?,
                 "--limits" => parsed.limits = json(&argument, &value()?)?,
                 "--workspace" => parsed.workspace = value()?.into(),
+                "--ours" => parsed.ours = Some(value()?.into()),
                 "--outside" => parsed.outside.add(&value()?)?,
                 _ => return Err(format!("unknown argument: {argument}")),
             }
@@ -109,10 +111,15 @@ fn go(arguments: Arguments, inherited: Vec<i32>) -> Result<ExitCode, String> {
         (false, true) => {}
         _ => return Err("one of --i-am-confined and --baseline".to_owned()),
     }
+    let workspace = std::path::absolute(&arguments.workspace).map_err(|err| err.to_string())?;
     let place = Place {
         level: arguments.level,
         limits: arguments.limits,
-        workspace: std::path::absolute(&arguments.workspace).map_err(|err| err.to_string())?,
+        ours: match arguments.ours {
+            Some(ours) => std::path::absolute(ours).map_err(|err| err.to_string())?,
+            None => workspace.join(".assistant"),
+        },
+        workspace,
         outside: arguments.outside,
         inherited,
     };

@@ -46,6 +46,8 @@ pub struct Place {
     pub limits: Limits,
     /// The workspace as the command sees it.
     pub workspace: PathBuf,
+    /// What is the daemon's alone in it: `.assistant` there, or a directory below that.
+    pub ours: PathBuf,
     pub outside: Outside,
     /// Descriptors beside 0 to 2 that the probe was started with.
     pub(super) inherited: Vec<i32>,

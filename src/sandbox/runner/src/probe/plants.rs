@@ -20,64 +20,73 @@ use super::Outside;
 const CONTENT: &str = "of the host\n";
 
 /// What this process has put outside, until it is dropped. All of it is open to everybody on the machine, so that only
-/// the sandbox can be what keeps it out of reach.
+/// the sandbox can be what keeps it out of reach. What the kernel or its policy does not let this process make is left out,
+/// and the attempts that aim at it are absent.
 pub struct Plants {
     outside: Outside,
     files: Removed,
-    queue: CString,
-    segment: i32,
-    _listeners: (UnixListener, UnixListener, UnixDatagram, TcpListener),
+    /// Of its directory.
+    entries: usize,
+    queue: Option<CString>,
+    segment: Option<i32>,
+    _listeners: (Option<UnixListener>, Option<UnixListener>, Option<UnixDatagram>, Option<TcpListener>),
 }
 
 /// A directory, and a file elsewhere, that go with their owner.
 struct Removed {
     directory: PathBuf,
-    dev_shm: PathBuf,
+    dev_shm: Option<PathBuf>,
 }
 
 impl Plants {
     /// Plants them, in a new directory below `parent`, which must be outside of every workspace and have a short path.
     pub fn new(parent: &Path) -> io::Result<Self> {
         let name = unique()?;
-        let files =
-            Removed { directory: parent.join(&name), dev_shm: Path::new("/dev/shm").join(format!("{name}.shm")) };
-        let path = |name: &str| files.directory.join(name);
+        let mut files = Removed { directory: parent.join(&name), dev_shm: None };
         fs::create_dir(&files.directory)?;
         open(&files.directory, 0o777)?;
-        File::create_new(&files.dev_shm)?;
-        open(&files.dev_shm, 0o666)?;
+        let shared = Path::new("/dev/shm").join(format!("{name}.shm"));
+        if File::create_new(&shared).is_ok() {
+            files.dev_shm = Some(shared.clone());
+            open(&shared, 0o666)?;
+        }
+        let path = |name: &str| files.directory.join(name);
         for name in ["file", "other-session"] {
             fs::write(path(name), CONTENT)?;
             open(&path(name), 0o666)?;
         }
-        let socket = UnixListener::bind(path("socket"))?;
-        let datagram = UnixDatagram::bind(path("datagram"))?;
-        open(&path("socket"), 0o777)?;
-        open(&path("datagram"), 0o777)?;
-        let abstract_socket = UnixListener::bind_addr(&SocketAddr::from_abstract_name(&name)?)?;
-        let tcp = TcpListener::bind("127.0.0.1:0")?;
-        let port = tcp.local_addr()?.port();
-        let queue = CString::new(name.clone())?;
-        let key = 0x6173_0000 | i32::from(port);
-        make_queue(&queue)?;
-        let segment = make_segment(key)?;
+        let socket = UnixListener::bind(path("socket")).ok();
+        let datagram = UnixDatagram::bind(path("datagram")).ok();
+        for path in [socket.as_ref().map(|_| path("socket")), datagram.as_ref().map(|_| path("datagram"))] {
+            path.map(|path| open(&path, 0o777)).transpose()?;
+        }
+        let abstract_socket = UnixListener::bind_addr(&SocketAddr::from_abstract_name(&name)?).ok();
+        let tcp = TcpListener::bind("127.0.0.1:0").ok();
+        let port = tcp.as_ref().and_then(|tcp| tcp.local_addr().ok()).map(|address| address.port());
+        let queue = Some(CString::new(name.clone())?).filter(|queue| make_queue(queue).is_ok());
+        let number = u16::from_ne_bytes([name.as_bytes()[name.len() - 1], name.as_bytes()[name.len() - 2]]);
+        let key = 0x6173_0000 | i32::from(port.unwrap_or(number));
+        let segment = make_segment(key).ok();
 
         let mut outside = Outside::default();
+        let shown = |path: PathBuf| path.display().to_string();
         for (kind, value) in [
-            ("file", path("file").display().to_string()),
-            ("tmp", path("other-session").display().to_string()),
-            ("socket", path("socket").display().to_string()),
-            ("datagram", path("datagram").display().to_string()),
-            ("abstract", name.clone()),
-            ("tcp", port.to_string()),
-            ("pid", std::process::id().to_string()),
-            ("shm-key", key.to_string()),
-            ("queue", name),
-            ("dev-shm", files.dev_shm.display().to_string()),
+            ("file", Some(shown(path("file")))),
+            ("tmp", Some(shown(path("other-session")))),
+            ("socket", socket.as_ref().map(|_| shown(path("socket")))),
+            ("datagram", datagram.as_ref().map(|_| shown(path("datagram")))),
+            ("abstract", abstract_socket.as_ref().map(|_| name.clone())),
+            ("tcp", port.map(|port| port.to_string())),
+            ("pid", Some(std::process::id().to_string())),
+            ("shm-key", segment.map(|_| key.to_string())),
+            ("queue", queue.as_ref().map(|_| name.clone())),
+            ("dev-shm", files.dev_shm.clone().map(shown)),
         ] {
-            outside.add(&format!("{kind}={value}")).map_err(io::Error::other)?;
+            let argument = value.map(|value| format!("{kind}={value}"));
+            argument.map(|argument| outside.add(&argument)).transpose().map_err(io::Error::other)?;
         }
-        Ok(Self { outside, files, queue, segment, _listeners: (socket, abstract_socket, datagram, tcp) })
+        let entries = fs::read_dir(&files.directory)?.count();
+        Ok(Self { outside, files, entries, queue, segment, _listeners: (socket, abstract_socket, datagram, tcp) })
     }
 
     /// Where they are, for the probe.
@@ -95,12 +104,15 @@ impl Plants {
                 touched.push(format!("{} is not as it was", path.display()));
             }
         }
-        if fs::metadata(&self.files.dev_shm)?.len() != 0 {
-            touched.push(format!("{} was written", self.files.dev_shm.display()));
+        if let Some(shared) = &self.files.dev_shm
+            && fs::metadata(shared)?.len() != 0
+        {
+            touched.push(format!("{} was written", shared.display()));
         }
         let entries = fs::read_dir(&self.files.directory)?.count();
-        if entries != 4 {
-            touched.push(format!("{} has {entries} entries instead of 4", self.files.directory.display()));
+        if entries != self.entries {
+            let (directory, before) = (self.files.directory.display(), self.entries);
+            touched.push(format!("{directory} has {entries} entries instead of {before}"));
         }
         Ok(touched)
     }
@@ -110,8 +122,12 @@ impl Drop for Plants {
     fn drop(&mut self) {
         #[expect(unsafe_code, reason = "removes the queue and the segment that this made")]
         unsafe {
-            libc::syscall(libc::SYS_mq_unlink, self.queue.as_ptr());
-            libc::shmctl(self.segment, libc::IPC_RMID, std::ptr::null_mut());
+            if let Some(queue) = &self.queue {
+                libc::syscall(libc::SYS_mq_unlink, queue.as_ptr());
+            }
+            if let Some(segment) = self.segment {
+                libc::shmctl(segment, libc::IPC_RMID, std::ptr::null_mut());
+            }
         }
     }
 }
@@ -119,7 +135,9 @@ impl Drop for Plants {
 impl Drop for Removed {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.directory);
-        let _ = fs::remove_file(&self.dev_shm);
+        if let Some(shared) = &self.dev_shm {
+            let _ = fs::remove_file(shared);
+        }
     }
 }
 

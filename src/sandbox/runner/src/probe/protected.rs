@@ -60,9 +60,11 @@ pub(super) const PROBES: &[Probe] = &[
     .harmful(),
     Probe::must_fail(Write, "write-protected-file-through-proc", |place| {
         over(place, FILES, |path| {
-            let relative = path.strip_prefix(&place.workspace).map_err(|err| Stop::Broken(err.to_string()))?;
-            std::env::set_current_dir(&place.workspace)?;
-            write(&Path::new("/proc/self/cwd").join(relative))
+            let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+                return Err(Stop::Broken(format!("{} is no file", path.display())));
+            };
+            std::env::set_current_dir(parent)?;
+            write(&Path::new("/proc/self/cwd").join(name))
         })
     })
     .harmful(),
@@ -87,8 +89,11 @@ fn in_workspace(place: &Place) -> Result<Scratch, Stop> {
 
 /// Tries it on each of them that is there.
 fn over(place: &Place, paths: &[&str], deed: impl Fn(&Path) -> Tried) -> Tried {
-    let there: Vec<PathBuf> =
-        paths.iter().map(|path| place.workspace.join(path)).filter(|path| path.exists()).collect();
+    let path = |path: &&str| match path.strip_prefix(".assistant") {
+        Some(below) => place.ours.join(below.trim_start_matches('/')),
+        None => place.workspace.join(path),
+    };
+    let there: Vec<PathBuf> = paths.iter().map(path).filter(|path| path.exists()).collect();
     if there.is_empty() {
         return Err(Stop::Absent(format!("none of {} in {}", paths.join(", "), place.workspace.display())));
     }
