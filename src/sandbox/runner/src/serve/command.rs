@@ -45,7 +45,8 @@ pub(crate) struct Command {
     attempts: u32,
     started: bool,
     begun: Instant,
-    /// Processes that the kernel had ended for want of memory by then.
+    /// Processes that the kernel had ended for want of memory by then; none where its count tells nothing, or the first
+    /// process of a namespace would be among them.
     shortages: Option<u64>,
     /// Of the unit that it runs in.
     bounds: Bounds,
@@ -69,6 +70,7 @@ pub(crate) struct Command {
 impl Command {
     pub(crate) fn start(session: &mut Session, exec: Exec) -> Result<Self, Refused> {
         let limits = bounded(exec.limits, session.limits);
+        let counts = session.group.is_some() || session.sweep != Sweep::Namespace;
         let process = launch(session, &exec, &limits)?;
         Ok(Self {
             exec,
@@ -77,7 +79,7 @@ impl Command {
             attempts: 1,
             started: false,
             begun: Instant::now(),
-            shortages: shortage::ended(session.group.as_deref(), &session.bounds),
+            shortages: counts.then(|| shortage::ended(session.group.as_deref(), &session.bounds)).flatten(),
             bounds: session.bounds.clone(),
             group: session.group.clone(),
             looked: Instant::now(),
@@ -304,10 +306,7 @@ impl Command {
         let alone = self.ended.is_none() && self.sweep == Sweep::Namespace;
         // 137 is what a shell says of a program that was ended so.
         let struck = killed == Some(libc::SIGKILL) || (libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 137);
-        let short = match &self.group {
-            Some(_) => self.is_short(),
-            None => struck && self.sweep != Sweep::Namespace && self.is_short(),
-        };
+        let short = (struck || self.group.is_some()) && self.is_short();
         let by_itself = if alone || short { End::OutOfMemory } else { End::Exited };
         let end = self.end.unwrap_or(by_itself);
         if end == End::OutOfMemory && self.sweep != Sweep::Descendants {
@@ -327,7 +326,8 @@ impl Command {
 
     /// Whether the kernel has ended a process for want of memory since it began.
     fn is_short(&self) -> bool {
-        shortage::ended(self.group.as_deref(), &self.bounds) > self.shortages
+        let ended = || shortage::ended(self.group.as_deref(), &self.bounds);
+        self.shortages.is_some_and(|before| ended() > Some(before))
     }
 
     /// Takes the ended among those whose parents left them to us, and now and then looks what memory and how many processes it has.

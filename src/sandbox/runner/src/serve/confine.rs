@@ -60,6 +60,8 @@ pub(crate) struct Confinement {
     pub(crate) rlimits: Vec<(Resource, u64)>,
     pub(crate) walls: Rc<Walls>,
     pub(crate) processors: Processors,
+    /// Whether it goes before the runner when memory runs out.
+    pub(crate) goes_first: bool,
 }
 
 /// What is the same for all commands of one level.
@@ -120,7 +122,9 @@ pub(crate) fn become_command(of: &Confinement, working_directory: BorrowedFd<'_>
 
 fn confine(of: &Confinement, working_directory: BorrowedFd<'_>) -> Result<(), Failure> {
     of.processors.settle().map_err(|errno| (Step::Processors, 0, errno))?;
-    shortage::first_to_go();
+    if of.goes_first {
+        shortage::first_to_go();
+    }
     setsid().map_err(|errno| (Step::Session, 0, errno))?;
     kernel::reset_signals();
     for (index, (stream, number)) in [(&of.stdin, 0), (&of.stdout, 1), (&of.stderr, 2)].into_iter().enumerate() {

@@ -155,6 +155,7 @@ fn prepare(
             rlimits: rlimits(limits, session)?,
             walls: session.walls(exec.level, !processors.hold())?,
             processors,
+            goes_first: session.group.is_some() || matches!(session.backend, Backend::Unit | Backend::Docker),
         },
         proc: session.proc,
         workspace: session.root.clone(),

@@ -116,15 +116,6 @@ impl Session {
         });
         // As root, before the uid goes: the way to the workspace may be closed to the session's user.
         unistd::chdir(&options.workspace).at("workspace")?;
-        let group = match options.backend {
-            Backend::Namespace => Group::enter(&options.cgroup, &options.limits)?.map(Rc::new),
-            Backend::Unit | Backend::Docker | Backend::Landlock => None,
-        };
-        // Where nobody bounds the memory of all together, the runner may go with its command when the machine has none
-        // left. Elsewhere only the command is to go: see `shortage::first_to_go`.
-        if group.is_none() && matches!(options.backend, Backend::Namespace | Backend::Landlock) {
-            let _ = fs::write("/proc/self/oom_score_adj", "1000"); // where nobody may say so, the limits have to do
-        }
         let mut limits = options.limits;
         let mut protect = options.protect.clone();
         let mut bounds = Bounds::default();
@@ -133,14 +124,7 @@ impl Session {
             limits = unit::limits(limits, &bounds);
             protect = unit::protected(options.protected.as_deref());
         }
-        // While the machine's processors can still be seen.
-        let processors = match options.backend {
-            Backend::Namespace | Backend::Landlock if group.is_none() => {
-                Processors::all()?.within(options.limits.cpu_millis)?
-            }
-            Backend::Unit if !bounds.of_all() => Processors::all()?.within(limits.cpu_millis)?,
-            _ => Processors::all()?,
-        };
+        let (group, processors) = share(options, &limits, &bounds)?;
         umask(Mode::empty());
         let mut own = None;
         if let Some((uid, gid)) = options.user {
@@ -276,6 +260,27 @@ impl Session {
         let port = (level == Level::WorkNet).then_some(PROXY_PORT);
         rules::make(self.landlock, port, paths.iter().map(|(path, reach)| (path.as_path(), *reach)))
     }
+}
+
+/// The control group of the session, if the runner can make one, and its processors: some of all, where nobody counts its
+/// time. While the machine can still be seen.
+fn share(options: &Options, limits: &Limits, bounds: &Bounds) -> Result<(Option<Rc<Group>>, Processors), Fault> {
+    let group = match options.backend {
+        Backend::Namespace => Group::enter(&options.cgroup, limits)?.map(Rc::new),
+        Backend::Unit | Backend::Docker | Backend::Landlock => None,
+    };
+    let counted = match options.backend {
+        Backend::Namespace | Backend::Landlock => group.is_some(),
+        Backend::Unit => bounds.of_all(),
+        Backend::Docker => true,
+    };
+    // Where nobody bounds the memory of all together, the runner may go with its command when the machine has none left.
+    // Elsewhere only the command is to go: see `shortage::first_to_go`.
+    if group.is_none() && matches!(options.backend, Backend::Namespace | Backend::Landlock) {
+        let _ = fs::write("/proc/self/oom_score_adj", "1000"); // where nobody may say so, the limits have to do
+    }
+    let all = Processors::all()?;
+    Ok((group, if counted { all } else { all.within(limits.cpu_millis)? }))
 }
 
 fn bridge(exit: Option<Result<Option<Exit>, Fault>>, backend: Backend, mounts: bool) -> Result<Bridge, Fault> {
