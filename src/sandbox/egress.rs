@@ -26,7 +26,7 @@ const TOLD: usize = 50;
 /// Who asks, where no job does.
 const PERSON: &str = "person";
 
-const WAY_OUT: &str = "sudo systemctl start assistant-egress.socket; without systemd start assistant-egress with --listen and \
+const WAY_OUT: &str = "sudo systemctl start assistant-egress; without systemd start assistant-egress with --listen and \
                        --control, and name both sockets by sandbox.egress_socket and sandbox.egress_control";
 
 /// What a session may use the proxy with.

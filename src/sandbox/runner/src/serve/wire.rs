@@ -57,7 +57,7 @@ impl Wire {
             if let ControlMessageOwned::ScmRights(fds) = control {
                 #[expect(unsafe_code, reason = "the kernel has just given these descriptors to us alone")]
                 let fds = fds.into_iter().map(|fd| unsafe { OwnedFd::from_raw_fd(fd) });
-                self.passed = fds.last();
+                self.passed = fds.collect::<Vec<_>>().pop();
             }
         }
         Ok(message.bytes)
