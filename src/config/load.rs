@@ -241,7 +241,8 @@ impl Loader {
             .chain(SecretName::ALL.iter().map(|name| name.env().to_owned()))
             .chain(OTHERS.iter().map(|name| (*name).to_owned()))
             .collect();
-        let ours = |name: &str| name.starts_with("ASSISTANT_") || name.starts_with("AGENT_") || later::variable(name);
+        let prefixes = ["ASSISTANT_", "AGENT_", "SANDBOX_RUN_"];
+        let ours = |name: &str| prefixes.iter().any(|prefix| name.starts_with(prefix)) || later::variable(name);
         let unknown = environment.names().filter(|name| ours(name));
         for name in unknown.filter(|name| !known.iter().any(|known| known == name)) {
             if later::variable(name) {

@@ -13,6 +13,10 @@ const SIZE: &[(&str, u64)] = &[
     ("KiB", 1 << 10),
     ("MiB", 1 << 20),
     ("GiB", 1 << 30),
+    // As container engines and tmpfs write them.
+    ("k", 1 << 10),
+    ("m", 1 << 20),
+    ("g", 1 << 30),
 ];
 
 /// Reads a duration: one or more counts, each with its unit.
@@ -75,6 +79,7 @@ mod tests {
         assert!(duration("5").is_err() && duration("").is_err() && duration("5 parsecs").is_err());
         assert!(duration("99999999999999999999d").is_err());
         assert_eq!(bytes("500MiB"), Ok(524_288_000));
+        assert_eq!((bytes("512m"), bytes("2g"), bytes("4k")), (Ok(512 << 20), Ok(2 << 30), Ok(4096)));
         assert_eq!(bytes("500MB"), Ok(500_000_000));
         assert!(bytes("5mb").is_err() && bytes("-5MB").is_err());
         assert_eq!(render_duration(Duration::from_mins(5)), "5m");

@@ -35,7 +35,7 @@ section! {
         /// The socket of `assistant-egress` for the daemon, which grants each session of that level a token.
         egress_control: String = "/run/assistant-egress/control.sock".to_owned(), check crate::config::check::absolute;
         /// The image of containers; one that `docker.toml` lists.
-        image: String = "assistant-work:1".to_owned();
+        image: String = "assistant-work:1".to_owned(), env "SANDBOX_RUN_IMAGE";
         /// As root: the uid that commands run as, to whom the workspace then seems to belong. Unset: its owner, or 65533 where
         /// that is root.
         uid: Option<u32> = None;

@@ -166,8 +166,8 @@ pub(super) async fn hear(cx: &Cx, workspace: Option<&Path>, exec: &Exec) -> Resu
 }
 
 async fn blocking(make: impl FnOnce() -> io::Result<TempDir> + Send + 'static) -> Result<TempDir> {
-    let made = tokio::task::spawn_blocking(make).await.map_err(Error::internal)?;
-    made.map_err(|err| Error::unavailable("a directory for the test cannot be made").source(err))
+    let tried = tokio::task::spawn_blocking(make).await.map_err(Error::internal)?;
+    tried.map_err(|err| Error::unavailable("a directory for the test cannot be made").source(err))
 }
 
 /// A workspace as one in use, for the user of commands.

@@ -253,6 +253,54 @@ fn what_this_version_does_not_have_is_called_that() {
     );
 }
 
+/// The environment of the broker that ran commands before: each of its names has its effect, or is said to have none.
+#[test]
+fn every_variable_of_a_sandbox_is_answered() {
+    let limits = Place::new("")
+        .env("SANDBOX_RUN_MEMORY_BYTES", "1073741824")
+        .env("SANDBOX_RUN_CPUS", "1.5")
+        .env("SANDBOX_RUN_PIDS_LIMIT", "100")
+        .env("SANDBOX_RUN_TMPFS_SIZE", "256m")
+        .env("SANDBOX_DEFAULT_TIMEOUT_SECONDS", "60")
+        .env("SANDBOX_MAX_TIMEOUT_SECONDS", "600")
+        .env("SANDBOX_RUN_IMAGE", "tools:3")
+        .env("AGENT_SANDBOX_ENABLED", "false")
+        .load()
+        .unwrap();
+    let sandbox = &limits.config.sandbox;
+    assert_eq!((sandbox.memory.0, sandbox.processes, sandbox.tmp.0), (1 << 30, 100, 256 << 20));
+    assert!((sandbox.cpus - 1.5).abs() < f64::EPSILON && !sandbox.enabled && sandbox.image == "tools:3");
+    assert_eq!((sandbox.default_timeout_seconds.0.as_secs(), sandbox.max_timeout_seconds.0.as_secs()), (60, 600));
+    assert!(limits.warnings.is_empty(), "{:?}", limits.warnings);
+
+    let without = [
+        "DOCKER_SOCKET",
+        "ISOLATION_MODE",
+        "RUN_CAP_DROP",
+        "RUN_CONTAINER_PREFIX",
+        "RUN_DNS_SERVERS",
+        "RUN_NETWORK",
+        "RUN_NETWORK_MODE",
+        "RUN_NETWORK_PREFIX",
+        "RUN_RUNTIME",
+        "RUN_SECURITY_OPT",
+        "RUN_SHARED_ROOT",
+        "RUN_USER",
+        "SHARED_ROOT",
+        "SHARED_ROOT_HOST",
+        "SHARED_VOLUME_NAME",
+    ];
+    for name in without.map(|name| format!("SANDBOX_{name}")) {
+        let warnings = Place::new("").env(&name, "x").load().unwrap().warnings;
+        assert_eq!(warnings, [format!("environment {name} has no effect in this version")]);
+    }
+    let misspelt = Place::new("").env("SANDBOX_RUN_MEMORY_BYTE", "1").load().unwrap().warnings;
+    assert!(
+        misspelt[0].ends_with("names no key and has no effect; did you mean SANDBOX_RUN_MEMORY_BYTES?"),
+        "{misspelt:?}"
+    );
+}
+
 #[test]
 fn a_misspelt_choice_is_pointed_out() {
     let message = Place::new("[llm]\nprovider = \"rehersal\"\n").message();
