@@ -26,6 +26,18 @@ pub(crate) fn below(pid: i32, mut meet: impl FnMut(i32)) -> Vec<i32> {
     all.split_off(1)
 }
 
+/// Processes and threads of our user, wherever they come from.
+pub(crate) fn threads_of_user() -> u64 {
+    let user = nix::unistd::getuid().to_string();
+    // Who owns a directory of /proc is not who runs there, if that process may not be dumped.
+    let threads = |status: String| {
+        let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)?.split_whitespace().next());
+        (field("Uid:") == Some(&user)).then(|| field("Threads:")?.parse::<u64>().ok()).flatten()
+    };
+    let processes = fs::read_dir("/proc").into_iter().flatten().filter_map(Result::ok);
+    processes.filter_map(|process| threads(fs::read_to_string(process.path().join("status")).ok()?)).sum()
+}
+
 /// Bytes of memory that the processes below this one hold together, and those that nobody holds but that are there: what
 /// is in memory files that are open, and in segments with a key. What several share counts once; that is only looked into
 /// when the plain sum is above `limit`, as it takes the kernel longer. Segments count if our ipc namespace is theirs alone.

@@ -22,7 +22,7 @@ use nix::{
 
 use super::{
     confine::{Confinement, Image},
-    direct, environment,
+    direct, environment, family,
     fault::{At as _, Fault},
     init, kernel,
     options::Backend,
@@ -31,6 +31,9 @@ use super::{
     session::Session,
     setup::Setup,
 };
+
+/// Processes that the user of commands may start beside them where nobody counts those apart.
+const ROOM: u64 = 200;
 
 /// Open files of one process.
 const FILES: u64 = 8192;
@@ -80,7 +83,13 @@ fn rlimits(limits: &Limits, session: &Session) -> Result<Vec<(Resource, u64)>, F
         // Below the bound of all together, so that one alone is told that there is no more before all are ended.
         (Resource::RLIMIT_DATA, limits.memory_bytes - limits.memory_bytes / 8),
     ];
-    if let Some(others) = session.counted() {
+    let others = match session.backend {
+        // Those that its user has already, and room for what else he starts meanwhile: too coarse to promise anything,
+        // and yet the end of every bomb.
+        Backend::Landlock => Some(family::threads_of_user() + ROOM),
+        _ => session.counted(),
+    };
+    if let Some(others) = others {
         asked.push((Resource::RLIMIT_NPROC, hard_bound(limits.processes) + others));
     }
     asked
