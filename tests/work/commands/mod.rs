@@ -4,6 +4,7 @@ mod checks;
 mod ends;
 mod killed;
 mod net;
+mod ownership;
 mod people;
 mod proof;
 

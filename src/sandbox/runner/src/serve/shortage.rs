@@ -38,6 +38,6 @@ pub(crate) fn ended(group: Option<&Group>, unit: &Bounds) -> Option<u64> {
 mod tests {
     #[test]
     fn the_kernel_counts() {
-        assert!(super::ended(None, &crate::serve::bounds::Bounds::default()).is_some());
+        assert!(super::ended(None, &super::Bounds::default()).is_some());
     }
 }
