@@ -106,6 +106,18 @@ other_architecture() {
     part "the runner for $other" cargo check --quiet --locked -p assistant-sandbox --all-targets --target "$other"
 }
 
+# What needs systemd, in a machine that is booted for it and gone afterwards.
+machine() {
+    local obstacle
+    obstacle=$(. tests/systemd/machine.sh && machine_obstacle)
+    if [ -n "$obstacle" ]; then
+        heading "systemd"
+        skip "systemd: $obstacle"
+        return
+    fi
+    part "systemd" bash tests/systemd/run.sh
+}
+
 # Nothing that a test started may outlive it.
 leftovers() {
     local dir left=0
@@ -139,6 +151,7 @@ part "lints" cargo clippy --quiet --locked --workspace --all-targets -- -D warni
 other_architecture
 tests
 containers
+[ "$mode" = quick ] || machine
 part "nothing left running" leftovers
 if [ "$mode" = all ]; then
     part "documentation" rust_docs

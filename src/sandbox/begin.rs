@@ -31,7 +31,7 @@ const CONTAINER_TIME: Duration = Duration::from_secs(60);
 pub(super) async fn begin(backend: Backend, workspace: &Path, config: &Sandbox, level: Level) -> Result<Session> {
     match backend {
         Backend::Unit => {
-            wish(config).await;
+            wish(config, level).await;
             let proxy = (level == Level::WorkNet).then(|| Path::new(&config.egress_socket));
             unit(Path::new(&config.unit_socket), proxy).await
         }
@@ -48,8 +48,9 @@ pub(super) async fn begin(backend: Backend, workspace: &Path, config: &Sandbox, 
 
 /// Writes what is asked of a unit, unless it stands there already. Nothing depends on it: what was not granted is seen by
 /// what the runner says.
-async fn wish(config: &Sandbox) {
-    let wishes = Wishes { protect: config.protect.clone(), limits: Some(limits(config)) };
+async fn wish(config: &Sandbox, level: Level) {
+    let net = level == Level::WorkNet;
+    let wishes = Wishes { protect: config.protect.clone(), limits: Some(limits(config)), net };
     let path = PathBuf::from(&config.unit_wishes);
     let written = tokio::task::spawn_blocking(move || -> io::Result<()> {
         let text = serde_json::to_vec(&wishes)?;

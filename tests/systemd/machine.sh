@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034 # what is set here is for whoever sources it
 # A throw-away Debian with systemd as its first process, whatever the first process of this machine is. Sourced.
 #
 #   machine_system            makes its file system, once for all runs; sets $machine_system
@@ -9,7 +9,7 @@
 # It has namespaces of its own for everything, a network of only `lo`, and lives in one control group. CGROUPS is `unified`
 # or `hybrid`; bounds hold only where this machine's controllers are: machine_cgroups says which.
 
-machine_packages=systemd,systemd-sysv,dbus,libpam-systemd,libnss-systemd,iproute2,procps,adduser,ca-certificates,tzdata,git,make,python3-minimal
+machine_packages=systemd,systemd-sysv,dbus,libpam-systemd,libnss-systemd,iproute2,procps,adduser,ca-certificates,tzdata,git,make,python3
 machine_supervisor='' machine_init='' machine_scratch='' machine_root=''
 
 machine_fail() { printf 'machine: %s\n' "$*" >&2; return 1; }
@@ -22,6 +22,8 @@ machine_obstacle() {
         echo "namespaces cannot be made here"
     elif [ -z "$(findmnt --noheadings --raw --types cgroup2 --output TARGET)" ]; then
         echo "no second version of control groups is mounted here"
+    elif [ -z "$(machine_cgroups)" ]; then
+        echo "no control groups are here that bound memory"
     elif ! grep -qw overlay /proc/filesystems && ! modprobe overlay 2>/dev/null; then
         echo "the kernel has no overlayfs"
     fi
@@ -31,7 +33,11 @@ machine_obstacle() {
 machine_cgroups() {
     local unified
     unified=$(findmnt --noheadings --raw --types cgroup2 --output TARGET | head -1)
-    if grep -qw memory "$unified/cgroup.controllers"; then echo unified; else echo hybrid; fi
+    if grep -qw memory "$unified/cgroup.controllers"; then
+        echo unified
+    elif findmnt --noheadings --raw --types cgroup --output FS-OPTIONS | grep -qw memory; then
+        echo hybrid
+    fi
 }
 
 machine_system() {
@@ -124,7 +130,6 @@ machine_boot() {
             return 1
             ;;
     esac
-    # shellcheck disable=SC2034 # for whoever sources this
     machine_root=/proc/$machine_init/root
     printf 'booted in %d ms (%s, control groups: %s)\n' $((($(date +%s%N) - begun) / 1000000)) "$state" "$kind"
     if [ "$state" = degraded ]; then inside systemctl --failed --no-legend --plain || true; fi

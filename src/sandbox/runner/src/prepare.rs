@@ -5,7 +5,8 @@
 //! paths mounted read-only. So the runner in the unit needs neither user namespaces nor mounts.
 //!
 //! The daemon may wish for more protected paths and lower bounds, in a file of its own. It cannot wish for anything that
-//! takes a wall away: what is read is a list of paths inside the workspace, and numbers of which only lower ones count.
+//! takes a wall away: what is read is a list of paths inside the workspace, numbers of which only lower ones count, and
+//! whether the session may use its own loopback.
 
 use std::{
     fs,
@@ -107,9 +108,9 @@ pub(crate) fn begin(place: &Place) -> Result<(), Fault> {
     kernel::add_attributes(shared.as_fd(), attr::NOSUID | attr::NODEV, true).at("workspace")?;
     kernel::attach(shared.as_fd(), session.as_fd(), c"workspace").at("workspace")?;
     protect_all(shared.as_fd(), owner, &all)?;
-    match (&place.unit, wishes.limits) {
-        (Some(unit), Some(limits)) => lower(unit, &limits),
-        _ => Ok(()),
+    match &place.unit {
+        Some(unit) => adjust(unit, &wishes),
+        None => Ok(()),
     }
 }
 
@@ -209,12 +210,18 @@ fn protect_all(workspace: BorrowedFd<'_>, owner: Owner, extra: &[String]) -> Res
 }
 
 /// Lowers the bounds of the unit to those that are wished for, where they are higher.
-fn lower(unit: &str, limits: &Limits) -> Result<(), Fault> {
-    let shown = Command::new("/usr/bin/systemctl")
-        .args(["show", "--property=MemoryMax,TasksMax,CPUQuotaPerSecUSec", unit])
-        .output()
-        .at("systemctl show")?;
-    let changes = lowered(&String::from_utf8_lossy(&shown.stdout), limits);
+fn adjust(unit: &str, wishes: &Wishes) -> Result<(), Fault> {
+    let mut changes = Vec::new();
+    if let Some(limits) = &wishes.limits {
+        let shown = Command::new("/usr/bin/systemctl")
+            .args(["show", "--property=MemoryMax,TasksMax,CPUQuotaPerSecUSec", unit])
+            .output()
+            .at("systemctl show")?;
+        changes = lowered(&String::from_utf8_lossy(&shown.stdout), limits);
+    }
+    if wishes.net {
+        changes.push("IPAddressAllow=localhost".to_owned());
+    }
     if changes.is_empty() {
         return Ok(());
     }

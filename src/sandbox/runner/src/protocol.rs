@@ -334,6 +334,9 @@ pub struct Wishes {
     /// Bounds; those that are lower count.
     #[serde(default)]
     pub limits: Option<Limits>,
+    /// Whether commands of level [`Level::WorkNet`] are to be run: the session's own loopback can then be used.
+    #[serde(default)]
+    pub net: bool,
 }
 
 /// The first frame of a runner.

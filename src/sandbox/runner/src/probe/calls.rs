@@ -1,5 +1,6 @@
 //! System calls that must not reach the kernel. Their arguments are such that a kernel which looks at them finds fault
-//! and does nothing: only `EPERM`, `EACCES`, `ENOSYS` and a kill are refusals, any other answer has let the call in.
+//! and does nothing: only `EPERM`, `EACCES`, `ENOSYS`, for a socket `EAFNOSUPPORT` (what systemd's filter says, and a kernel
+//! without the family), and a kill are refusals, any other answer has let the call in.
 
 use super::{Stop, Tried};
 
@@ -35,7 +36,7 @@ impl Call {
         }
         let err = std::io::Error::last_os_error();
         match err.raw_os_error() {
-            Some(libc::EPERM | libc::EACCES | libc::ENOSYS) => Err(Stop::Refused(err.to_string())),
+            Some(libc::EPERM | libc::EACCES | libc::ENOSYS | libc::EAFNOSUPPORT) => Err(Stop::Refused(err.to_string())),
             _ => Ok(format!("the kernel looked at it: {err}")),
         }
     }

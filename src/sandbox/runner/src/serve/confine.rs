@@ -104,7 +104,10 @@ pub(crate) fn lock_capabilities() -> nix::Result<()> {
 /// Gives up every capability and new privileges, and reads back that it is so.
 pub(crate) fn drop_privileges() -> Result<(), Failure> {
     let at = |errno| (Step::Capabilities, 0, errno);
-    kernel::clear_capabilities().map_err(at)?;
+    // The filter of a unit, which never had any, leaves no way to set them.
+    if !kernel::no_capabilities().map_err(at)? {
+        kernel::clear_capabilities().map_err(at)?;
+    }
     if !kernel::no_capabilities().map_err(at)? {
         return Err((Step::Capabilities, 1, Errno::EPERM));
     }

@@ -71,7 +71,12 @@ impl Processors {
 
     /// Runs on those of a command. Takes no memory.
     pub(crate) fn settle(&self) -> nix::Result<()> {
-        sched_setaffinity(Pid::from_raw(0), self.bound.as_ref().unwrap_or(&self.given))
+        let Some(bound) = &self.bound else {
+            // Wherever it runs it is not bound. A unit forbids to choose.
+            self.roam();
+            return Ok(());
+        };
+        sched_setaffinity(Pid::from_raw(0), bound)
     }
 }
 

@@ -88,15 +88,9 @@ fn resources(session: &Session) -> Result<String, String> {
              /tmp by its size"
                 .to_owned(),
         ),
-        Backend::Unit if !processors.exact => Err(
-            "the control group of the unit bounds nothing here, and without it a session is bound to whole processors: \
-             set sandbox.cpus to a whole number"
-                .to_owned(),
-        ),
-        Backend::Unit => Ok(
-            "rlimits: processes of the session together, memory of each; memory of all, time and output watched by the \
-             runner; /tmp by its size; processors by binding to some of them (the control group of the unit bounds \
-             nothing here)"
+        Backend::Unit => Err(
+            "the control group of the unit does not bound memory, processes and processors: it needs MemoryMax=, \
+             TasksMax= and CPUQuota=, and a system whose control groups have these controllers"
                 .to_owned(),
         ),
         Backend::Docker => Ok("cgroup of the container; rlimits; time and output by the runner".to_owned()),
