@@ -188,7 +188,11 @@ fn set_up(spot: &Spot, bits: Bits) -> Result<()> {
     let inherited = Bits::from_bits_truncate(found.st_mode) & Bits::S_ISGID;
     if Bits::from_bits_truncate(found.st_mode & 0o777) != bits {
         let made = readable(&made).map_err(|err| explain(err, "making the directory", &spot.path))?;
-        fchmod(made, bits | inherited).map_err(fail)?;
+        let set = |bits| fchmod(&made, bits);
+        // A service may not name that bit, even where it is there; its own group is then the workspace's.
+        set(bits | inherited)
+            .or_else(|errno| if errno == Errno::EPERM { set(bits) } else { Err(errno) })
+            .map_err(fail)?;
     }
     sync_dir(&spot.dir, &spot.path)
 }

@@ -39,6 +39,7 @@ units_are_sound() {
     [ -z "$said" ] || wrong "$said"
     inside systemd-analyze security --no-pager --threshold=5 assistant-sandbox@1.service >/dev/null
     inside systemd-analyze security --no-pager --threshold=13 assistantd.service >/dev/null
+    inside systemd-analyze security --no-pager --threshold=13 assistant-egress.service >/dev/null
     # Nothing of the service may do what only a container engine or root could undo.
     ! grep -hE '^(SupplementaryGroups|Group)=.*(docker|root)|^(Ambient|Bounding).*=CAP_' \
         "$machine_root"/usr/lib/systemd/system/assistant*.service || wrong "a unit has too much"
@@ -110,6 +111,7 @@ max_file = "1 GiB"'
     [ "$code" = 0 ] || wrong "$said"
     [ "$(grep -c '^promised' <<<"$said")" = 8 ] || wrong "not everything is promised: $(grep ^promised <<<"$said")"
     tail -1 <<<"$said"
+    settles 10 no_sessions
     as_daemon rm -rf "$workspace/.git"
     configure ''
 }
@@ -124,26 +126,26 @@ a_timeout_ends_everything() {
     said=$(as_ann assistantctl query POST /api/workspace/script-runs \
         --data "$(python3 -c 'import json,sys; print(json.dumps({"command": ["sh", "-c", sys.argv[1]], "timeout_seconds": 1}))' "$stubborn")")
     grep -q timed_out <<<"$said" || wrong "$said"
-    nobody_runs 'sleep 7771' || wrong "something is left"
+    nobody_runs '^sleep 7771' || wrong "something is left"
 }
 
 a_cancel_ends_everything() {
     inside runuser -u ann -- assistantctl sandbox run -- sh -c "$stubborn" &
     local client=$!
-    settles 10 inside pgrep -f 'sleep 7771'
+    settles 10 inside pgrep -f '^sleep 7771'
     kill "$client" 2>/dev/null || true
     # The client runs in another namespace, under nsenter.
     inside pkill -KILL -u ann assistantctl || true
-    settles 2 nobody_runs 'sleep 7771'
+    settles 2 nobody_runs '^sleep 7771'
     wait "$client" 2>/dev/null || true
 }
 
 a_killed_daemon_leaves_nothing() {
     inside runuser -u ann -- assistantctl sandbox run -- sh -c "$stubborn" >/dev/null 2>&1 &
     local client=$!
-    settles 10 inside pgrep -f 'sleep 7771'
+    settles 10 inside pgrep -f '^sleep 7771'
     inside systemctl kill --signal=KILL assistantd.service
-    settles 2 nobody_runs 'sleep 7771'
+    settles 2 nobody_runs '^sleep 7771'
     settles 10 no_sessions
     wait "$client" 2>/dev/null || true
     settles 20 is_ready
@@ -152,7 +154,7 @@ a_killed_daemon_leaves_nothing() {
 two_sessions_do_not_meet() {
     run sh -c 'echo secret >/tmp/mine; echo secret >/dev/shm/mine; exec sleep 7772' &
     local one=$! pid
-    settles 10 inside pgrep -f 'sleep 7772'
+    settles 10 inside pgrep -f '^sleep 7772'
     pid=$(inside pgrep -f '^sleep 7772' | head -1)
     run sh -c "test ! -e /tmp/mine; test ! -e /dev/shm/mine; ! kill -0 $pid 2>/dev/null; test ! -e /proc/$pid"
     local users
@@ -174,8 +176,8 @@ running_out_of_memory_is_told() {
 }
 
 what_commands_leave_is_the_daemons() {
-    run sh -ec 'umask 077; mkdir -p closed/deep; echo x >closed/deep/file; chmod 000 closed/deep/file; chmod 700 closed/deep
-        echo y >one; ln one two; chmod 600 one; ln -s /etc/passwd out; chmod 0500 closed
+    run sh -ec 'umask 077; mkdir -p closed/deep; echo x >closed/deep/file; chmod 000 closed/deep/file
+        echo y >one; ln one two; chmod 600 one; ln -s /etc/passwd out
         git init -q repo; cd repo; echo a >a; git add a
         git -c user.name=a -c user.email=a@b commit -qm first'
     settles 10 no_sessions
@@ -223,9 +225,10 @@ the_kernel_bounds_sessions() {
 memory = "256 MiB"
 processes = 64
 cpus = 0.5'
+    settles 10 no_sessions
     run sh -c 'exec sleep 7773' &
     local one=$! unit
-    settles 10 inside pgrep -f 'sleep 7773'
+    settles 10 inside pgrep -f '^sleep 7773'
     unit=$(inside systemctl list-units --plain --no-legend 'assistant-sandbox@*' | cut -d' ' -f1)
     local shown
     shown=$(inside systemctl show -p MemoryMax,TasksMax,CPUQuotaPerSecUSec,RuntimeMaxUSec,OOMPolicy "$unit")

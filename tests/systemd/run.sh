@@ -21,7 +21,7 @@ making=
 if [ -z "${1:-}" ] || [ "${1:-}" != --no-build ]; then
     machine_system >/dev/null 2>&1 &
     making=$!
-    cargo build --quiet --locked --bins -p assistantd -p assistantctl
+    cargo build --quiet --locked --bins -p assistantd -p assistantctl -p assistant-broker
 else
     shift
 fi
@@ -34,7 +34,7 @@ install_all() {
     local units=$machine_root/usr/lib/systemd/system
     mkdir -p "$machine_root$tools" "$machine_root/etc/assistant/conf.d"
     install "$bin/assistantd" "$bin/assistantctl" "$machine_root/usr/bin/"
-    install "$sandbox/assistant-sandbox" "$sandbox/assistant-sandbox-probe" "$machine_root$tools/"
+    install "$sandbox/assistant-sandbox" "$sandbox/assistant-sandbox-probe" "$bin/assistant-egress" "$machine_root$tools/"
     install -m 644 systemd/*.service systemd/*.socket systemd/*.slice "$units/"
     install -m 644 systemd/assistant.sysusers "$machine_root/usr/lib/sysusers.d/assistant.conf"
     install -m 644 systemd/assistant.tmpfiles "$machine_root/usr/lib/tmpfiles.d/assistant.conf"
@@ -52,8 +52,13 @@ passed=0 failed=0
 log=$(mktemp)
 trap 'machine_stop; rm -f "$log"' EXIT
 check() {
-    local begun=$SECONDS
-    if (set -e; "$1") >"$log" 2>&1 </dev/null; then
+    local begun=$SECONDS status=0
+    # In a condition nothing would end at what fails.
+    set +e
+    (set -e; "$1") >"$log" 2>&1 </dev/null
+    status=$?
+    set -e
+    if [ "$status" = 0 ]; then
         passed=$((passed + 1))
         say "ok      $1, $((SECONDS - begun)) s$(grep -E '^(first command|[0-9]+ attempts)' "$log" | sed 's/^/: /')"
     else

@@ -31,6 +31,7 @@ use nix::{
 use crate::{
     reclaim::Deed,
     serve::{
+        bounds::Bounds,
         fault::{At as _, Fault},
         kernel::{self, attr},
         protect, root,
@@ -106,6 +107,8 @@ pub(crate) fn begin(place: &Place) -> Result<(), Fault> {
     furnish(session.as_fd(), uid, owner.gid.as_raw(), &all)?;
     let shared = kernel::clone_tree(workspace.as_fd(), c"").at("workspace")?;
     kernel::add_attributes(shared.as_fd(), attr::NOSUID | attr::NODEV, true).at("workspace")?;
+    // Else what is mounted on its paths would be mounted on those of the host as well.
+    kernel::make_private(shared.as_fd()).at("workspace")?;
     kernel::attach(shared.as_fd(), session.as_fd(), c"workspace").at("workspace")?;
     protect_all(shared.as_fd(), owner, &all)?;
     match &place.unit {
@@ -119,6 +122,10 @@ pub(crate) fn end(place: &Place) -> Result<(), Fault> {
     leave_namespace()?;
     let _ = umount2(&place.session, MntFlags::MNT_DETACH);
     let _ = fs::remove_dir(&place.session);
+    // Nor do its own bounds, which systemd keeps for a unit of this name.
+    if let Some(unit) = place.unit.as_ref().filter(|unit| !unit.contains('/')) {
+        let _ = fs::remove_dir_all(Path::new("/run/systemd/system.control").join(format!("{unit}.d")));
+    }
     // A session that never began has no user.
     let Some(uid) = place.uid()? else { return Ok(()) };
     let (workspace, found) = place.open()?;
@@ -211,14 +218,9 @@ fn protect_all(workspace: BorrowedFd<'_>, owner: Owner, extra: &[String]) -> Res
 
 /// Lowers the bounds of the unit to those that are wished for, where they are higher.
 fn adjust(unit: &str, wishes: &Wishes) -> Result<(), Fault> {
-    let mut changes = Vec::new();
-    if let Some(limits) = &wishes.limits {
-        let shown = Command::new("/usr/bin/systemctl")
-            .args(["show", "--property=MemoryMax,TasksMax,CPUQuotaPerSecUSec", unit])
-            .output()
-            .at("systemctl show")?;
-        changes = lowered(&String::from_utf8_lossy(&shown.stdout), limits);
-    }
+    // This is in the unit already, outside of its walls.
+    let bounds = Bounds::of_this_process(Path::new("/sys/fs/cgroup"));
+    let mut changes = wishes.limits.as_ref().map(|limits| lowered(&bounds, limits)).unwrap_or_default();
     if wishes.net {
         changes.push("IPAddressAllow=localhost".to_owned());
     }
@@ -232,38 +234,21 @@ fn adjust(unit: &str, wishes: &Wishes) -> Result<(), Fault> {
     }
 }
 
-/// The properties to set, given what `systemctl show` says of them.
-fn lowered(shown: &str, limits: &Limits) -> Vec<String> {
-    let value = |name: &str| shown.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
-    let number = |name: &str| value(name).and_then(|text| text.parse::<u64>().ok()).unwrap_or(u64::MAX);
+/// The properties to set. What is not bounded is lowered, too.
+fn lowered(bounds: &Bounds, limits: &Limits) -> Vec<String> {
+    let above = |bound: Option<u64>, wished: u64| bound.is_none_or(|bound| wished < bound);
     let mut changes = Vec::new();
-    if limits.memory_bytes < number("MemoryMax") {
+    if above(bounds.memory, limits.memory_bytes) {
         changes.push(format!("MemoryMax={}", limits.memory_bytes));
     }
-    let tasks = tasks_of(limits.processes);
-    if tasks < number("TasksMax") {
-        changes.push(format!("TasksMax={tasks}"));
+    if above(bounds.tasks, tasks_of(limits.processes)) {
+        changes.push(format!("TasksMax={}", tasks_of(limits.processes)));
     }
-    let quota = value("CPUQuotaPerSecUSec").and_then(processor_millis).unwrap_or(u64::MAX);
-    if limits.cpu_millis < quota {
+    if above(bounds.cpu_millis, limits.cpu_millis) {
         // Tenths of a percent are what systemd takes.
         changes.push(format!("CPUQuota={}.{}%", limits.cpu_millis / 10, limits.cpu_millis % 10));
     }
     changes
-}
-
-/// Thousandths of a processor, of a time per second as systemd prints it: `2s`, `500ms`, `1.250s`.
-fn processor_millis(text: &str) -> Option<u64> {
-    let (number, unit) = text.split_at(text.find(|letter: char| letter.is_ascii_alphabetic())?);
-    let (whole, part) = number.split_once('.').unwrap_or((number, ""));
-    let whole: u64 = whole.parse().ok()?;
-    let part: u64 = format!("{part:0<3}").get(..3)?.parse().ok()?;
-    match unit {
-        "s" => Some(whole * 1000 + part),
-        "ms" => Some(whole),
-        "us" => Some(0),
-        _ => None,
-    }
 }
 
 #[cfg(test)]
@@ -272,22 +257,13 @@ mod tests {
 
     #[test]
     fn bounds_are_only_lowered() {
-        let shown = "CPUQuotaPerSecUSec=2s\nMemoryMax=2147483648\nTasksMax=549\n";
+        let bounds = Bounds { memory: Some(2 << 30), tasks: Some(549), cpu_millis: Some(2000), ..Bounds::default() };
         let limits = Limits::default();
-        assert_eq!(lowered(shown, &limits), Vec::<String>::new());
+        assert_eq!(lowered(&bounds, &limits), Vec::<String>::new());
         let more = Limits { memory_bytes: 3 << 30, processes: 1000, cpu_millis: 4000, ..limits };
-        assert_eq!(lowered(shown, &more), Vec::<String>::new());
+        assert_eq!(lowered(&bounds, &more), Vec::<String>::new());
         let less = Limits { memory_bytes: 1 << 20, processes: 10, cpu_millis: 755, ..limits };
-        assert_eq!(lowered(shown, &less), ["MemoryMax=1048576", "TasksMax=15", "CPUQuota=75.5%"]);
-        let none = "CPUQuotaPerSecUSec=infinity\nMemoryMax=infinity\nTasksMax=infinity\n";
-        assert_eq!(lowered(none, &less).len(), 3);
-    }
-
-    #[test]
-    fn times_are_read_as_systemd_prints_them() {
-        for (text, millis) in [("2s", Some(2000)), ("500ms", Some(500)), ("1.25s", Some(1250)), ("1.5s", Some(1500))] {
-            assert_eq!(processor_millis(text), millis, "{text}");
-        }
-        assert_eq!(processor_millis("infinity"), None);
+        assert_eq!(lowered(&bounds, &less), ["MemoryMax=1048576", "TasksMax=15", "CPUQuota=75.5%"]);
+        assert_eq!(lowered(&Bounds::default(), &less).len(), 3);
     }
 }

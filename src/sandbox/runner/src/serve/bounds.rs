@@ -23,9 +23,9 @@ pub(crate) struct Bounds {
 }
 
 impl Bounds {
-    /// That of this process.
-    pub(crate) fn of_this_process() -> Self {
-        Self::find(Path::new(SHOWN), &fs::read_to_string("/proc/self/cgroup").unwrap_or_default())
+    /// That of this process, where the hierarchies are shown at this path.
+    pub(crate) fn of_this_process(shown: &Path) -> Self {
+        Self::find(shown, &fs::read_to_string("/proc/self/cgroup").unwrap_or_default())
     }
 
     /// `memberships` is the text of `/proc/PID/cgroup`.

@@ -306,7 +306,7 @@ impl Command {
         let alone = self.ended.is_none() && self.sweep == Sweep::Namespace;
         // 137 is what a shell says of a program that was ended so.
         let struck = killed == Some(libc::SIGKILL) || (libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 137);
-        let short = (struck || self.group.is_some()) && self.is_short();
+        let short = (struck || self.is_counted()) && self.is_short();
         let by_itself = if alone || short { End::OutOfMemory } else { End::Exited };
         let end = self.end.unwrap_or(by_itself);
         if end == End::OutOfMemory && self.sweep != Sweep::Descendants {
@@ -322,6 +322,11 @@ impl Command {
             peak_bytes: usage.peak_bytes,
             denials: self.tally.denials(),
         })))
+    }
+
+    /// Whether the kernel counts for this session alone.
+    fn is_counted(&self) -> bool {
+        self.group.is_some() || self.bounds.kills().is_some()
     }
 
     /// Whether the kernel has ended a process for want of memory since it began.
@@ -343,7 +348,7 @@ impl Command {
             return;
         }
         self.looked = Instant::now();
-        if self.group.is_some() && self.is_short() {
+        if self.is_counted() && self.is_short() {
             return self.kill(End::OutOfMemory);
         }
         let of = if self.sweep == Sweep::Namespace { self.process.pid } else { std::process::id().cast_signed() };

@@ -57,6 +57,11 @@ pub(crate) fn map_owners(mount: BorrowedFd<'_>, namespace: BorrowedFd<'_>) -> Re
     set_attributes(mount, [MOUNT_ATTR_IDMAP, 0, 0, namespace], true)
 }
 
+/// Has nothing that is mounted in this tree appear elsewhere, or the other way round.
+pub(crate) fn make_private(mount: BorrowedFd<'_>) -> Result<()> {
+    set_attributes(mount, [0, 0, libc::MS_PRIVATE, 0], true)
+}
+
 /// To set, to clear, propagation, user namespace.
 fn set_attributes(mount: BorrowedFd<'_>, attributes: [u64; 4], recursive: bool) -> Result<()> {
     let flags = libc::AT_EMPTY_PATH | if recursive { AT_RECURSIVE } else { 0 };

@@ -1,7 +1,7 @@
 //! The runner: serves one session over one socket, in one thread that waits for whatever happens next.
 
 mod beneath;
-mod bounds;
+pub(crate) mod bounds;
 mod bridge;
 mod cgroup;
 mod command;

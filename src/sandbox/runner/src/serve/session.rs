@@ -26,7 +26,7 @@ use nix::{
 };
 
 use super::{
-    bounds::Bounds,
+    bounds::{self, Bounds},
     bridge::{Bridge, Exit},
     cgroup::Group,
     confine::{self, Walls},
@@ -118,13 +118,13 @@ impl Session {
         unistd::chdir(&options.workspace).at("workspace")?;
         let mut limits = options.limits;
         let mut protect = options.protect.clone();
-        let mut bounds = Bounds::default();
+        let mut shown = Bounds::default();
         if options.backend == Backend::Unit {
-            bounds = Bounds::of_this_process();
-            limits = unit::limits(limits, &bounds);
+            shown = Bounds::of_this_process(Path::new(bounds::SHOWN));
+            limits = unit::limits(limits, &shown);
             protect = unit::protected(options.protected.as_deref());
         }
-        let (group, processors) = share(options, &limits, &bounds)?;
+        let (group, processors) = share(options, &limits, &shown)?;
         umask(Mode::empty());
         let mut own = None;
         if let Some((uid, gid)) = options.user {
@@ -198,7 +198,7 @@ impl Session {
             processors,
             sweep,
             group,
-            bounds,
+            bounds: shown,
             limits,
             protect,
             unprotected,
