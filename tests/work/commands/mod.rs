@@ -2,6 +2,7 @@
 
 mod checks;
 mod ends;
+mod hosts;
 mod killed;
 mod net;
 mod ownership;

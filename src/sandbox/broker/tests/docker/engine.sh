@@ -76,5 +76,7 @@ full_image() {
 case $image in small) small_image ;; *) full_image ;; esac
 
 ASSISTANT_TEST_RUNNER=$(bash packaging/build-sandbox.sh --debug)
+cargo build --quiet --locked -p assistant-broker --features docker --bin assistant-docker
 export ASSISTANT_TEST_RUNNER ASSISTANT_TEST_ENGINE=$directory/engine.sock
+export ASSISTANT_TEST_BROKER=${CARGO_TARGET_DIR:-$PWD/target}/debug/assistant-docker
 "$@"
