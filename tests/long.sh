@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# The long form of some tests. Of the sandbox: who swaps links under running commands does so for 30 seconds. Of crashes:
-# every named point, and 200 random moments (or as many as the first argument says).
+# The long form of some tests. Of the sandbox: who swaps links under running commands does so for 30 seconds, and, as root,
+# containers run in an image that is built anew. Of crashes: every named point, and 200 random moments (or as many as the
+# first argument says).
 # Prints what was killed, repeated and found; ASSISTANT_CRASH_SEED repeats a run.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -11,4 +12,9 @@ export ASSISTANT_CRASH_MOMENTS=${1:-200}
 need_debian gcc=build-essential curl=curl
 need_rust
 ASSISTANT_RACE_SECONDS=30 cargo test --quiet --locked --package assistant-sandbox --test it -- regressions::cve_2021_30465
+if [ "$(id -u)" = 0 ]; then
+    need_debian dockerd=docker.io mmdebstrap=mmdebstrap
+    bash src/sandbox/broker/tests/docker/engine.sh --image new \
+        cargo test --quiet --locked --package assistant-broker --features docker --test broker -- docker::
+fi
 cargo test --quiet --locked --package assistantd --test it -- --nocapture --test-threads=1 crash::

@@ -13,6 +13,8 @@ export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$HOME/.cache/assistant-target}
 export CARGO_TERM_COLOR=${CARGO_TERM_COLOR:-never} CARGO_INCREMENTAL=${CARGO_INCREMENTAL:-0}
 export ASSISTANT_TEST_RUN=$$ # inherited by every process the tests start
 passed=0 failed=0 skipped=0
+# Tests of assistantd that run commands in containers, for nextest.
+container_tests='package(assistantd) & (test(hosts::containers::) | test(/::in_containers$/))'
 log=$(mktemp)
 # A test that cannot show here what it is for writes a line into this file.
 export ASSISTANT_TEST_SKIPS=$log.skips
@@ -66,9 +68,11 @@ scripts() {
 count() { grep -E '^ *Summary' "$log" | tail -1 | grep -oE "[0-9]+ $1" | grep -oE '[0-9]+' || echo 0; }
 
 tests() {
-    local start=$SECONDS status=0
+    local start=$SECONDS status=0 filter='all()'
     heading tests
-    cargo nextest run --locked --workspace --no-fail-fast --color never </dev/null 2>&1 | tee "$log" || status=$?
+    # What needs a container engine has one later, where one can be started.
+    [ "$(id -u)" != 0 ] || filter="not ($container_tests)"
+    cargo nextest run --locked --workspace --no-fail-fast --color never -E "$filter" </dev/null 2>&1 | tee "$log" || status=$?
     passed=$((passed + $(count passed)))
     skipped=$((skipped + $(count skipped)))
     local reason
@@ -83,7 +87,7 @@ tests() {
     say "-- tests: $broken failed, $((SECONDS - start)) s"
 }
 
-# The broker's containers, beside an engine that is gone afterwards.
+# Containers, beside an engine that is gone afterwards.
 containers() {
     if [ "$(id -u)" != 0 ]; then
         skip "containers: only root can start an engine"
@@ -91,8 +95,12 @@ containers() {
     fi
     need_debian dockerd=docker.io mmdebstrap=mmdebstrap
     need_debian docker=docker-cli # a package of its own from Debian 13 on
-    part "containers" bash src/sandbox/broker/tests/docker/engine.sh \
-        cargo nextest run --locked --color never -p assistant-broker --features docker -E 'test(docker::)'
+    # Of the broker by itself, and through a daemon. An engine or an image that cannot be had here is a failure.
+    part "containers" bash src/sandbox/broker/tests/docker/engine.sh bash -c "
+        status=0
+        cargo nextest run --locked --color never -p assistant-broker --features docker -E 'test(docker::)' || status=1
+        cargo nextest run --locked --color never -p assistantd -E '$container_tests' || status=1
+        exit \$status"
 }
 
 # The runner and its probe name system calls, which differ from one architecture to the next: both of Debian's servers.

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    os::unix::net::UnixDatagram,
+    os::unix::{fs::PermissionsExt as _, net::UnixDatagram},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -96,6 +96,8 @@ impl Place {
         let notify = self.dir.path().join("notify");
         let _ = fs::remove_file(&notify);
         let listener = UnixDatagram::bind(&notify).unwrap();
+        // The daemon may be somebody else.
+        fs::set_permissions(&notify, fs::Permissions::from_mode(0o666)).unwrap();
         listener.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
         let child = command.env("NOTIFY_SOCKET", &notify).envs(variables.iter().copied()).spawn().unwrap();
         let mut process = Process { child, ready: false };

@@ -165,6 +165,47 @@ proptest! {
     }
 }
 
+/// Every choice, level and combination of backends that are not there, lack one guarantee, or give everything.
+#[test]
+fn no_combination_of_hosts_and_configurations_gives_less_than_was_asked() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let choices = [Choice::Auto, Choice::Unit, Choice::Namespace, Choice::Docker, Choice::Landlock];
+    let (mut refused, mut taken) = (0, 0);
+    for (lacked, of) in Guarantee::ALL.into_iter().zip(0_usize..) {
+        let all = Ready { limits: Some(LIMITS), ..double::ready(HERE) };
+        let mut less = all.clone();
+        less.guarantees.remove(&lacked);
+        let abilities = [None, Some(less), Some(all)];
+        for host in 0..81 {
+            let ability = |backend: u32| (host / 3_usize.pow(backend)) % 3;
+            let runners = [0, 1, 2, 3].map(|backend| abilities[ability(backend)].clone());
+            // All of them at each choice and level; what is lacked is another guarantee each time.
+            let (choice, level) =
+                (choices[(host + of) % 5], [Level::Read, Level::Work, Level::WorkNet, Level::Container]);
+            for level in level {
+                for guarantees in
+                    [Guarantee::ALL.to_vec(), Guarantee::ALL.into_iter().filter(|g| *g != lacked).collect()]
+                {
+                    let enough = if guarantees.len() == Guarantee::ALL.len() { 2 } else { 1 };
+                    let wanted = Wanted { guarantees, protect: Vec::new(), workspace: HERE, level, limits: LIMITS };
+                    let (chosen, sent) = runtime.block_on(attempt(choice, level, &wanted, &runners));
+                    let expected = (0..4).find(|backend| {
+                        let docker = *backend == 2;
+                        (level != Level::Container || docker)
+                            && ability(*backend) >= enough
+                            && (choice == Choice::Auto || choice == choices[*backend as usize + 1])
+                    });
+                    let expected = expected.map(|backend| Backend::ALL[backend as usize]);
+                    assert_eq!(chosen, expected, "{choice:?} {level:?} {wanted:?} {host}");
+                    assert_eq!(sent, expected.map(|backend| (backend, level)).into_iter().collect::<Vec<_>>());
+                    *if expected.is_some() { &mut taken } else { &mut refused } += 1;
+                }
+            }
+        }
+    }
+    assert!(taken > 500 && refused > 500, "{taken} {refused}");
+}
+
 #[test]
 fn a_runner_that_gives_too_little_is_told_why() {
     let (guarantees, protect) = (Guarantee::ALL.to_vec(), vec![".envrc".to_owned()]);

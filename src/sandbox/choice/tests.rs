@@ -1,5 +1,7 @@
 #![expect(clippy::disallowed_methods, reason = "a counterpart, not part of the daemon")]
 
+mod hosts;
+
 use std::sync::{
     Arc,
     atomic::{AtomicUsize, Ordering::Relaxed},

@@ -45,7 +45,10 @@ async fn a_command_of_the_level_container_runs_in_the_image() {
     let status: SandboxStatus = host.client().get("/api/sandbox").await.unwrap();
     assert!(status.guarantees.iter().all(|one| one.given && one.required), "{status:?}");
     let ran = host.bash("test -f /.dockerenv && id -u && pwd && echo made > here && uname -n").await;
-    assert_eq!((ran.exit_code, &*ran.stdout, &*ran.isolation_mode), (Some(0), "65534\n/workspace\nsandbox\n", "docker"));
+    assert_eq!(
+        (ran.exit_code, &*ran.stdout, &*ran.isolation_mode),
+        (Some(0), "65534\n/workspace\nsandbox\n", "docker")
+    );
     assert_eq!(std::fs::read_to_string(host.workspace().join("here")).unwrap(), "made\n");
     // What the image is for: each of these is there and works.
     let tools = "python3 -c 'print(6 * 7)' && node -e 'console.log(7 * 6)' && git --version >/dev/null && pip list >/dev/null

@@ -128,7 +128,11 @@ async fn a_lost_runner_is_an_unknown_effect(kind: Kind) {
     let done = wait(&host, job, JobStatus::Completed).await;
     assert_eq!(done.effects.len(), 1, "{:?}", done.effects);
     assert_eq!(done.effects[0].state, EffectState::Unknown, "{:?}", done.effects);
-    assert!(told(&done)["error"].as_str().unwrap().contains("nobody knows how far the command came"), "{}", told(&done));
+    assert!(
+        told(&done)["error"].as_str().unwrap().contains("nobody knows how far the command came"),
+        "{}",
+        told(&done)
+    );
     assert_eq!(std::fs::read_to_string(host.workspace().join("runs.txt")).unwrap(), "run\n", "once");
 }
 

@@ -155,7 +155,7 @@ fn start(kind: Kind, place: &Place, dir: &Path) -> Process {
         "shift; exec setpriv --reuid {NOBODY} --regid {NOBODY} --clear-groups --bounding-set -all '{}' \"$@\"",
         daemon.display()
     );
-    let process = place.start_as(place.command_through(&["sh", "-c", &script, "sh", "instead of"]), &[]);
+    let process = place.start_as(place.command_through(&["sh", "-c", &script, "sh"]), &[]);
     assert!(process.ready, "{}", place.log());
     process
 }
@@ -178,20 +178,21 @@ fn own(path: &Path) {
         chown(path, Some(NOBODY), Some(NOBODY)).unwrap();
     }
     if path.is_dir() {
-        fs::read_dir(path).unwrap().for_each(|entry| own(&entry.unwrap().path()));
+        for entry in fs::read_dir(path).unwrap() {
+            own(&entry.unwrap().path());
+        }
     }
 }
 
 /// What `engine.sh` put into the environment: the engine's socket, the static runner, the broker's program.
 fn engine() -> Option<[String; 3]> {
     let of = |name| std::env::var(name).ok();
-    match ["ASSISTANT_TEST_ENGINE", "ASSISTANT_TEST_RUNNER", "ASSISTANT_TEST_BROKER"].map(of) {
-        [Some(engine), Some(runner), Some(broker)] => Some([engine, runner, broker]),
-        _ => {
-            skip("no container engine for tests: engine.sh starts one, which needs root");
-            None
-        }
-    }
+    let all = ["ASSISTANT_TEST_ENGINE", "ASSISTANT_TEST_RUNNER", "ASSISTANT_TEST_BROKER"].map(of);
+    let [Some(engine), Some(runner), Some(broker)] = all else {
+        skip("no container engine for tests: engine.sh starts one, which needs root");
+        return None;
+    };
+    Some([engine, runner, broker])
 }
 
 impl Broker {

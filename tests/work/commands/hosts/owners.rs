@@ -38,7 +38,9 @@ async fn closed_files_are_the_daemons(kind: Kind) {
         ["deep", "deep/file", "deep/locked", "deep/locked/in", "linked", "none"].map(|name| format!("{top}/{name}"))
     };
     assert_eq!(listed("closed").await, all("closed"), "{kind:?}");
-    for (path, content) in [("deep/file", "text\n"), ("none", "none\n"), ("linked", "text\n"), ("deep/locked/in", "in\n")] {
+    for (path, content) in
+        [("deep/file", "text\n"), ("none", "none\n"), ("linked", "text\n"), ("deep/locked/in", "in\n")]
+    {
         assert_eq!(read(&format!("closed/{path}")).await, content, "{kind:?}: {path}");
     }
     let transfer = |source: &str, destination: &str| Transfer {
@@ -57,7 +59,9 @@ async fn closed_files_are_the_daemons(kind: Kind) {
         assert!(zip.windows(name.len()).any(|bytes| bytes == name.as_bytes()), "{kind:?}: {name} is in the archive");
     }
     // The next session changes what the daemon has moved.
-    let ran = host.bash("echo more >> moved/none && echo more >> moved/deep/locked/in && cat moved/none").await;
+    let ran = host
+        .bash("chmod -R u+rwX moved && echo more >> moved/none && echo more >> moved/deep/locked/in && cat moved/none")
+        .await;
     assert_eq!((ran.exit_code, &*ran.stdout), (Some(0), "none\nmore\n"), "{kind:?}: {ran:?}");
     let erase = async |path: &str| {
         let request = client.request("DELETE", "/api/workspace/file").query("path", path);

@@ -34,7 +34,10 @@ const INTRUDER: &str = "
 import ctypes, os, signal, socket, sys
 libc = ctypes.CDLL(None, use_errno=True)
 tmp, pids = sys.argv[1], [int(pid) for pid in sys.argv[2:]]
-seen = [int(name) for name in (os.listdir('/proc') if os.access('/proc', os.R_OK) else []) if name.isdigit()]
+def names(path):
+    try: return os.listdir(path)
+    except OSError: return []
+seen = [int(name) for name in names('/proc') if name.isdigit()]
 for pid in seen:
     try: line = open(f'/proc/{pid}/cmdline').read()
     except OSError: continue
@@ -54,12 +57,12 @@ for name in ('mine', 'd', 'socket'):
     path = tmp + '/' + name
     try: print('read', path, open(path).read() if name == 'mine' else os.listdir(path))
     except OSError: pass
-    try: open(path, 'a').write('x'); print('wrote', path)
+    try: open(path, 'r+').write('x'); print('wrote', path)
     except OSError: pass
 for address in (tmp + '/socket', '\\0of-the-first'):
     try: socket.socket(socket.AF_UNIX).connect(address); print('connected to', address)
     except OSError: pass
-for name in os.listdir('/dev/shm') if os.access('/dev/shm', os.R_OK) else []: print('saw in /dev/shm', name)
+for name in names('/dev/shm'): print('saw in /dev/shm', name)
 print('done')
 # INTRUDER
 ";
@@ -77,7 +80,9 @@ async fn two_sessions_at_once_do_not_meet(kind: Kind) {
         let pids: Vec<_> = inside(&place).iter().map(ToString::to_string).collect();
         assert!(!pids.is_empty());
         // Where both have a temporary directory of the same name, one's own is what is found there.
-        let script = format!("import os\nfor name in ('mine', 'socket', 'd'): assert not os.path.exists({tmp:?} + '/' + name)\n");
+        let script = format!(
+            "import os\nfor name in ('mine', 'socket', 'd'): assert not os.path.exists({tmp:?} + '/' + name)\n"
+        );
         let hidden = host.person(&["python3", "-c", &script]).await;
         let mut argv = vec!["python3", "-c", INTRUDER, &tmp];
         argv.extend(pids.iter().map(String::as_str));
@@ -108,8 +113,20 @@ fn restrictions(pid: i32) -> BTreeMap<String, String> {
     let proc = Path::new("/proc").join(pid.to_string());
     let mut all = BTreeMap::new();
     let fields = [
-        "Uid", "Gid", "Groups", "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "NoNewPrivs", "Seccomp",
-        "Seccomp_filters", "Cpus_allowed", "Umask", "SigIgn",
+        "Uid",
+        "Gid",
+        "Groups",
+        "CapInh",
+        "CapPrm",
+        "CapEff",
+        "CapBnd",
+        "CapAmb",
+        "NoNewPrivs",
+        "Seccomp",
+        "Seccomp_filters",
+        "Cpus_allowed",
+        "Umask",
+        "SigIgn",
     ];
     for line in fs::read_to_string(proc.join("status")).unwrap().lines() {
         let (name, value) = line.split_once(':').unwrap();
@@ -178,7 +195,8 @@ async fn what_the_daemon_starts_afterwards_may_still_mount() {
         let (daemon, _dir) = crate::work::commands::start(&model, &accepted).await;
         let ran = crate::work::commands::person(&daemon, &["true"]).await;
         assert_eq!((ran.exit_code, &*ran.isolation_mode), (Some(0), backend));
-        let mounts = "mount -t tmpfs none /mnt && touch /mnt/x && head -c 1 /etc/shadow && grep -c ^Seccomp: /proc/self/status";
+        let mounts =
+            "mount -t tmpfs none /mnt && touch /mnt/x && head -c 1 /etc/shadow && grep -c ^Seccomp: /proc/self/status";
         let done = std::process::Command::new("unshare").args(["--mount", "sh", "-c", mounts]).output().unwrap();
         assert!(done.status.success(), "{backend}: {done:?}");
         daemon.stop().await;

@@ -20,8 +20,9 @@ const SESSION: &str = "/assistant-session";
 /// The label by which a broker knows its containers again.
 pub(super) const LABEL: &str = "assistant.docker";
 
-/// Paths that show nothing: the engine's own list, and of the image what no command needs anything of.
-const MASKED: [&str; 13] = [
+/// Paths that show nothing: the engine's own list, and of the image what no command needs anything of. The rest of `/sys`
+/// tells the runner what the kernel ended in the container for memory; it covers that before there is a command.
+const MASKED: [&str; 14] = [
     "/proc/acpi",
     "/proc/asound",
     "/proc/interrupts",
@@ -33,7 +34,8 @@ const MASKED: [&str; 13] = [
     "/proc/timer_list",
     "/proc/timer_stats",
     "/run",
-    "/sys",
+    "/sys/devices/virtual/powercap",
+    "/sys/firmware",
     "/var",
 ];
 

@@ -59,7 +59,9 @@ fn stage(version: u32, engine: &str, runner: &str) -> Stage {
 fn own(path: &Path) {
     chown(path, Some(Uid::from_raw(65534)), Some(Gid::from_raw(65534))).unwrap();
     if path.is_dir() {
-        fs::read_dir(path).unwrap().for_each(|entry| own(&entry.unwrap().path()));
+        for entry in fs::read_dir(path).unwrap() {
+            own(&entry.unwrap().path());
+        }
     }
 }
 

@@ -53,12 +53,15 @@ pub(crate) enum Place {
     Nowhere,
 }
 
-/// The group that the runner has entered.
+/// Where the kernel counts what it ended in the group of a container that we are in, with either version of groups.
+const AROUND: [&str; 2] = ["/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control"];
+
+/// The group that the runner is in, and that bounds its session.
 #[derive(Debug)]
 pub(crate) struct Group {
     events: File,
-    /// Whoever removes the group waits for its end.
-    _alive: std::os::fd::OwnedFd,
+    /// Whoever removes the group waits for its end; nobody does that is not ours.
+    _alive: Option<std::os::fd::OwnedFd>,
 }
 
 impl Group {
@@ -71,6 +74,12 @@ impl Group {
         }
     }
 
+    /// The one that a container engine made around us, if its counts can be seen.
+    pub(crate) fn around() -> Option<Self> {
+        let group = AROUND.iter().find_map(|path| Some(Self { events: File::open(path).ok()?, _alive: None }))?;
+        group.count().map(|_| group)
+    }
+
     fn below(base: &Path, ours: bool, limits: &Limits) -> Result<Self, Fault> {
         enable(base, ours).at(format!("control group {}", base.display()))?;
         let path = base.join(format!("session-{}", std::process::id()));
@@ -78,7 +87,7 @@ impl Group {
             let events = File::open(path.join("memory.events"))?;
             let alive = remove_after_us(&path)?;
             fs::write(path.join("cgroup.procs"), "0")?;
-            Ok(Self { events, _alive: alive })
+            Ok(Self { events, _alive: Some(alive) })
         });
         made.map_err(|err: io::Error| {
             let _ = fs::remove_dir(&path);
@@ -88,10 +97,14 @@ impl Group {
 
     /// How many of its processes the kernel has ended for want of memory.
     pub(crate) fn shortages(&self) -> u64 {
+        self.count().unwrap_or(0)
+    }
+
+    fn count(&self) -> Option<u64> {
         let mut text = [0; 256];
-        let length = self.events.read_at(&mut text, 0).unwrap_or(0);
+        let length = self.events.read_at(&mut text, 0).ok()?;
         let lines = String::from_utf8_lossy(&text[..length]);
-        lines.lines().find_map(|line| line.strip_prefix("oom_kill ")?.parse().ok()).unwrap_or(0)
+        lines.lines().find_map(|line| line.strip_prefix("oom_kill ")?.parse().ok())
     }
 }
 

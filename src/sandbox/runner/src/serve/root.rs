@@ -165,14 +165,16 @@ pub(crate) fn enter(uid: u32, gid: u32, tmp_bytes: u64, workspace: Option<OwnedF
     Ok(proc_visible)
 }
 
-/// For a root that somebody else has made, as far as it is not as it should be: hides what is at `/run`, gives the session
+/// For a root that somebody else has made, as far as it is not as it should be: hides what is at `/run` and `/sys`, gives the session
 /// temporary files of its own within its bounds, and a name to its user.
 pub(crate) fn mend(uid: u32, gid: u32, tmp_bytes: u64) -> Result<(), Fault> {
     let small = |step: &str| kernel::new_mount(c"tmpfs", &[(c"mode", c"0755"), (c"size", c"64k")], SAFE).at(step);
-    if fs::symlink_metadata("/run").is_ok() {
-        let nothing = small("/run")?;
-        kernel::add_attributes(nothing.as_fd(), attr::RDONLY, false).at("/run")?;
-        kernel::attach(nothing.as_fd(), AT_FDCWD, c"/run").at("/run")?;
+    for (name, place) in [("/run", c"/run"), ("/sys", c"/sys")] {
+        if fs::symlink_metadata(name).is_ok() {
+            let nothing = small(name)?;
+            kernel::add_attributes(nothing.as_fd(), attr::RDONLY, false).at(name)?;
+            kernel::attach(nothing.as_fd(), AT_FDCWD, place).at(name)?;
+        }
     }
     temporary(tmp_bytes).at("/tmp")?;
     let names = small("/etc")?;

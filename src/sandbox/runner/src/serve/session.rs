@@ -245,6 +245,12 @@ impl Session {
         let workspace = if level == Level::Read { Reach::Read } else { Reach::Write };
         let mut paths: Vec<(PathBuf, Reach)> = match self.backend {
             // A root that holds nothing else.
+            Backend::Docker if Path::new("/sys/fs").exists() => {
+                // Of the machine: it could not be covered.
+                let entries = fs::read_dir("/").at("/")?.filter_map(Result::ok).map(|entry| entry.path());
+                let others = entries.filter(|path| path != Path::new("/sys")).map(|path| (path, Reach::Read));
+                others.chain([("/dev/shm".into(), Reach::Write)]).collect()
+            }
             Backend::Namespace | Backend::Docker => vec![("/".into(), Reach::Read), ("/dev/shm".into(), Reach::Write)],
             Backend::Unit => {
                 let own = [("/proc", Reach::Read), ("/dev/shm", Reach::Write)];
@@ -262,12 +268,13 @@ impl Session {
     }
 }
 
-/// The control group of the session, if the runner can make one, and its processors: some of all, where nobody counts its
+/// The control group of the session, if the runner can make one or sees the counts of the one around it, and its processors: some of all, where nobody counts its
 /// time. While the machine can still be seen.
 fn share(options: &Options, limits: &Limits, bounds: &Bounds) -> Result<(Option<Rc<Group>>, Processors), Fault> {
     let group = match options.backend {
         Backend::Namespace => Group::enter(&options.cgroup, limits)?.map(Rc::new),
-        Backend::Unit | Backend::Docker | Backend::Landlock => None,
+        Backend::Docker => Group::around().map(Rc::new),
+        Backend::Unit | Backend::Landlock => None,
     };
     let counted = match options.backend {
         Backend::Namespace | Backend::Landlock => group.is_some(),
