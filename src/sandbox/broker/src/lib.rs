@@ -18,4 +18,5 @@ pub mod host;
 pub mod journal;
 pub mod listen;
 pub mod peers;
+pub mod program;
 pub mod settings;

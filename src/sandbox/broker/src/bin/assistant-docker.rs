@@ -1,27 +1,24 @@
 //! `assistant-docker`: arguments, socket and signals; the broker itself is `docker/`.
 
 use std::{
-    fs,
-    io::{self, Write as _},
+    fs, io,
     os::unix::{
         fs::{DirBuilderExt as _, PermissionsExt as _},
         net::UnixListener,
     },
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
 };
 
 use assistant_broker::{
     docker::{Broker, config::Config},
     journal, listen, peers,
+    program::{self, Program, Sockets, notify},
+    settings::Fault,
 };
 use clap::Parser;
 use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
-
-const FAILURE: u8 = 1;
-const USAGE: u8 = 64;
-const CONFIG: u8 = 78;
 
 const THREADS: usize = 2;
 
@@ -47,41 +44,29 @@ struct Args {
 }
 
 fn main() -> ExitCode {
-    let inherited = listen::inherited(&["run"]);
-    let args = match Args::try_parse() {
-        Ok(args) => args,
-        Err(err) => {
-            let _ = err.print();
-            return if err.use_stderr() { USAGE.into() } else { ExitCode::SUCCESS };
-        }
-    };
-    let config = match Config::load(&args.config) {
-        Ok(config) => config,
-        Err(fault) => return complain(&fault.to_string(), CONFIG),
-    };
-    if args.check {
-        let _ = writeln!(io::stdout(), "the configuration is good: {}", args.config.display());
-        return ExitCode::SUCCESS;
-    }
-    let outcome = inherited.and_then(|mut inherited| {
-        let socket = match (inherited.remove("run"), &args.listen) {
-            (Some(socket), None) => Ok(socket),
-            (None, Some(path)) => listen::bind(path)
-                .map_err(|err| io::Error::new(err.kind(), format!("listening at {}: {err}", path.display()))),
-            (Some(_), Some(_)) => Err(io::Error::other("the socket is both inherited and an argument")),
-            (None, None) => Err(io::Error::other("there is no socket: give --listen")),
-        };
-        run(&args, config, socket?)
-    });
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(err) => complain(&err.to_string(), FAILURE),
-    }
+    program::main::<Args>()
 }
 
-fn complain(message: &str, code: u8) -> ExitCode {
-    let _ = writeln!(io::stderr(), "error: {message}");
-    code.into()
+impl Program for Args {
+    type Config = Config;
+    const SOCKETS: &'static [&'static str] = &["run"];
+
+    fn config_file(&self) -> &Path {
+        &self.config
+    }
+
+    fn only_checks(&self) -> bool {
+        self.check
+    }
+
+    fn load(file: &Path) -> Result<Config, Fault> {
+        Config::load(file)
+    }
+
+    fn run(self, config: Config, mut sockets: Sockets) -> io::Result<()> {
+        let socket = sockets.take("run", "--listen", self.listen.as_deref(), listen::bind)?;
+        run(&self, config, socket)
+    }
 }
 
 fn run(args: &Args, config: Config, socket: UnixListener) -> io::Result<()> {
@@ -102,7 +87,7 @@ fn run(args: &Args, config: Config, socket: UnixListener) -> io::Result<()> {
         let broker = Broker::new(config, directory);
         let mut serving = std::pin::pin!(broker.serve(socket, users));
         tracing::info!("ready");
-        notify(NotifyState::Ready);
+        notify(&[NotifyState::Ready]);
         loop {
             tokio::select! {
                 () = &mut serving => return Ok(()),
@@ -126,13 +111,6 @@ fn own(args: &Args) -> io::Result<PathBuf> {
 }
 
 fn stop(broker: &Broker) {
-    notify(NotifyState::Stopping);
+    notify(&[NotifyState::Stopping]);
     broker.stop();
-}
-
-/// Tells the service manager, if there is one.
-fn notify(state: NotifyState<'_>) {
-    if let Err(err) = sd_notify::notify(&[state]) {
-        tracing::debug!(%err, "the service manager does not listen");
-    }
 }

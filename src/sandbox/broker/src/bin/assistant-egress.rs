@@ -1,7 +1,7 @@
 //! `assistant-egress`: arguments, sockets and signals; the proxy itself is `egress/`.
 
 use std::{
-    io::{self, Write as _},
+    io,
     os::unix::net::UnixListener,
     path::{Path, PathBuf},
     process::ExitCode,
@@ -11,15 +11,13 @@ use assistant_broker::{
     config::Config,
     egress::{Egress, network::Internet},
     journal, listen, peers,
+    program::{self, Program, Sockets, notify},
+    settings::Fault,
 };
 use clap::Parser;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
-
-const FAILURE: u8 = 1;
-const USAGE: u8 = 64;
-const CONFIG: u8 = 78;
 
 const THREADS: usize = 2;
 /// A name that is being resolved takes one.
@@ -49,48 +47,31 @@ struct Args {
 }
 
 fn main() -> ExitCode {
-    let inherited = listen::inherited(&["proxy", "control"]);
-    let args = match Args::try_parse() {
-        Ok(args) => args,
-        Err(err) => {
-            let _ = err.print();
-            return if err.use_stderr() { USAGE.into() } else { ExitCode::SUCCESS };
-        }
-    };
-    let config = match Config::load(&args.config) {
-        Ok(config) => config,
-        Err(fault) => return complain(&fault.to_string(), CONFIG),
-    };
-    if args.check {
-        let _ = writeln!(io::stdout(), "the configuration is good: {}", args.config.display());
-        return ExitCode::SUCCESS;
-    }
-    let outcome = inherited.and_then(|mut inherited| {
-        let mut take = |name: &str, path: &Option<PathBuf>, bind: fn(&Path) -> io::Result<UnixListener>| match (
-            inherited.remove(name),
-            path,
-        ) {
-            (Some(socket), None) => Ok(socket),
-            (None, Some(path)) => {
-                bind(path).map_err(|err| io::Error::new(err.kind(), format!("listening at {}: {err}", path.display())))
-            }
-            (Some(_), Some(_)) => Err(io::Error::other(format!("the {name} socket is both inherited and an argument"))),
-            (None, None) => Err(io::Error::other(format!("there is no {name} socket: give --listen and --control"))),
-        };
-        // Commands run as users of their own; what lets them in is their token.
-        let sockets =
-            (take("proxy", &args.listen, listen::bind_for_all)?, take("control", &args.control, listen::bind)?);
-        run(&args, config, sockets)
-    });
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(err) => complain(&err.to_string(), FAILURE),
-    }
+    program::main::<Args>()
 }
 
-fn complain(message: &str, code: u8) -> ExitCode {
-    let _ = writeln!(io::stderr(), "error: {message}");
-    code.into()
+impl Program for Args {
+    type Config = Config;
+    const SOCKETS: &'static [&'static str] = &["proxy", "control"];
+
+    fn config_file(&self) -> &Path {
+        &self.config
+    }
+
+    fn only_checks(&self) -> bool {
+        self.check
+    }
+
+    fn load(file: &Path) -> Result<Config, Fault> {
+        Config::load(file)
+    }
+
+    fn run(self, config: Config, mut sockets: Sockets) -> io::Result<()> {
+        // Commands run as users of their own; what lets them in is their token.
+        let proxy = sockets.take("proxy", "--listen", self.listen.as_deref(), listen::bind_for_all)?;
+        let control = sockets.take("control", "--control", self.control.as_deref(), listen::bind)?;
+        run(&self, config, (proxy, control))
+    }
 }
 
 fn run(args: &Args, config: Config, (proxy, control): (UnixListener, UnixListener)) -> io::Result<()> {
@@ -151,11 +132,4 @@ fn reload(egress: &Egress, args: &Args) {
         }
     }
     notify(&[NotifyState::Ready]);
-}
-
-/// Tells the service manager, if there is one.
-fn notify(state: &[NotifyState<'_>]) {
-    if let Err(err) = sd_notify::notify(state) {
-        tracing::debug!(%err, "the service manager does not listen");
-    }
 }

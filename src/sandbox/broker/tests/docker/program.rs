@@ -61,7 +61,7 @@ async fn a_wrong_start_says_why() {
     for (text, arguments, code, reason) in [
         ("", &["--check"][..], 0, ""),
         ("images = []", &["--check"], 78, "docker.toml:1: images: "),
-        ("", &[], 1, "there is no socket"),
+        ("", &[], 1, "there is no run socket"),
         ("", &["--nonsense"], 64, "--nonsense"),
     ] {
         fs::write(&config, text).unwrap();
