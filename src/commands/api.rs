@@ -34,6 +34,7 @@ const RUN: &[ErrorKind] = &[
 const SCRIPT: &[ErrorKind] = &[
     ErrorKind::Invalid,
     ErrorKind::Forbidden,
+    ErrorKind::NotFound,
     ErrorKind::SandboxDisabled,
     ErrorKind::StorageFull,
     ErrorKind::Unavailable,

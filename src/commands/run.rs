@@ -121,7 +121,13 @@ pub(super) fn exited(done: Done) -> Result<(sandbox::Backend, Exit)> {
     match done.ended {
         Ended::Exited(exit) => Ok((done.backend, exit)),
         Ended::Refused(refused) => Err(match refused.kind.as_str() {
-            "not_found" => Error::new(ErrorKind::NotFound, refused.message).field("command"),
+            "not_found" => {
+                let message = refused.message.strip_prefix("argv: ").unwrap_or(&refused.message).to_owned();
+                Error::new(ErrorKind::NotFound, message).field("command").hint(
+                    "in the sandbox there are the system's \
+                    programs and the workspace; a program of the workspace is named with its path, such as ./tool",
+                )
+            }
             "unavailable" => Error::unavailable(refused.message),
             _ => match refused.message.strip_prefix("cwd: ") {
                 Some(message) => Error::new(ErrorKind::Invalid, message.to_owned()).field("workdir"),

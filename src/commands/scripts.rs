@@ -30,6 +30,13 @@ pub(super) async fn run(cx: &Cx, role: Role, asked: ScriptRequest) -> Result<Scr
     sandbox::check_enabled(&cx.config.load())?;
     let root = cx.root()?;
     let path = asked.path.as_deref().map(|path| root.rel(path)).transpose().map_err(|err| err.field("path"))?;
+    if let Some(path) = path.as_ref().filter(|_| asked.command.is_empty()) {
+        let (root, path) = (root.clone(), path.clone());
+        let there = tokio::task::spawn_blocking(move || Ok((root.metadata(&path)?.is_some(), path)));
+        if let (false, path) = there.await.map_err(Error::internal).flatten()? {
+            return Err(Error::not_found("file", path.as_str()).field("path"));
+        }
+    }
     let command = match (asked.command, &path) {
         (command, _) if !command.is_empty() => command,
         (_, Some(path)) => by_extension(path)?,

@@ -76,8 +76,8 @@ struct Run {
     /// A level beyond that of jobs, which sandbox.level sets, is for admins.
     #[arg(long, value_name = "LEVEL", value_parser = ["read", "work", "work+net", "container"], hide_possible_values = true)]
     level: Option<String>,
-    /// The program and its arguments
-    #[arg(required = true, last = true, value_name = "COMMAND")]
+    /// The program and its arguments; whatever stands after the program is its own
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]
     command: Vec<String>,
 }
 
@@ -100,7 +100,8 @@ async fn command(run: Run, cx: &Cx) -> Result {
         .query("workdir", &run.workdir)
         .maybe("level", if run.read_only { Some("read") } else { run.level.as_deref() })
         .query("stdin", stdin)
-        .maybe("timeout_seconds", run.timeout.map(|time| time.as_secs().max(1)));
+        // A part of a second is one; none at all is refused.
+        .maybe("timeout_seconds", run.timeout.map(|time| time.as_millis().div_ceil(1000)));
     let request = if stdin { request.upload(tokio::io::stdin(), None) } else { request.timeout(None) };
     let mut chunks = request.stream().await?;
     let mut waiting: Vec<u8> = Vec::new();

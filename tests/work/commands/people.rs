@@ -114,3 +114,28 @@ async fn a_job_without_refusals_and_one_that_there_is_not_are_told_apart() {
     assert!(err.contains("error[not_found]: job 99 not found"), "{err}");
     daemon.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wrong_use_is_said_before_anything_runs() {
+    let model = idle().await;
+    let (daemon, _dir) = start(&model, "").await;
+    // What stands after the program is its own, with the two dashes and without.
+    let output = ctl(&daemon.socket(), &["sandbox", "run", "echo", "--timeout", "-o", "--"]).output().await.unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "--timeout -o --\n");
+    for (arguments, code, says) in [
+        (&["run"][..], 2, "<COMMAND>"),
+        (&["run", "--timeout", "0s", "true"], 2, "a command runs for 1 to 3600 s"),
+        (&["run", "nosuch"], 3, "error[not_found]: `nosuch` was not found (field command)"),
+        (&["run", "--workdir", "../x", "true"], 2, "path must stay under the workspace (field workdir)"),
+        (&["explain", "--job", "x"], 2, "a job's id is a number"),
+    ] {
+        let output = ctl(&daemon.socket(), &[&["sandbox"], arguments].concat()).output().await.unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(code) && stderr.contains(says), "{arguments:?}: {stderr}");
+    }
+    let asked = json!({ "path": "nope.py" });
+    let refused = daemon.client().post::<Value>("/api/workspace/script-runs", &asked).await.unwrap_err();
+    assert_eq!(refused.kind(), Some(assistant_api::ErrorKind::NotFound), "{refused}");
+    assert!(!workspace(&daemon).join("script-runs").exists(), "and no transcript is written");
+    daemon.stop().await;
+}
