@@ -10,8 +10,7 @@ use std::{
 use super::config::Filesystem;
 use crate::{cx::Cx, root::Root};
 
-/// Opens the configured directory, or `workspace` in the state directory, which is made if it is missing (mode 2770, or
-/// 0770 where the set-group-id bit is not allowed).
+/// Opens the configured directory, or `workspace` in the state directory, which is made if it is missing (mode 0770).
 ///
 /// # Errors
 /// Why it cannot be used; the daemon runs on without it.
@@ -59,10 +58,9 @@ pub async fn attach(cx: &Cx) {
 fn make(path: &Path) -> Result<(), String> {
     match fs::DirBuilder::new().mode(0o770).create(path) {
         Ok(()) => {
-            // The service may not set the set-group-id bit (RestrictSUIDSGID=); tmpfiles.d then has made it.
-            let set = |mode| fs::set_permissions(path, fs::Permissions::from_mode(mode));
-            set(0o2770)
-                .or_else(|_| set(0o770))
+            // Without the set-group-id bit: all of it belongs to our own group anyway, and with it a command could not
+            // change the mode of a directory, because that sets the bit again, which the sandbox refuses.
+            fs::set_permissions(path, fs::Permissions::from_mode(0o770))
                 .map_err(|err| format!("workspace in the state directory cannot be prepared: {err}"))
         }
         Err(err) if err.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),

@@ -219,5 +219,5 @@ fn the_workspace_is_made_for_its_group() {
     let dir = tempfile::tempdir().unwrap();
     open_root(&config::Filesystem::default(), dir.path()).unwrap();
     let mode = fs::metadata(dir.path().join("workspace")).unwrap().permissions().mode() & 0o7777;
-    assert!(matches!(mode, 0o2770 | 0o770), "{mode:o}");
+    assert_eq!(mode, 0o770, "{mode:o}");
 }

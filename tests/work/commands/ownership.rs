@@ -13,10 +13,9 @@ use crate::support::{
     skip, until,
 };
 
-/// Five digits: with fewer, `chmod` would keep the set-group-id bit that directories have from the workspace.
 const LEAVE: &str = "umask 077
     mkdir private closed closed/below && echo a > private/file && echo b > closed/below/file && ln private/file linked
-    echo c > unreadable && chmod 00000 unreadable closed/below/file closed/below closed && echo left";
+    echo c > unreadable && chmod 000 unreadable closed/below/file closed/below closed && echo left";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_daemon_without_privileges_lists_reads_moves_copies_and_erases_what_commands_leave() {
@@ -68,5 +67,10 @@ async fn a_daemon_without_privileges_lists_reads_moves_copies_and_erases_what_co
         let _: Deleted = client.delete(&format!("/api/workspace/file?path={path}")).await.unwrap();
         assert!(!place.workspace().join(path).exists(), "{path}");
     }
+    // What sets modes of directories works in a workspace that the daemon has made.
+    let modes =
+        run("mkdir -p a/b && chmod 755 a a/b && cp -a a c && tar -cf - c | tar -xf - -C a && rm -r a c && echo done");
+    let modes = modes.await;
+    assert_eq!(modes.stdout, "done\n", "{modes:?}");
     assert_eq!(run("ls").await.stdout.lines().filter(|line| *line != "script-runs").count(), 0);
 }
