@@ -69,7 +69,8 @@ async fn wish(config: &Sandbox, level: Level) {
 async fn unit(path: &Path, proxy: Option<&Path>) -> Result<Session> {
     let connected = timeout(ACCEPT_TIME, UnixStream::connect(path)).await;
     let socket = connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())).map_err(|err| {
-        unreachable("sandbox.unit_socket", path, &err).hint("sudo systemctl start assistant-sandbox.socket")
+        unreachable("sandbox.unit_socket", path, &err)
+            .hint("where the units are installed: sudo systemctl enable --now assistant-sandbox.socket")
     })?;
     if let Some(proxy) = proxy {
         // A descriptor that only leads there; its commands have no path to it.

@@ -176,6 +176,8 @@ running_out_of_memory_is_told() {
 }
 
 what_commands_leave_is_the_daemons() {
+    # As after a loss of power: its user is no more.
+    inside sh -ec "echo x >$workspace/left; chown 61201:61201 $workspace/left; chmod 600 $workspace/left"
     run sh -ec 'umask 077; mkdir -p closed/deep; echo x >closed/deep/file; chmod 000 closed/deep/file
         echo y >one; ln one two; chmod 600 one; ln -s /etc/passwd out
         git init -q repo; cd repo; echo a >a; git add a
@@ -184,7 +186,7 @@ what_commands_leave_is_the_daemons() {
     [ -z "$(inside find "$workspace" -not -user assistant)" ] || wrong "$(inside find "$workspace" -not -user assistant -ls)"
     # Listed, read, moved and erased by the daemon.
     as_ann assistantctl files ls closed/deep >/dev/null
-    as_daemon sh -ec "cd $workspace; cat closed/deep/file one two >/dev/null; mv closed elsewhere; rm -r elsewhere one two out"
+    as_daemon sh -ec "cd $workspace; cat closed/deep/file one two >/dev/null; mv closed elsewhere; cat left >/dev/null; rm -r elsewhere one two out left"
     # The same repository goes on in a second session.
     run sh -ec 'cd repo; git status --short; echo b >>a; git add a; git -c user.name=a -c user.email=a@b commit -qm second
         test "$(git rev-list --count HEAD)" = 2; git gc -q; git checkout -q -b more'
@@ -267,6 +269,21 @@ without_bounds_nothing_runs() {
 
 doctor_says_what_is() {
     as_ann assistantctl doctor | tee /dev/stderr | grep -qiE 'sandbox.*unit' || wrong "doctor does not name the backend"
+}
+
+the_way_out_is_the_proxy() {
+    configure '[sandbox]
+level = "work+net"'
+    local said
+    said=$(run python3 -c 'import urllib.error, urllib.request
+try: urllib.request.urlopen("http://example.org/", timeout=5)
+except urllib.error.HTTPError as refused: print(refused.code, refused.read().decode())' 2>&1)
+    grep -q '^403 .*example.org is refused' <<<"$said" || wrong "$said"
+    grep -q 'proxy refused example.org:80' <<<"$said" || wrong "nobody is told: $said"
+    # There is no other way.
+    run python3 -c 'import socket; socket.create_connection(("192.0.2.1", 80), timeout=3)' && wrong "it connected"
+    inside journalctl --no-pager -u assistant-egress ASSISTANT_VERDICT=refused | grep -q example.org || wrong "no line in the journal"
+    configure ''
 }
 
 # A figure, not a bound.

@@ -39,13 +39,13 @@ install_all() {
     install -m 644 systemd/assistant.sysusers "$machine_root/usr/lib/sysusers.d/assistant.conf"
     install -m 644 systemd/assistant.tmpfiles "$machine_root/usr/lib/tmpfiles.d/assistant.conf"
     install -m 644 systemd/assistant.catalog "$machine_root/usr/lib/systemd/catalog/"
-    install -m 644 tests/systemd/scenes.json "$machine_root/etc/assistant/"
+    install -m 644 config/egress.toml tests/systemd/scenes.json "$machine_root/etc/assistant/"
     printf '[llm]\nprovider = "rehearsal"\nrehearsal_file = "/etc/assistant/scenes.json"\n' \
         >"$machine_root/etc/assistant/assistant.toml"
     inside sh -ec 'systemd-sysusers; systemd-tmpfiles --create; journalctl --update-catalog; systemctl daemon-reload
         useradd -m -G assistant-users ann; useradd -m bob
-        systemctl enable --quiet assistantd.socket assistant-sandbox.socket assistantd.service
-        systemctl start assistantd.socket assistant-sandbox.socket assistantd.service' 2>&1 | grep -v '^Creating' || true
+        systemctl enable --quiet --now assistantd.socket assistant-sandbox.socket assistant-egress.socket \
+            assistant-egress-control.socket assistant-egress.service assistantd.service' 2>&1 | grep -v '^Creating' || true
 }
 
 passed=0 failed=0
@@ -72,7 +72,7 @@ all=(units_are_sound who_may_use_the_socket commands_run_in_units a_job_runs_a_c
     the_probe_at_level_work the_probe_at_level_read a_timeout_ends_everything a_cancel_ends_everything
     a_killed_daemon_leaves_nothing two_sessions_do_not_meet running_out_of_memory_is_told
     what_commands_leave_is_the_daemons what_the_configuration_protects_is_protected bounds_follow_the_configuration
-    the_kernel_bounds_sessions doctor_says_what_is how_long_the_first_command_takes)
+    the_kernel_bounds_sessions the_way_out_is_the_proxy doctor_says_what_is how_long_the_first_command_takes)
 
 session() {
     local kind=$1 name

@@ -9,6 +9,8 @@
 //! whether the session may use its own loopback.
 
 use std::{
+    cell::RefCell,
+    collections::BTreeMap,
     fs,
     io::{Read as _, Write as _},
     os::{
@@ -129,7 +131,11 @@ pub(crate) fn end(place: &Place) -> Result<(), Fault> {
     // A session that never began has no user.
     let Some(uid) = place.uid()? else { return Ok(()) };
     let (workspace, found) = place.open()?;
-    let tally = Deed { of: uid, to: (found.st_uid, found.st_gid) }.below(workspace.as_fd()).at("workspace")?;
+    // What is left of sessions that nobody could clear up after goes the same way. Each number is asked for once.
+    let known = RefCell::new(BTreeMap::from([(uid, true)]));
+    let of = |uid| *known.borrow_mut().entry(uid).or_insert_with(|| userdb::is_left(uid));
+    let deed = Deed { of: &of, to: (found.st_uid, found.st_gid) };
+    let tally = deed.below(workspace.as_fd()).at("workspace")?;
     if tally.failed > 0 {
         let message = format!("{} files of the session could not be given to the workspace's owner", tally.failed);
         return Err(Fault::new("workspace", message));

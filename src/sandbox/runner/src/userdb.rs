@@ -38,11 +38,20 @@ struct Record {
 
 /// The number of the dynamic user with this name; none if systemd knows no such user (any more).
 pub(crate) fn uid_of(name: &str) -> io::Result<Option<u32>> {
+    ask(&json!({ "userName": name, "service": SERVICE }))
+}
+
+/// Whether this is the number of a dynamic user that is there no more, as after a loss of power.
+pub(crate) fn is_left(uid: u32) -> bool {
+    DYNAMIC.contains(&uid) && matches!(ask(&json!({ "uid": uid, "service": SERVICE })), Ok(None))
+}
+
+fn ask(parameters: &serde_json::Value) -> io::Result<Option<u32>> {
     let mut socket = UnixStream::connect(SOCKET)?;
     socket.set_read_timeout(Some(Duration::from_secs(5)))?;
     let call = json!({
         "method": "io.systemd.UserDatabase.GetUserRecord",
-        "parameters": { "userName": name, "service": SERVICE },
+        "parameters": parameters,
     });
     let mut bytes = serde_json::to_vec(&call)?;
     bytes.push(0);

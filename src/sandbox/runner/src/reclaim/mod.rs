@@ -2,8 +2,8 @@
 //! to the session's user is given to the workspace's owner, by root.
 //!
 //! The tree is hostile: other sessions may be at work in it. So nothing is reached by a path of more than one part: every
-//! inode is opened without following a link, looked at, and changed through that descriptor. Only inodes of the one user
-//! are changed, wherever their names have been moved or linked to; file systems mounted below are left alone.
+//! inode is opened without following a link, looked at, and changed through that descriptor. Only inodes of the users that
+//! are meant are changed, wherever their names have been moved or linked to; file systems mounted below are left alone.
 
 use std::{
     ffi::{CStr, CString},
@@ -24,11 +24,11 @@ mod tests;
 /// How often a walk begins anew because somebody moved a directory away from under it.
 const ATTEMPTS: u32 = 64;
 
-/// What is done to the inodes of one user.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Deed {
+/// What is done to the inodes of some users.
+#[derive(Clone, Copy)]
+pub(crate) struct Deed<'a> {
     /// Whose they are.
-    pub(crate) of: u32,
+    pub(crate) of: &'a dyn Fn(u32) -> bool,
     /// Who gets them: user and group.
     pub(crate) to: (u32, u32),
 }
@@ -48,7 +48,7 @@ struct Level {
     left: Vec<CString>,
 }
 
-impl Deed {
+impl Deed<'_> {
     /// Does it to everything below this directory, and to the directory itself.
     pub(crate) fn below(self, root: BorrowedFd<'_>) -> io::Result<Tally> {
         let mut tally = Tally::default();
@@ -103,7 +103,7 @@ impl Deed {
                 continue;
             }
             let Ok(seen) = fstatat(directory, name, AtFlags::AT_SYMLINK_NOFOLLOW) else { continue };
-            if seen.st_uid == self.of {
+            if (self.of)(seen.st_uid) {
                 // By this name there may be something else by now: what counts is what was opened.
                 let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
                 if let Ok(inode) = openat(directory, name, flags, Mode::empty())
@@ -120,7 +120,7 @@ impl Deed {
     }
 
     fn to_inode(self, inode: BorrowedFd<'_>, found: &FileStat, tally: &mut Tally) {
-        if found.st_uid != self.of {
+        if !(self.of)(found.st_uid) {
             return;
         }
         let (uid, gid) = (Uid::from_raw(self.to.0), Gid::from_raw(self.to.1));
@@ -133,12 +133,12 @@ impl Deed {
     }
 }
 
-/// The mode with which owner and group can use it; links have none. Set-user-id and the sticky bit stay nowhere, and
-/// set-group-id is for directories, which hand their group down with it.
+/// The mode with which owner and group can use it; links have none. Set-user-id, set-group-id and the sticky bit stay
+/// nowhere: everybody who makes files here has the workspace's group anyway.
 fn mode(found: &FileStat) -> Option<Mode> {
     let bits = match kind(found) {
         SFlag::S_IFLNK => return None,
-        SFlag::S_IFDIR => (found.st_mode & 0o777) | 0o2770,
+        SFlag::S_IFDIR => (found.st_mode & 0o777) | 0o770,
         // Who may run it as its owner may run it as its group.
         _ => (found.st_mode & 0o777) | 0o660 | ((found.st_mode & 0o100) >> 3),
     };

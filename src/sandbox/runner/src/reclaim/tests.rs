@@ -25,7 +25,7 @@ fn of(path: &Path) -> (u32, u32, u32) {
 }
 
 fn reclaim(root: &Path) -> Tally {
-    Deed { of: SESSION, to: OWNER }.below(fs::File::open(root).unwrap().as_fd()).unwrap()
+    Deed { of: &|uid| uid == SESSION, to: OWNER }.below(fs::File::open(root).unwrap().as_fd()).unwrap()
 }
 
 #[test]
@@ -61,8 +61,8 @@ fn what_a_session_left_is_the_owners_and_nothing_else_is_touched() {
 
     assert_eq!(reclaim(&inside), Tally { changed: 7, failed: 0 });
     let ours = |path: &str, mode| assert_eq!(of(&inside.join(path)), (OWNER.0, OWNER.1, mode), "{path}");
-    ours("closed", 0o2770);
-    ours("closed/deep", 0o2770);
+    ours("closed", 0o770);
+    ours("closed/deep", 0o770);
     ours("closed/deep/secret", 0o660);
     ours("unreadable", 0o660);
     ours("program", 0o771);
@@ -166,7 +166,7 @@ fn a_race_leads_nowhere() {
             }
         });
         for _ in 0..50 {
-            let _ = Deed { of: SESSION, to: OWNER }.below(fs::File::open(&inside).unwrap().as_fd());
+            let _ = Deed { of: &|uid| uid == SESSION, to: OWNER }.below(fs::File::open(&inside).unwrap().as_fd());
         }
         over.store(true, std::sync::atomic::Ordering::Relaxed);
     });
