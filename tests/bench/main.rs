@@ -18,6 +18,7 @@ mod support;
 
 mod api;
 mod bare;
+mod commands;
 mod footprint;
 mod jobs;
 mod load;
@@ -31,7 +32,7 @@ use std::{path::PathBuf, process::ExitCode};
 use self::table::Table;
 use crate::support::process::Place;
 
-const PARTS: &[&str] = &["start", "idle", "api", "jobs", "size"];
+const PARTS: &[&str] = &["start", "idle", "api", "jobs", "commands", "size"];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
@@ -60,6 +61,9 @@ fn main() -> ExitCode {
         }
         if wanted("jobs") {
             jobs::measure(&mut table).await;
+        }
+        if wanted("commands") {
+            commands::measure(&mut table).await;
         }
     });
     if wanted("size") {

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Builds the release binaries and runs the benchmarks, or only the parts that are named: start idle api jobs size.
-# Takes about three minutes after the build; the machine should have nothing else to do.
+# Builds the release binaries and runs the benchmarks, or only the parts that are named: start idle api jobs commands size.
+# Takes about three minutes after the build; the machine should have nothing else to do. A warm container is
+# measured beside an engine: src/sandbox/broker/tests/docker/engine.sh tests/bench/run.sh commands
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 . packaging/prerequisites.sh
@@ -8,5 +9,5 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$HOME/.cache/assistant-target}
 need_debian gcc=build-essential curl=curl
 need_rust
-cargo build --quiet --locked --release --package assistantd --package assistantctl
+cargo build --quiet --locked --release --package assistantd --package assistantctl --package assistant-sandbox
 cargo bench --quiet --locked --package assistantd --bench bench -- "$@"

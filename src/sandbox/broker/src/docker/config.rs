@@ -47,7 +47,8 @@ impl Default for Config {
             user: None,
             sessions: 16,
             start_seconds: 30,
-            limits: Limits::default(),
+            // What the daemon asks for unless it is told otherwise: `sandbox.max_timeout_seconds`.
+            limits: Limits { seconds: 3600, ..Limits::default() },
         }
     }
 }
