@@ -64,6 +64,60 @@ commands_run_in_units() {
     inside test -f "$workspace/made"
 }
 
+# Whether a process has left both this network and the machine's.
+apart() {
+    local net
+    net=$(readlink "/proc/$1/ns/net")
+    [ "$net" != "$(readlink "/proc/$machine_init/ns/net")" ] && [ "$net" != "$(readlink /proc/self/ns/net)" ]
+}
+
+# Outside of the machine's network, over a link of its own, a server with a public address and a repository for git.
+public_server() {
+    local here peer
+    here=$(mktemp -d /dev/shm/assistant-server.XXXXXX)
+    git init --quiet "$here/work"
+    echo text >"$here/work/file"
+    git -C "$here/work" add file
+    git -C "$here/work" -c user.name=a -c user.email=a@example.org commit --quiet --message first
+    git clone --quiet --bare "$here/work" "$here/www/repo.git"
+    git -C "$here/www/repo.git" update-server-info
+    there() { nsenter --net="/proc/$machine_init/ns/net" "$@"; }
+    # Not by the function, whose process would be a shell's.
+    nsenter --net="/proc/$machine_init/ns/net" unshare --net setpriv --pdeathsig KILL \
+        python3 -m http.server 80 --directory "$here/www" >/dev/null 2>&1 &
+    peer=$!
+    # shellcheck disable=SC2064 # now
+    trap "kill $peer; rm -rf '$here'; configure ''" EXIT
+    settles 5 apart "$peer"
+    there ip link add out type veth peer name in netns "$peer"
+    there ip addr add 93.184.216.1/24 dev out
+    there ip link set out up
+    nsenter --target "$peer" --net ip addr add 93.184.216.34/24 dev in
+    nsenter --target "$peer" --net ip link set in up
+    settles 10 there bash -c 'echo >/dev/tcp/93.184.216.34/80'
+    grep -q example.org "$machine_root/etc/hosts" ||
+        echo '93.184.216.34 example.org. example.org' >>"$machine_root/etc/hosts"
+}
+
+commands_reach_listed_hosts() {
+    local said
+    public_server
+    configure "[sandbox]
+level = \"work+net\""
+    said=$(run true 2>&1) && wrong "without a proxy it ran"
+    [[ $said == *'systemctl start assistant-egress'* ]] || wrong "$said"
+    echo 'allow = ["example.org"]' >"$machine_root/etc/assistant/egress.toml"
+    inside systemctl start assistant-egress
+    [ "$(run sh -c 'git clone --quiet http://example.org/repo.git cloned && cat cloned/file')" = text ] || wrong "git"
+    as_ann assistantctl status | grep -q 'backend unit, the egress proxy answers' || wrong "$(as_ann assistantctl status)"
+    said=$(run git clone --quiet http://other.example/repo.git other 2>&1) && wrong "another host was reached"
+    [[ $said == *'proxy refused other.example:80: host_not_listed; would be allowed by: add'* ]] || wrong "$said"
+    run bash -c 'echo > /dev/tcp/93.184.216.34/80' && wrong "there is another way out"
+    said=$(as_ann assistantctl sandbox run --level work -- bash -c 'echo > /dev/tcp/127.0.0.1/3128' 2>&1) && wrong "level work"
+    [[ $said == *'seccomp refused socket'* ]] || wrong "$said"
+    inside systemctl stop assistant-egress.socket assistant-egress-control.socket assistant-egress.service
+}
+
 a_job_runs_a_command() {
     local id
     id=$(as_ann assistantctl submit 'Count in a unit.' --wait --json | python3 -c 'import json,sys; print(json.load(sys.stdin)["job"]["id"])')

@@ -68,7 +68,7 @@ check() {
     fi
 }
 
-all=(units_are_sound who_may_use_the_socket commands_run_in_units a_job_runs_a_command a_script_runs
+all=(units_are_sound who_may_use_the_socket commands_run_in_units commands_reach_listed_hosts a_job_runs_a_command a_script_runs
     the_probe_at_level_work the_probe_at_level_read a_timeout_ends_everything a_cancel_ends_everything
     a_killed_daemon_leaves_nothing two_sessions_do_not_meet running_out_of_memory_is_told
     what_commands_leave_is_the_daemons what_the_configuration_protects_is_protected bounds_follow_the_configuration
