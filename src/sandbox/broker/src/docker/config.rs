@@ -37,6 +37,9 @@ pub struct User {
     pub gid: u32,
 }
 
+/// What the daemon asks for unless it is told otherwise: `sandbox.max_timeout_seconds`.
+const SECONDS: u64 = 3600;
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -47,8 +50,7 @@ impl Default for Config {
             user: None,
             sessions: 16,
             start_seconds: 30,
-            // What the daemon asks for unless it is told otherwise: `sandbox.max_timeout_seconds`.
-            limits: Limits { seconds: 3600, ..Limits::default() },
+            limits: Limits { seconds: SECONDS, ..Limits::default() },
         }
     }
 }
@@ -62,7 +64,12 @@ impl Config {
 
     /// The configuration that `text` says; `file` names it in what is said of faults.
     pub fn parse(text: &str, file: &str) -> Result<Self, Fault> {
-        let config: Self = read(text, file)?;
+        let mut config: Self = read(text, file)?;
+        // A table that names other bounds, or none as in the shipped file, does not change this one.
+        let given: toml::Table = text.parse().unwrap_or_default();
+        if given.get("limits").and_then(|limits| limits.get("seconds")).is_none() {
+            config.limits.seconds = SECONDS;
+        }
         let seconds = 1..=86_400;
         let ranges =
             [("sessions", config.sessions.into(), 1..=1024), ("start_seconds", config.start_seconds.into(), seconds)];
