@@ -102,6 +102,7 @@ public_server() {
 commands_reach_listed_hosts() {
     local said
     public_server
+    inside systemctl stop assistant-egress.socket assistant-egress-control.socket assistant-egress.service
     configure "[sandbox]
 level = \"work+net\""
     said=$(run true 2>&1) && wrong "without a proxy it ran"
@@ -115,7 +116,10 @@ level = \"work+net\""
     run bash -c 'echo > /dev/tcp/93.184.216.34/80' && wrong "there is another way out"
     said=$(as_ann assistantctl sandbox run --level work -- bash -c 'echo > /dev/tcp/127.0.0.1/3128' 2>&1) && wrong "level work"
     [[ $said == *'seccomp refused socket'* ]] || wrong "$said"
-    inside systemctl stop assistant-egress.socket assistant-egress-control.socket assistant-egress.service
+    : >"$machine_root/etc/assistant/egress.toml"
+    inside systemctl reload assistant-egress
+    run git clone --quiet http://example.org/repo.git again 2>&1 && wrong "a list that was taken away counts"
+    return 0
 }
 
 a_job_runs_a_command() {
