@@ -107,6 +107,7 @@ async fn warm_container(table: &mut Table) {
     let dir = tempfile::tempdir().unwrap();
     let at = |name: &str| dir.path().join(name);
     std::fs::create_dir(at("workspace")).unwrap();
+    std::os::unix::fs::chown(at("workspace"), Some(65534), Some(65534)).unwrap();
     let text = format!(
         "engine = \"{engine}\"\nrunner = \"{runner}\"\nworkspace = \"{}\"\nuser = {{ uid = 65534, gid = 65534 }}\n",
         at("workspace").display()
