@@ -68,9 +68,9 @@ async fn a_daemon_without_privileges_lists_reads_moves_copies_and_erases_what_co
         assert!(!place.workspace().join(path).exists(), "{path}");
     }
     // What sets modes of directories works in a workspace that the daemon has made.
-    let modes =
+    let archived =
         run("mkdir -p a/b && chmod 755 a a/b && cp -a a c && tar -cf - c | tar -xf - -C a && rm -r a c && echo done");
-    let modes = modes.await;
-    assert_eq!(modes.stdout, "done\n", "{modes:?}");
+    let archived = archived.await;
+    assert_eq!(archived.stdout, "done\n", "{archived:?}");
     assert_eq!(run("ls").await.stdout.lines().filter(|line| *line != "script-runs").count(), 0);
 }
