@@ -59,7 +59,8 @@ fn accept(socket: &std::path::Path, workspace: &std::path::Path) -> tokio::task:
     let listener = std::os::unix::net::UnixListener::bind(socket).unwrap();
     listener.set_nonblocking(true).unwrap();
     let listener = tokio::net::UnixListener::from_std(listener).unwrap();
-    let mut arguments = ["serve", "--backend", "namespace", "--workspace"].map(str::to_owned).to_vec();
+    let mut arguments =
+        ["serve", "--backend", "namespace", "--seconds", "3600", "--workspace"].map(str::to_owned).to_vec();
     arguments.push(workspace.display().to_string());
     if nix::unistd::geteuid().is_root() {
         arguments.extend(["--uid", "65534", "--gid", "65534"].map(str::to_owned));
