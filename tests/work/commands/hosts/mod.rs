@@ -77,7 +77,7 @@ impl Host {
             skip(&format!("{kind:?}: needs root"));
             return None;
         }
-        let dir = tempfile::Builder::new().prefix("assistant-host-").tempdir().unwrap();
+        let dir = tempfile::Builder::new().prefix("host-").tempdir().unwrap();
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let workspace = dir.path().join("workspace");
         fs::create_dir(&workspace).unwrap();
@@ -212,7 +212,8 @@ impl Broker {
         let mut command = Command::new(program);
         command.env_clear().stdin(Stdio::null()).stderr(Stdio::piped());
         command.arg("--config").arg(dir.join("docker.toml")).arg("--listen").arg(dir.join("docker.sock"));
-        command.arg("--runtime-dir").arg(dir.join("sessions"));
+        // Short, as the path of a socket has to be.
+        command.arg("--runtime-dir").arg(dir.join("s"));
         let mut child = command.spawn().unwrap();
         let log = BufReader::new(child.stderr.take().unwrap());
         let mut lines = log.lines().map_while(Result::ok);
