@@ -7,7 +7,7 @@ use std::{
 
 use assistant_api::sandbox::SandboxStatus;
 
-use super::{Broker, Host, Kind, engine, start, text};
+use super::{Broker, Host, Kind, engine, sessions, start, text};
 use crate::{
     support::{process::Place, until},
     work::commands::{ctl, idle},
@@ -25,7 +25,7 @@ fn docker(arguments: &[&str]) -> Vec<String> {
 impl Host {
     /// Containers of this host, in whatever state.
     fn containers(&self) -> Vec<String> {
-        let label = format!("label=assistant.docker={}", self.dir.path().join("sessions").display());
+        let label = format!("label=assistant.docker={}", sessions(self.dir.path()).display());
         docker(&["ps", "--all", "--quiet", "--filter", &label])
     }
 
@@ -142,7 +142,7 @@ async fn orphans_are_removed_at_the_start() {
     let model = idle().await;
     let Some(mut host) = Host::start(Kind::Docker, &model, "") else { return };
     host.broker = None;
-    let label = format!("assistant.docker={}", host.dir.path().join("sessions").display());
+    let label = format!("assistant.docker={}", sessions(host.dir.path()).display());
     docker(&["run", "--detach", "--network", "none", "--label", &label, "assistant-work:1", "sleep", "1000"]);
     docker(&["create", "--network", "none", "--label", &label, "assistant-work:1", "sleep", "1000"]);
     assert_eq!(host.containers().len(), 2);

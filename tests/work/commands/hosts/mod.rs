@@ -195,6 +195,11 @@ fn engine() -> Option<[String; 3]> {
     Some([engine, runner, broker])
 }
 
+/// Where the sockets of a broker's runners are; short, as the path of a socket has to be.
+fn sessions(dir: &Path) -> PathBuf {
+    dir.join("s")
+}
+
 impl Broker {
     /// Starts it for the workspace in `dir`, listening beside it.
     fn start(dir: &Path) -> Option<Self> {
@@ -212,8 +217,7 @@ impl Broker {
         let mut command = Command::new(program);
         command.env_clear().stdin(Stdio::null()).stderr(Stdio::piped());
         command.arg("--config").arg(dir.join("docker.toml")).arg("--listen").arg(dir.join("docker.sock"));
-        // Short, as the path of a socket has to be.
-        command.arg("--runtime-dir").arg(dir.join("s"));
+        command.arg("--runtime-dir").arg(sessions(dir));
         let mut child = command.spawn().unwrap();
         let log = BufReader::new(child.stderr.take().unwrap());
         let mut lines = log.lines().map_while(Result::ok);
