@@ -11,6 +11,7 @@
     reason = "a test stops at the first thing that is not as it should be, and says so when it cannot run"
 )]
 
+mod audit;
 mod baseline;
 mod basics;
 mod bridge;

@@ -9,7 +9,7 @@ use std::{
 };
 
 use assistant_sandbox::{
-    protocol::{End, Exec, Exit, Kind, Level, Limits, Refused, STDIN_WINDOW, Signal, Started, Taken},
+    protocol::{Denial, End, Exec, Exit, Kind, Level, Limits, Refused, STDIN_WINDOW, Signal, Started, Taken},
     seccomp::{Listener, Tally},
 };
 use nix::{
@@ -21,6 +21,7 @@ use nix::{
 
 use super::{
     LOOK,
+    audit::Trail,
     bounds::Bounds,
     cgroup::Group,
     crowd, family,
@@ -64,6 +65,8 @@ pub(crate) struct Command {
     unsent: VecDeque<u8>,
     stdin_over: bool,
     tally: Tally,
+    /// What Landlock refused, where that can be read.
+    trail: Option<Trail>,
     sweep: Sweep,
 }
 
@@ -71,6 +74,7 @@ impl Command {
     pub(crate) fn start(session: &mut Session, exec: Exec) -> Result<Self, Refused> {
         let limits = bounded(exec.limits, session.limits);
         let counts = session.group.is_some() || session.sweep != Sweep::Namespace;
+        let trail = session.audit.as_ref().map(|log| Trail::begin(log, exec.level));
         let process = launch(session, &exec, &limits)?;
         Ok(Self {
             exec,
@@ -91,6 +95,7 @@ impl Command {
             unsent: VecDeque::new(),
             stdin_over: false,
             tally: Tally::default(),
+            trail,
             sweep: session.sweep,
         })
     }
@@ -231,7 +236,12 @@ impl Command {
                         self.on_started(self.process.pid, wire)?;
                     }
                 }
-                Heard::Listener(fd) => self.process.listener = Some(Listener::new(fd)),
+                Heard::Listener(fd, sender) => {
+                    self.process.listener = Some(Listener::new(fd));
+                    if let (Some(trail), Some(sender)) = (&mut self.trail, sender) {
+                        trail.made_by(sender);
+                    }
+                }
                 Heard::Report(Report::Started { pid }) => {
                     self.on_started(pid, wire)?;
                 }
@@ -320,8 +330,13 @@ impl Command {
             duration_ms: millis(self.begun.elapsed()),
             cpu_ms: usage.cpu_ms,
             peak_bytes: usage.peak_bytes,
-            denials: self.tally.denials(),
+            denials: self.denials(status == 0),
         })))
+    }
+
+    fn denials(&mut self, succeeded: bool) -> Vec<Denial> {
+        let by_landlock = self.trail.as_mut().map(|trail| trail.end(succeeded)).unwrap_or_default();
+        self.tally.denials().into_iter().chain(by_landlock).collect()
     }
 
     /// Whether the kernel counts for this session alone.
@@ -337,6 +352,9 @@ impl Command {
 
     /// Takes the ended among those whose parents left them to us, and now and then looks what memory and how many processes it has.
     pub(crate) fn look_around(&mut self) {
+        if let Some(trail) = &mut self.trail {
+            trail.follow();
+        }
         if self.sweep != Sweep::Namespace {
             while let Ok(Some((pid, status, usage))) = kernel::wait_child(-1, false) {
                 if pid == self.process.pid {

@@ -59,6 +59,8 @@ pub(crate) struct Confinement {
     pub(crate) channel: OwnedFd,
     pub(crate) rlimits: Vec<(Resource, u64)>,
     pub(crate) walls: Rc<Walls>,
+    /// Whether the kernel's audit is to be told what Landlock refuses.
+    pub(crate) logged: bool,
     pub(crate) processors: Processors,
     /// Whether it goes before the runner when memory runs out.
     pub(crate) goes_first: bool,
@@ -139,7 +141,7 @@ fn confine(of: &Confinement, working_directory: BorrowedFd<'_>) -> Result<(), Fa
     for (index, (resource, limit)) in of.rlimits.iter().enumerate() {
         setrlimit(*resource, *limit, *limit).map_err(|errno| (Step::Limits, index, errno))?;
     }
-    kernel::landlock_restrict(of.walls.ruleset.as_fd()).map_err(|errno| (Step::Landlock, 0, errno))?;
+    kernel::landlock_restrict(of.walls.ruleset.as_fd(), of.logged).map_err(|errno| (Step::Landlock, 0, errno))?;
     let filtered = match of.walls.filter.install() {
         Ok(listener) => seccomp::send_fd(of.channel.as_fd(), listener.as_fd()),
         Err(err) if err.raw_os_error() == Some(libc::EBUSY) => of.walls.silent.install_silent(),

@@ -18,6 +18,7 @@ pub(crate) mod attr {
     pub(crate) const NOEXEC: u64 = 0x8;
 }
 
+const LANDLOCK_RESTRICT_SELF_LOG_NEW_EXEC_ON: c_int = 1 << 1;
 const MOUNT_ATTR_IDMAP: u64 = 0x0010_0000;
 const OPEN_TREE_CLONE: c_int = 1;
 const AT_RECURSIVE: c_int = 0x8000;
@@ -157,10 +158,12 @@ pub(crate) fn close_on_exec_from(first: RawFd) -> Result<()> {
     check(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, CLOSE_RANGE_CLOEXEC) }).map(drop)
 }
 
-/// Puts a Landlock ruleset on this thread for ever.
-pub(crate) fn landlock_restrict(ruleset: BorrowedFd<'_>) -> Result<()> {
+/// Puts a Landlock ruleset on this thread for ever. If `logged`, which takes version 7, the kernel's audit is told what it
+/// refuses to the programs that the thread will exec.
+pub(crate) fn landlock_restrict(ruleset: BorrowedFd<'_>, logged: bool) -> Result<()> {
+    let flags = if logged { LANDLOCK_RESTRICT_SELF_LOG_NEW_EXEC_ON } else { 0 };
     // SAFETY: numbers only.
-    check(unsafe { libc::syscall(libc::SYS_landlock_restrict_self, ruleset.as_raw_fd(), 0) }).map(drop)
+    check(unsafe { libc::syscall(libc::SYS_landlock_restrict_self, ruleset.as_raw_fd(), flags) }).map(drop)
 }
 
 /// Sets the loopback device of this network namespace up, which a new one has down.

@@ -14,7 +14,7 @@ use nix::{
     fcntl::{FcntlArg, OFlag, fcntl, open},
     sys::{
         resource::{Resource, getrlimit},
-        socket::{AddressFamily, SockFlag, SockType, socketpair},
+        socket::{AddressFamily, SockFlag, SockType, setsockopt, socketpair, sockopt},
         stat::Mode,
     },
     unistd::pipe2,
@@ -153,6 +153,10 @@ fn prepare(
     let (ours_err, stderr) = pipe2(OFlag::O_CLOEXEC).at("pipe")?;
     let (ours, theirs) =
         socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC).at("socketpair")?;
+    if session.audit.is_some() {
+        // The number of the process that sends the listener, as the audit log has it.
+        setsockopt(&ours, sockopt::PassCred, &true).at("socketpair")?;
+    }
     let setup = Setup {
         confinement: Confinement {
             pointers: image.pointers(),
@@ -163,6 +167,7 @@ fn prepare(
             channel: theirs,
             rlimits: rlimits(limits, session)?,
             walls: session.walls(exec.level, !processors.hold())?,
+            logged: session.audit.is_some(),
             processors,
             goes_first: session.group.is_some() || matches!(session.backend, Backend::Unit | Backend::Docker),
         },

@@ -1,5 +1,6 @@
 //! The runner: serves one session over one socket, in one thread that waits for whatever happens next.
 
+mod audit;
 mod beneath;
 pub(crate) mod bounds;
 mod bridge;

@@ -7,7 +7,7 @@ use std::{
 
 use nix::{
     errno::Errno,
-    sys::socket::{ControlMessageOwned, MsgFlags, recvmsg, send},
+    sys::socket::{ControlMessageOwned, MsgFlags, UnixCredentials, recvmsg, send},
 };
 
 use super::kernel::Usage;
@@ -109,8 +109,8 @@ impl Report {
 #[derive(Debug)]
 pub(crate) enum Heard {
     Report(Report),
-    /// The listener of the filter of system calls.
-    Listener(OwnedFd),
+    /// The listener of the filter of system calls, and whose it is if the socket tells.
+    Listener(OwnedFd, Option<i32>),
     /// Nothing yet.
     Nothing,
     /// The other side is gone.
@@ -121,7 +121,7 @@ pub(crate) enum Heard {
 pub(crate) fn hear(socket: BorrowedFd<'_>) -> nix::Result<Heard> {
     let mut bytes = [0_u8; 32];
     let mut parts = [IoSliceMut::new(&mut bytes)];
-    let mut control = nix::cmsg_space!([i32; 1]);
+    let mut control = nix::cmsg_space!([i32; 1], UnixCredentials);
     let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_CMSG_CLOEXEC;
     let message = match recvmsg::<()>(socket.as_raw_fd(), &mut parts, Some(&mut control), flags) {
         Ok(message) => message,
@@ -130,13 +130,17 @@ pub(crate) fn hear(socket: BorrowedFd<'_>) -> nix::Result<Heard> {
         Err(errno) => return Err(errno),
     };
     let length = message.bytes;
-    let listener = message.cmsgs()?.find_map(|control| match control {
-        ControlMessageOwned::ScmRights(fds) => fds.first().copied(),
-        _ => None,
-    });
+    let (mut listener, mut sender) = (None, None);
+    for control in message.cmsgs()? {
+        match control {
+            ControlMessageOwned::ScmRights(fds) => listener = fds.first().copied(),
+            ControlMessageOwned::ScmCredentials(of) => sender = Some(of.pid()),
+            _ => {}
+        }
+    }
     if let Some(fd) = listener {
         #[expect(unsafe_code, reason = "the kernel has just given this descriptor to us alone")]
-        return Ok(Heard::Listener(unsafe { OwnedFd::from_raw_fd(fd) }));
+        return Ok(Heard::Listener(unsafe { OwnedFd::from_raw_fd(fd) }, sender));
     }
     if length == 0 {
         return Ok(Heard::End);

@@ -18,6 +18,9 @@ const REQUIRED: i32 = 2;
 /// Since this version there are rules for TCP.
 const PORTS: i32 = 4;
 
+/// Since this version the kernel's audit tells of denials.
+pub(crate) const LOGGED: i32 = 7;
+
 /// The newest version that we know.
 const NEWEST: i32 = 9;
 

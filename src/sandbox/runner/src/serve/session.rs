@@ -26,6 +26,7 @@ use nix::{
 };
 
 use super::{
+    audit::Log,
     bounds::{self, Bounds},
     bridge::{Bridge, Exit},
     cgroup::Group,
@@ -101,6 +102,8 @@ pub(crate) struct Session {
     /// Whether root started the runner.
     by_root: bool,
     pub(crate) landlock: i32,
+    /// Where the kernel tells what Landlock refuses, if that can be read.
+    pub(crate) audit: Option<Log>,
     /// The way to the egress proxy, or why there is none.
     pub(crate) bridge: Result<Bridge, Fault>,
     /// By level, and by whether commands choose their processors.
@@ -125,6 +128,8 @@ impl Session {
             protect = unit::protected(options.protected.as_deref());
         }
         let (group, processors) = share(options, &limits, &shown)?;
+        let landlock = rules::version(options.landlock_abi);
+        let audit = if options.user.is_some() && landlock >= rules::LOGGED { Log::open() } else { None };
         umask(Mode::empty());
         let mut own = None;
         if let Some((uid, gid)) = options.user {
@@ -203,7 +208,8 @@ impl Session {
             protect,
             unprotected,
             by_root: options.user.is_some(),
-            landlock: rules::version(options.landlock_abi),
+            landlock,
+            audit,
             bridge: bridge(exit, options.backend, mounts),
             walls: BTreeMap::new(),
         };
