@@ -3,7 +3,7 @@
 
 use std::{
     env,
-    fs::{self, File},
+    fs::{self, File, OpenOptions},
     io::{self, BufRead as _, BufReader, Lines, Read as _, Write as _},
     os::{
         fd::{AsRawFd as _, OwnedFd},
@@ -41,7 +41,7 @@ impl Auditing {
     /// None, with the reason on standard error, where there is no audit to be had.
     fn on() -> Option<Self> {
         if !starters().contains(&Starter::Root) {
-            eprintln!("skipped: only root may read the audit log");
+            skip("only root may read the audit log");
             return None;
         }
         let mut process = Command::new(env::current_exe().unwrap())
@@ -59,7 +59,7 @@ impl Auditing {
         match said.as_deref() {
             Some("on") => Some(auditing),
             other => {
-                eprintln!("skipped: {}", other.unwrap_or("auditing was not switched on"));
+                skip(other.unwrap_or("auditing was not switched on"));
                 None
             }
         }
@@ -72,6 +72,15 @@ impl Drop for Auditing {
         self.output.by_ref().for_each(drop);
         let status = self.process.wait().unwrap();
         assert!(status.success() || thread::panicking(), "auditing may still be on: {status}");
+    }
+}
+
+/// Says why a test shows nothing here, also to `tests/run.sh`, which counts it.
+fn skip(reason: &str) {
+    eprintln!("skipped: {reason}");
+    if let Some(file) = env::var_os("ASSISTANT_TEST_SKIPS") {
+        let mut file = OpenOptions::new().append(true).open(file).unwrap();
+        writeln!(file, "what Landlock refuses: {reason}").unwrap();
     }
 }
 
@@ -164,7 +173,7 @@ fn what_landlock_refuses_is_among_the_denials() {
 
     let mut session = Session::start_with("landlock", Starter::Root, &workspace, &[]);
     if session.ready.landlock_abi < 7 {
-        eprintln!("skipped: the kernel's Landlock logs nothing before version 7");
+        skip("the kernel's Landlock logs nothing before version 7");
         return;
     }
     for _ in 0..2 {
@@ -217,7 +226,7 @@ fn two_sessions_at_once_are_told_their_own_only() {
         Session::start_with("landlock", Starter::Root, workspace, &[])
     });
     if sessions[0].ready.landlock_abi < 7 {
-        eprintln!("skipped: the kernel's Landlock logs nothing before version 7");
+        skip("the kernel's Landlock logs nothing before version 7");
         return;
     }
     let secret = |index: usize| workspaces[index].outside().join("secret").display().to_string();
