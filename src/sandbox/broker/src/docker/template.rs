@@ -58,6 +58,9 @@ pub(super) struct Session<'a> {
     pub(super) broker: &'a str,
 }
 
+/// Bytes of what `kernel.shmall` counts, `sysctl(2)`.
+const PAGE: u64 = 4096;
+
 /// Processes beyond those of commands: the runner's. An eighth more is for the runner to see, which ends commands that have
 /// too many.
 const SPARE: u64 = 4;
@@ -91,6 +94,8 @@ pub(super) fn container(of: &Session<'_>) -> ContainerCreateBody {
             pids_limit: Some(signed(limits.processes + limits.processes / 8 + SPARE)),
             memory: Some(signed(limits.memory_bytes)),
             memory_swap: Some(signed(limits.memory_bytes)),
+            // Segments stay when those who made them are ended: they must not fill all memory, or the kernel ends the runner.
+            sysctls: Some(HashMap::from([("kernel.shmall".to_owned(), (limits.memory_bytes / 2 / PAGE).to_string())])),
             nano_cpus: Some(signed(limits.cpu_millis.saturating_mul(1_000_000))),
             shm_size: Some(64 << 20),
             oom_score_adj: Some(500),
@@ -196,7 +201,7 @@ mod tests {
             "Labels": {"assistant.docker": "/s"},
             "HostConfig": {
                 "NetworkMode": "none", "IpcMode": "private", "Privileged": false, "ReadonlyRootfs": true,
-                "CapDrop": ["ALL"], "SecurityOpt": ["no-new-privileges", format!("seccomp={}", profile())], "PidsLimit": 580, "Memory": 2_147_483_648_i64,
+                "CapDrop": ["ALL"], "SecurityOpt": ["no-new-privileges", format!("seccomp={}", profile())], "PidsLimit": 580, "Memory": 2_147_483_648_i64, "Sysctls": {"kernel.shmall": "262144"},
                 "MemorySwap": 2_147_483_648_i64, "NanoCpus": 2_000_000_000, "ShmSize": 67_108_864, "OomScoreAdj": 500,
                 "Ulimits": [{"Name": "core", "Soft": 0, "Hard": 0}],
                 "Tmpfs": {"/tmp": "rw,nosuid,nodev,exec,mode=1777,size=536870912,nr_inodes=262144"},

@@ -176,7 +176,7 @@ async fn sessions_are_counted_and_bounded() {
     let (_, reply) = stage.open(&Open::default()).await;
     assert!(matches!(reply, Reply::Refused(refused) if refused.kind == RefusedKind::TooManySessions));
     let host = inspect(&docker, &session.container).await.unwrap().host_config.unwrap();
-    assert_eq!((host.memory, host.memory_swap, host.pids_limit), (Some(64 << 20), Some(64 << 20), Some(20)));
+    assert_eq!((host.memory, host.memory_swap, host.pids_limit), (Some(64 << 20), Some(64 << 20), Some(20 + 2 + 4)));
     assert_eq!((session.limits.memory_bytes, session.limits.processes), (64 << 20, 20));
     drop(first);
     gone(&docker, &session.container).await;
