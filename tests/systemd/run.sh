@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # Boots a throw-away Debian with systemd, installs what was built in it, and holds it to what it promises.
 #   tests/systemd/run.sh              everything; ends with "N passed, N failed"
-#   tests/systemd/run.sh CHECK...     these of checks.sh only
+#   tests/systemd/run.sh CHECK...     these checks only
 # Needs root. The file system of the machine is made once and kept below ~/.cache; nothing else is left.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 . packaging/prerequisites.sh
 . tests/systemd/machine.sh
 . tests/systemd/checks.sh
+. tests/systemd/sandbox.sh
 
 obstacle=$(machine_obstacle)
 [ -z "$obstacle" ] || fail "$obstacle"
@@ -67,12 +68,6 @@ check() {
         tail -40 "$log" | sed 's/^/        /'
     fi
 }
-
-all=(units_are_sound who_may_use_the_socket commands_run_in_units commands_reach_listed_hosts a_job_runs_a_command a_script_runs
-    the_probe_at_level_work the_probe_at_level_read a_timeout_ends_everything a_cancel_ends_everything
-    a_killed_daemon_leaves_nothing two_sessions_do_not_meet running_out_of_memory_is_told
-    what_commands_leave_is_the_daemons what_the_configuration_protects_is_protected bounds_follow_the_configuration
-    the_kernel_bounds_sessions the_way_out_is_the_proxy doctor_says_what_is how_long_the_first_command_takes)
 
 session() {
     local kind=$1 name
