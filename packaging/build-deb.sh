@@ -23,6 +23,8 @@ folder=$profile
 # The same sources give the same bytes, wherever and whenever they are built.
 if [ "$profile" = dist ]; then
     export RUSTFLAGS="${RUSTFLAGS:-} --remap-path-prefix=$PWD=/build --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo"
+else
+    export DEB_COMPRESSION="-Zgzip -z1"
 fi
 SOURCE_DATE_EPOCH=$(git log -1 --format=%ct 2>/dev/null || dpkg-parsechangelog -STimestamp)
 export SOURCE_DATE_EPOCH

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Boots a throw-away Debian with systemd, installs what was built in it, and holds it to what it promises.
-#   tests/systemd/run.sh              everything; ends with "N passed, N failed"
-#   tests/systemd/run.sh CHECK...     these checks only
+# Builds the package, boots a throw-away Debian with systemd, installs the package there, and holds it to what it promises.
+#   tests/systemd/run.sh                           everything; ends with "N passed, N failed"
+#   tests/systemd/run.sh [--no-build] CHECK...     these only, from the package of the last build
 # Needs root. The file system of the machine is made once and kept below ~/.cache; nothing else is left.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
@@ -9,44 +9,39 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 . tests/systemd/machine.sh
 . tests/systemd/checks.sh
 . tests/systemd/sandbox.sh
+. tests/systemd/package.sh
 
 obstacle=$(machine_obstacle)
 [ -z "$obstacle" ] || fail "$obstacle"
 need_debian mmdebstrap=mmdebstrap python3=python3-minimal ip=iproute2
 need_rust
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$HOME/.cache/assistant-target}
-bin=$CARGO_TARGET_DIR/debug
 
 # The file system is made while the compiler works.
 making=
-if [ -z "${1:-}" ] || [ "${1:-}" != --no-build ]; then
+if [ "${1:-}" != --no-build ]; then
     machine_system >/dev/null 2>&1 &
     making=$!
-    cargo build --quiet --locked --bins -p assistantd -p assistantctl -p assistant-broker
+    packaging/build-deb.sh --debug >/dev/null
 else
     shift
 fi
-sandbox=$(dirname "$(packaging/build-sandbox.sh --debug)")
 [ -z "$making" ] || wait "$making" || true
 machine_system
 trap machine_stop EXIT
 
-install_all() {
-    local units=$machine_root/usr/lib/systemd/system
-    mkdir -p "$machine_root$tools" "$machine_root/etc/assistant/conf.d"
-    install "$bin/assistantd" "$bin/assistantctl" "$machine_root/usr/bin/"
-    install "$sandbox/assistant-sandbox" "$sandbox/assistant-sandbox-probe" "$bin/assistant-egress" "$machine_root$tools/"
-    install -m 644 systemd/*.service systemd/*.socket systemd/*.slice "$units/"
-    install -m 644 systemd/assistant.sysusers "$machine_root/usr/lib/sysusers.d/assistant.conf"
-    install -m 644 systemd/assistant.tmpfiles "$machine_root/usr/lib/tmpfiles.d/assistant.conf"
-    install -m 644 systemd/assistant.catalog "$machine_root/usr/lib/systemd/catalog/"
-    install -m 644 config/egress.toml tests/systemd/scenes.json "$machine_root/etc/assistant/"
+# Of this architecture and version there is one.
+package=$(echo "$CARGO_TARGET_DIR"/deb/assistant_*.deb)
+[ -e "$package" ] || fail "no package is there: run without --no-build"
+
+# Has a model play recorded answers, and makes a user of the API and one who is none.
+furnish_machine() {
+    install -m 644 tests/systemd/scenes.json "$machine_root/etc/assistant/"
     printf '[llm]\nprovider = "rehearsal"\nrehearsal_file = "/etc/assistant/scenes.json"\n' \
-        >"$machine_root/etc/assistant/assistant.toml"
-    inside sh -ec 'systemd-sysusers; systemd-tmpfiles --create; journalctl --update-catalog; systemctl daemon-reload
-        useradd -m -G assistant-users ann; useradd -m bob
-        systemctl enable --quiet --now assistantd.socket assistant-sandbox.socket assistant-egress.socket \
-            assistant-egress-control.socket assistant-egress.service assistantd.service' 2>&1 | grep -v '^Creating' || true
+        >"$machine_root/etc/assistant/conf.d/10-check.toml"
+    inside sh -ec 'useradd -m -G assistant-users ann; useradd -m bob
+        systemctl enable --quiet --now assistant-egress.socket assistant-egress-control.socket assistant-egress.service
+        systemctl restart assistantd.service'
 }
 
 passed=0 failed=0
@@ -69,11 +64,14 @@ check() {
     fi
 }
 
+# session KIND CHECK...: in one machine, in which the package is installed as it runs.
 session() {
     local kind=$1 name
     shift
     machine_boot "$kind"
-    install_all
+    install "$package" "$machine_root/var/tmp/assistant.deb"
+    check the_package_installs
+    furnish_machine
     for name in "$@"; do
         check "$name"
     done
