@@ -3,6 +3,7 @@
 use std::{ops::Deref, path::PathBuf, sync::Arc, time::Duration};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
+use assistant_api::secrets::SecretState;
 use jiff::Timestamp;
 use tokio::sync::{Notify, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -62,6 +63,8 @@ pub struct Process {
     pub sources: Sources,
     /// Where the values of [`Inner::config`] came from; replaced with it.
     pub origins: ArcSwap<Origins>,
+    /// What there is of each secret, without its value; replaced with the configuration.
+    pub secrets: ArcSwap<Vec<SecretState>>,
     /// Held while the configuration is replaced.
     pub reload: tokio::sync::Mutex<()>,
     pub systemd: Notifier,

@@ -56,7 +56,7 @@ impl Options {
     /// Everything that is wrong with them.
     pub fn load(sources: Sources) -> Result<Self, ConfigError> {
         let loaded = crate::config::load(&sources)?;
-        let secrets = Secrets::load(sources.paths.credentials_dir.as_deref(), &sources.environment)?;
+        let secrets = Secrets::load(sources.paths.credentials_dir.as_deref(), &sources.environment);
         Ok(Self { sources, loaded, secrets, ..Self::default() })
     }
 }
@@ -94,6 +94,7 @@ pub async fn run(mut options: Options, mut listeners: Vec<Listener>, stop: impl 
 
     let cx = build(options, store);
     workspace::attach(&cx).await;
+    status::tell_of_missing_secrets(&cx);
     let outcome = serve(&cx, listeners, reloads, ready, stop).await;
 
     notifier.stopping();
@@ -110,7 +111,14 @@ pub(crate) fn build(options: Options, store: Store) -> Cx {
         options;
     let llm = llm.unwrap_or_else(|| llm::build(&config, &secrets, &sources.environment));
     let state_dir = sources.paths.state_dir.clone();
-    let process = Process { sources, origins: ArcSwap::from_pointee(origins), systemd, logging, ..Process::default() };
+    let process = Process {
+        sources,
+        origins: ArcSwap::from_pointee(origins),
+        secrets: ArcSwap::from_pointee(secrets.states()),
+        systemd,
+        logging,
+        ..Process::default()
+    };
     Cx::new(Inner {
         store,
         clock,

@@ -69,7 +69,7 @@ pub(crate) fn provider(name: &str) -> Result<(), String> {
 
 /// The end of a message about a choice that there is not.
 fn meant(found: &str, known: &[&str]) -> String {
-    let near = super::near::nearest(found, known.iter().copied());
+    let near = assistant_api::near::nearest(found, known.iter().copied());
     near.map_or_else(String::new, |near| format!("; did you mean {near:?}?"))
 }
 

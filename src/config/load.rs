@@ -8,6 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use assistant_api::near::nearest;
 use serde::Deserialize as _;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
 
@@ -15,7 +16,6 @@ use super::{
     Config, check,
     fault::{ConfigError, Fault, Place},
     later,
-    near::nearest,
     paths::{Environment, Paths},
     secrets::SecretName,
     section::{Key, Table},

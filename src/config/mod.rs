@@ -10,7 +10,6 @@ mod fault;
 pub mod general;
 mod later;
 mod load;
-mod near;
 mod paths;
 pub mod secrets;
 pub mod section;

@@ -2,70 +2,31 @@
 
 use std::{collections::BTreeMap, fmt, path::Path};
 
+pub use assistant_api::secrets::SecretName;
+use assistant_api::secrets::{MAX_BYTES, SecretSource, SecretState, is_set};
 use secrecy::SecretString;
 
-use super::{
-    fault::{ConfigError, Fault, Place},
-    paths::Environment,
-};
+use super::{fault::Place, paths::Environment};
 
-/// A secret's longest size, as systemd bounds credentials to 1 MiB together.
-const MAX_BYTES: u64 = 64 << 10;
-
-macro_rules! secrets {
-    ($($(#[doc = $doc:literal])+ $name:ident: $credential:literal, $env:literal;)*) => {
-        /// The secrets that there are.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub enum SecretName { $($(#[doc = $doc])+ $name,)* }
-
-        impl SecretName {
-            /// All of them.
-            pub const ALL: &'static [Self] = &[$(Self::$name),*];
-
-            /// The name of its credential (systemd-creds(1)).
-            pub const fn credential(self) -> &'static str {
-                match self { $(Self::$name => $credential,)* }
-            }
-
-            /// The environment variable that holds it when the daemon is started by hand.
-            pub const fn env(self) -> &'static str {
-                match self { $(Self::$name => $env,)* }
-            }
-
-            /// What it is for.
-            pub const fn doc(self) -> &'static [&'static str] {
-                match self { $(Self::$name => &[$($doc),+],)* }
-            }
-        }
-    };
-}
-
-secrets! {
-    /// Key for OpenRouter.
-    OpenRouter: "openrouter-api-key", "OPENROUTER_API_KEY";
-    /// Key for the API of OpenAI.
-    OpenAi: "openai-api-key", "OPENAI_API_KEY";
-    /// Key for the API of Anthropic.
-    Anthropic: "anthropic-api-key", "ANTHROPIC_API_KEY";
-    /// Key for the host of `llm.base_url`, whoever runs it.
-    Llm: "llm-api-key", "ASSISTANT_LLM_API_KEY";
-}
-
-/// The secrets that are set.
+/// The secrets that are set, and why others cannot be read.
 #[derive(Clone, Default)]
-pub struct Secrets(BTreeMap<SecretName, (SecretString, Place)>);
+pub struct Secrets {
+    found: BTreeMap<SecretName, (SecretString, Place)>,
+    unreadable: BTreeMap<SecretName, String>,
+}
 
 impl Secrets {
-    /// Reads credentials, then the environment; a blank one or an example value counts as unset.
-    ///
-    /// # Errors
-    /// A credential that is there but cannot be read.
-    pub fn load(credentials: Option<&Path>, environment: &Environment) -> Result<Self, ConfigError> {
-        let mut found = BTreeMap::new();
+    /// Reads credentials, then the environment; a blank one or an example value counts as unset. One that cannot be read
+    /// counts as unset too: what needs it says so, and all else works.
+    pub fn load(credentials: Option<&Path>, environment: &Environment) -> Self {
+        let (mut found, mut unreadable) = (BTreeMap::new(), BTreeMap::new());
         for name in SecretName::ALL {
-            let credential = match credentials {
-                Some(dir) => read(dir, name.credential())?,
-                None => None,
+            let credential = match credentials.map(|dir| read(dir, name.credential())).transpose() {
+                Ok(credential) => credential.flatten(),
+                Err(problem) => {
+                    unreadable.insert(*name, problem);
+                    None
+                }
             };
             let value = credential.or_else(|| {
                 environment.get(name.env()).map(|value| (value.to_owned(), Place::Environment(name.env().to_owned())))
@@ -74,60 +35,68 @@ impl Secrets {
                 found.insert(*name, (SecretString::from(value), place));
             }
         }
-        Ok(Self(found))
+        Self { found, unreadable }
     }
 
     /// The secret, if it is set.
     pub fn get(&self, name: SecretName) -> Option<SecretString> {
-        self.0.get(&name).map(|(value, _)| value.clone())
+        self.found.get(&name).map(|(value, _)| value.clone())
     }
 
     /// Where it came from, if it is set.
     pub fn place(&self, name: SecretName) -> Option<&Place> {
-        self.0.get(&name).map(|(_, place)| place)
+        self.found.get(&name).map(|(_, place)| place)
+    }
+
+    /// Why it cannot be read, if it is there and cannot.
+    pub fn unreadable(&self, name: SecretName) -> Option<&str> {
+        self.unreadable.get(&name).map(String::as_str)
+    }
+
+    /// What there is of each, without any value.
+    pub fn states(&self) -> Vec<SecretState> {
+        let state = |name: &SecretName| SecretState {
+            name: name.credential().to_owned(),
+            source: self.place(*name).map(|place| match place {
+                Place::Environment(_) => SecretSource::Environment,
+                _ => SecretSource::Credential,
+            }),
+            problem: self.unreadable(*name).map(str::to_owned),
+        };
+        SecretName::ALL.iter().map(state).collect()
     }
 }
 
 impl<T: Into<String>> FromIterator<(SecretName, T)> for Secrets {
     fn from_iter<I: IntoIterator<Item = (SecretName, T)>>(pairs: I) -> Self {
-        Self(
-            pairs.into_iter().map(|(name, value)| (name, (SecretString::from(value.into()), Place::Nowhere))).collect(),
-        )
+        let pair = |(name, value): (SecretName, T)| (name, (SecretString::from(value.into()), Place::Nowhere));
+        Self { found: pairs.into_iter().map(pair).collect(), unreadable: BTreeMap::new() }
     }
 }
 
 impl fmt::Debug for Secrets {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(self.0.keys()).finish()
+        f.debug_set().entries(self.found.keys()).finish()
     }
 }
 
-fn read(dir: &Path, name: &str) -> Result<Option<(String, Place)>, ConfigError> {
+/// A credential that is there; the error says what is wrong with it, without its place, which is systemd's.
+fn read(dir: &Path, name: &str) -> Result<Option<(String, Place)>, String> {
     let path = dir.join(name);
-    let fault = |message: String| Fault::new(Place::File(path.clone(), None), None, message);
     match std::fs::metadata(&path) {
-        Ok(meta) if !meta.is_file() => return Err(fault("a credential must be a regular file".into()).into()),
-        Ok(meta) if meta.len() > MAX_BYTES => {
-            return Err(
-                fault(format!("a credential has at most {MAX_BYTES} bytes, this one has {}", meta.len())).into()
-            );
+        Ok(meta) if !meta.is_file() => return Err("the credential is no regular file".into()),
+        Ok(meta) if meta.len() > MAX_BYTES as u64 => {
+            return Err(format!("the credential has {} bytes, more than {MAX_BYTES}", meta.len()));
         }
         Ok(_) => {}
         Err(err) if err.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(err) => return Err(fault(format!("cannot read this credential: {err}")).into()),
+        Err(err) => return Err(format!("the credential cannot be read: {err}")),
     }
     match std::fs::read_to_string(&path) {
         Ok(text) if text.trim().is_empty() => Ok(None),
         Ok(text) => Ok(Some((text.trim().to_owned(), Place::File(path, None)))),
-        Err(err) => Err(fault(format!("cannot read this credential: {err}")).into()),
+        Err(err) => Err(format!("the credential cannot be read: {err}")),
     }
-}
-
-/// Whether a value is more than a blank or what an example file holds.
-pub fn is_set(value: &str) -> bool {
-    let value = value.trim().to_ascii_lowercase();
-    let example = ["change-me", "changeme", "replace-me", "your-api-key", "your_api_key", "example", "xxx", "sk-..."];
-    !value.is_empty() && !example.contains(&value.as_str()) && !value.starts_with("replace-with")
 }
 
 #[cfg(test)]
@@ -153,7 +122,7 @@ mod tests {
         ]
         .into_iter()
         .collect();
-        let secrets = Secrets::load(Some(dir.path()), &environment).unwrap();
+        let secrets = Secrets::load(Some(dir.path()), &environment);
         assert_eq!(shown(&secrets, SecretName::OpenRouter).as_deref(), Some("from-file"));
         assert_eq!(shown(&secrets, SecretName::OpenAi).as_deref(), Some("second"));
         assert_eq!(shown(&secrets, SecretName::Anthropic), None);
@@ -163,10 +132,30 @@ mod tests {
     }
 
     #[test]
-    fn a_credential_that_cannot_be_read_is_a_fault_with_its_name() {
+    fn the_unit_loads_each_credential_by_its_name_alone() {
+        let unit = include_str!("../../systemd/assistantd.service");
+        let loaded: Vec<_> = unit.lines().filter_map(|line| line.strip_prefix("LoadCredential")).collect();
+        let known: Vec<_> = SecretName::ALL.iter().map(|name| format!("Encrypted={name}")).collect();
+        assert_eq!(loaded, known, "systemd/assistantd.service and ctl/api/src/secrets.rs name different secrets");
+    }
+
+    #[test]
+    fn a_credential_that_cannot_be_read_is_unset_and_named() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join("llm-api-key")).unwrap();
-        let error = Secrets::load(Some(dir.path()), &Environment::default()).unwrap_err();
-        assert!(error.to_string().ends_with("llm-api-key: a credential must be a regular file"), "{error}");
+        std::fs::write(dir.path().join("openai-api-key"), [0xff, 0xfe]).unwrap();
+        let environment = [("OPENROUTER_API_KEY", "canary")].into_iter().collect();
+        let secrets = Secrets::load(Some(dir.path()), &environment);
+        assert_eq!(shown(&secrets, SecretName::Llm), None);
+        let states = secrets.states();
+        let state = |name: SecretName| states.iter().find(|state| state.name == name.credential()).unwrap();
+        assert_eq!(state(SecretName::Llm).problem.as_deref(), Some("the credential is no regular file"));
+        assert!(state(SecretName::OpenAi).problem.as_deref().unwrap().starts_with("the credential cannot be read"));
+        assert_eq!(state(SecretName::OpenRouter).source, Some(SecretSource::Environment));
+        assert_eq!(
+            (state(SecretName::Anthropic).source, state(SecretName::Anthropic).problem.as_deref()),
+            (None, None)
+        );
+        assert!(!format!("{states:?}").contains("canary"));
     }
 }

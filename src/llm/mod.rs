@@ -30,7 +30,7 @@ use assistant_api::status::{Model, ModelPrice, ModelTest};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::subsystems::Subsystem;
+use crate::{config::SecretName, subsystems::Subsystem};
 
 /// The routes of models.
 pub const SUBSYSTEM: Subsystem = Subsystem { name: "llm", routes: api::routes, tools: &[], loops: &[] };
@@ -294,6 +294,9 @@ pub struct ModelInfo {
     pub search_nanos: i64,
     /// Why it cannot be asked at the moment.
     pub problem: Option<String>,
+    /// The secret without which it cannot be asked.
+    #[serde(skip)]
+    pub missing: Option<SecretName>,
 }
 
 impl From<ModelInfo> for Model {

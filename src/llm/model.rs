@@ -16,6 +16,7 @@ use super::{
     search, sse,
     wire::{Decoder, Quirks, Sampling},
 };
+use crate::config::SecretName;
 
 /// What a host speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +43,8 @@ pub(super) struct Model {
     pub(super) search_price: Option<f64>,
     /// Why it cannot be asked as it is configured.
     pub(super) problem: Option<String>,
+    /// The secret without which it cannot be asked.
+    pub(super) missing: Option<SecretName>,
 }
 
 /// Bytes of a refusal that are read for its reason.
@@ -222,6 +225,7 @@ impl Model {
             local: self.host.is_local(),
             search_nanos: self.per_search(self.role == Role::Search.as_str()),
             problem: self.problem.clone().or_else(|| self.name.problem()).or(open),
+            missing: self.missing,
         }
     }
 }

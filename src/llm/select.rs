@@ -25,8 +25,8 @@ use super::{
 use crate::config::{Config, Environment, SecretName, Secrets};
 
 /// What a job without any model is told.
-pub const NOT_CONFIGURED: &str = "no model configured: assistantctl config set llm.base_url URL, \
-    or restart assistantd with OPENROUTER_API_KEY or another key; see assistantctl doctor";
+pub const NOT_CONFIGURED: &str = "no model configured: run sudo assistantctl setup, \
+    or by hand set OPENROUTER_API_KEY or another key and restart assistantd; see assistantctl doctor";
 
 /// What searches at OpenRouter when no model is named.
 const SEARCH_MODEL: &str = "openai/gpt-4.1-mini";
@@ -148,8 +148,8 @@ struct Maker<'a> {
 struct Api {
     provider: Provider,
     host: Arc<Host>,
-    /// Why it cannot be asked.
-    problem: Option<String>,
+    /// The key without which it cannot be asked.
+    missing: Option<SecretName>,
 }
 
 impl<'a> Maker<'a> {
@@ -224,7 +224,7 @@ impl<'a> Maker<'a> {
         let local_only = self.config.llm.local_only;
         let usable = |maker: &mut Self, provider: Provider| {
             let api = maker.host(provider).ok()?;
-            (provider.searches() && api.problem.is_none() && (!local_only || api.host.is_local())).then_some(provider)
+            (provider.searches() && api.missing.is_none() && (!local_only || api.host.is_local())).then_some(provider)
         };
         let mut found = || [main, Provider::OpenRouter, Provider::Anthropic].into_iter().find_map(|p| usable(self, p));
         let (provider, name) = match search.model.as_deref() {
@@ -260,8 +260,15 @@ impl<'a> Maker<'a> {
 
     fn model(&mut self, role: &'static str, provider: Provider, name: Name) -> Result<Model, String> {
         let llm = &self.config.llm;
-        let Api { host, problem, .. } = self.host(provider)?;
-        let (host, problem) = (Arc::clone(host), problem.clone());
+        let Api { host, missing, .. } = self.host(provider)?;
+        let (host, missing) = (Arc::clone(host), *missing);
+        let problem = missing.map(|secret| {
+            let host = host.base().host_str().unwrap_or_default();
+            format!(
+                "no key for {host}: sudo assistantctl secret set {secret}, or by hand set {} and restart assistantd",
+                secret.env()
+            )
+        });
         let protocol = match provider {
             Provider::Anthropic => Protocol::Anthropic,
             Provider::OpenRouter => Protocol::OpenAi(Dialect::OpenRouter),
@@ -281,10 +288,11 @@ impl<'a> Maker<'a> {
             prices: llm.prices.clone(),
             search_price: None,
             problem,
+            missing,
         })
     }
 
-    /// The API of a provider, and why it cannot be asked.
+    /// The API of a provider, and the key that it lacks.
     fn host(&mut self, provider: Provider) -> Result<&Api, String> {
         if let Some(at) = self.apis.iter().position(|api| api.provider == provider) {
             return Ok(&self.apis[at]);
@@ -300,12 +308,10 @@ impl<'a> Maker<'a> {
             Some(secret) if provider == Provider::Anthropic => Key::Header(secret),
             Some(secret) => Key::Bearer(secret),
         };
-        let problem = needed.filter(|_| matches!(key, Key::None)).map(|needed| {
-            format!("no key for {}: set {} and restart assistantd", base.host_str().unwrap_or_default(), needed.env())
-        });
+        let missing = needed.filter(|_| matches!(key, Key::None));
         let headers = self.headers(provider, &base);
         let host = Arc::new(Host::new(base, key, headers, Arc::clone(&self.settings)));
-        self.apis.push(Api { provider, host, problem });
+        self.apis.push(Api { provider, host, missing });
         Ok(&self.apis[self.apis.len() - 1])
     }
 

@@ -15,7 +15,7 @@ use crate::{
     config::{Config, Origins, Secrets, load, section::Table},
     cx::Cx,
     error::{Error, Result},
-    events, llm,
+    events, llm, status,
     subsystems::Subsystem,
     workspace,
 };
@@ -52,7 +52,7 @@ async fn replace(cx: &Cx) -> Result<Reloaded> {
     let sources = cx.process.sources.clone();
     let (loaded, secrets) = tokio::task::spawn_blocking(move || {
         let loaded = load(&sources)?;
-        let secrets = Secrets::load(sources.paths.credentials_dir.as_deref(), &sources.environment)?;
+        let secrets = Secrets::load(sources.paths.credentials_dir.as_deref(), &sources.environment);
         prompt::check(&loaded.config, sources.paths.config.parent())?;
         llm::check(&loaded.config)?;
         Ok::<_, Error>((loaded, secrets))
@@ -65,6 +65,8 @@ async fn replace(cx: &Cx) -> Result<Reloaded> {
     let done = Reloaded { changed, restart, warnings: loaded.warnings };
 
     cx.llm.store(Arc::new(llm::build(&loaded.config, &secrets, &cx.process.sources.environment)));
+    cx.process.secrets.store(Arc::new(secrets.states()));
+    status::tell_of_missing_secrets(cx);
     cx.process.logging.set_level(&loaded.config.log.level);
     cx.process.origins.store(Arc::new(loaded.origins));
     cx.config.store(Arc::new(loaded.config));

@@ -3,6 +3,7 @@
 mod api;
 mod config;
 mod line;
+mod secrets;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -15,6 +16,7 @@ use nix::sys::statvfs::statvfs;
 pub use self::{
     config::config_status,
     line::{keep_shown, line},
+    secrets::tell_of_missing_secrets,
 };
 use crate::{
     agent::{control, tools::ToolDef},
@@ -52,7 +54,9 @@ pub async fn status(cx: &Cx) -> Result<Status> {
     let config = cx.config.load();
     let llm = cx.llm.load_full();
     llm.prepare().await;
-    let models: Vec<Model> = llm.models().into_iter().map(Model::from).collect();
+    let models = llm.models();
+    let secrets = secrets::states(cx, &models);
+    let models: Vec<Model> = models.into_iter().map(Model::from).collect();
     Ok(Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         pid: std::process::id(),
@@ -70,6 +74,7 @@ pub async fn status(cx: &Cx) -> Result<Status> {
         disk: disk(cx)?,
         spend: Spend { today: dollars(seen.spent_today), daily_limit: config.limits.max_daily_cost_usd },
         sandbox: sandbox::brief(cx),
+        secrets,
     })
 }
 

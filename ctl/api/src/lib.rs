@@ -10,7 +10,9 @@ pub mod effects;
 pub mod error;
 pub mod events;
 pub mod jobs;
+pub mod near;
 pub mod sandbox;
+pub mod secrets;
 pub mod status;
 pub mod workspace;
 

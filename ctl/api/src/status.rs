@@ -11,6 +11,7 @@ use crate::{
     JobId, Role,
     jobs::{JobStatus, Needs},
     sandbox::SandboxBrief,
+    secrets::SecretState,
 };
 
 /// `GET /health`
@@ -69,6 +70,9 @@ pub struct Status {
     pub disk: Disk,
     pub spend: Spend,
     pub sandbox: SandboxBrief,
+    /// What the daemon has of each secret; never a value.
+    #[serde(default)]
+    pub secrets: Vec<SecretState>,
 }
 
 /// Since when, and by whom, everything is stopped.

@@ -197,6 +197,7 @@ impl Llm for Rehearsal {
             price: Some(price::Price::FREE),
             search_nanos: 0,
             problem: None,
+            missing: None,
         }]
     }
 

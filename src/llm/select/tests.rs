@@ -72,7 +72,7 @@ fn what_is_configured_goes_before_keys() {
     assert_eq!(
         shown(&named, &[OpenRouter]),
         [
-            "main anthropic claude-sonnet-4-6 api.anthropic.com ! no key for api.anthropic.com: set ANTHROPIC_API_KEY and restart assistantd"
+            "main anthropic claude-sonnet-4-6 api.anthropic.com ! no key for api.anthropic.com: sudo assistantctl secret set anthropic-api-key, or by hand set ANTHROPIC_API_KEY and restart assistantd"
         ]
     );
     let own = config(|config| {
@@ -226,7 +226,7 @@ fn a_named_searching_model_is_taken_or_its_lack_is_told() {
     assert_eq!(searches(&with("claude-x"), &[Anthropic]), line("anthropic claude-x api.anthropic.com", true));
     let prefixed = with("anthropic:claude-x");
     assert_eq!(searches(&prefixed, &[OpenRouter, Anthropic]), line("anthropic claude-x api.anthropic.com", true));
-    let without = "openrouter perplexity/sonar openrouter.ai ! no key for openrouter.ai: set OPENROUTER_API_KEY and restart assistantd";
+    let without = "openrouter perplexity/sonar openrouter.ai ! no key for openrouter.ai: sudo assistantctl secret set openrouter-api-key, or by hand set OPENROUTER_API_KEY and restart assistantd";
     assert_eq!(searches(&sonar, &[Anthropic]), line(without, false));
     let wrong = "ollama qwen3 127.0.0.1:11434 ! ollama does not search the web: set search.model";
     assert_eq!(searches(&with("ollama:qwen3"), &[OpenRouter]), line(wrong, false));

@@ -1,7 +1,7 @@
 //! The known name that is nearest to a misspelt one.
 
 /// The candidate with the smallest edit distance to `name`, if it is near enough to be meant.
-pub(super) fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let allowed = (name.chars().count() / 3).clamp(1, 4);
     candidates
         .into_iter()
