@@ -11,6 +11,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     agent::{self, prompt},
+    backup::swap,
     clock::Clock,
     config::{ConfigError, Loaded, Secrets, Sources},
     cx::{Cx, Inner, Process, Wake},
@@ -77,6 +78,9 @@ pub async fn run(mut options: Options, mut listeners: Vec<Listener>, stop: impl 
     llm::check(&options.loaded.config)?;
     make_dir(&paths.state_dir, 0o700)?;
     let _lock = StateLock::take(&paths.state_dir)?;
+    if swap::finish(&paths.state_dir)? {
+        tracing::info!("finished the restore of a backup that was cut off");
+    }
 
     // What would keep the socket from being bound must not first migrate a database.
     if listeners.is_empty() {

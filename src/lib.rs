@@ -5,6 +5,7 @@
 //! subsystems <- [`subsystems`] <- `daemon`.
 
 pub mod agent;
+pub mod backup;
 pub mod clock;
 pub mod commands;
 pub mod config;

@@ -62,5 +62,6 @@ config! {
     sandbox: crate::sandbox::config::Sandbox;
     api: crate::http::config::Api;
     retention: crate::retention::config::Retention;
+    backup: crate::backup::config::Backup;
     notify: crate::notify::config::Notify;
 }

@@ -38,7 +38,7 @@ pub use self::{
         instructions::{self, Instruction, InstructionKind},
         list::counts,
         log::{self, NewLog},
-        pause::{Stopped, stopped},
+        pause::{Stopped, go_on, stop, stopped},
         spend::{self, Cap, Caps, OverCap, ReservationId},
         steps::{self, NewStep, Step, StepKind},
         thread::{clear_new_context, thread},

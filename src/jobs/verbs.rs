@@ -142,7 +142,7 @@ pub async fn stop_all(cx: &Cx, by: &str) -> Result<bool> {
 /// When the database cannot be written.
 pub async fn resume(cx: &Cx, by: &str) -> Result<bool> {
     let (now, who) = (cx.clock.now(), by.to_owned());
-    let was = cx.store.write(move |tx| pause::resume(tx, now, &who)).await?;
+    let was = cx.store.write(move |tx| pause::go_on(tx, now, &who)).await?;
     queued(cx);
     tracing::info!(by, "everything may go on");
     Ok(was)

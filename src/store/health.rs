@@ -51,8 +51,8 @@ pub(crate) fn classify(err: rusqlite::Error) -> Error {
         ErrorCode::SystemIoFailure => Error::unavailable("the database cannot be read or written: input/output error")
             .hint("check the disk that holds the state directory, its space and its quota"),
         ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => Error::unavailable("the database is damaged").hint(
-            "stop the daemon and put a backup in place of assistant.db (the state directory's backups folder holds \
-                 the copies made before upgrades)",
+            "stop the daemon and bring a backup back with assistant-backup restore FILE --force (assistant-backup list \
+             has them)",
         ),
         ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::CannotOpen => {
             Error::unavailable("the database cannot be written: no permission or a read-only file system")

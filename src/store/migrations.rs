@@ -22,6 +22,13 @@ pub fn current() -> usize {
     MIGRATIONS.len()
 }
 
+/// An empty database of the current version, in memory.
+pub(super) fn fresh() -> Result<Connection> {
+    let mut conn = super::in_memory()?;
+    run(&mut conn, Path::new(":memory:"))?;
+    Ok(conn)
+}
+
 /// Brings the database to the current schema version (`PRAGMA user_version`).
 ///
 /// # Errors
@@ -41,7 +48,10 @@ fn run_list(conn: &mut Connection, path: &Path, migrations: &[Migration]) -> Res
                 "the database {} has schema version {done}, this program knows {current}",
                 path.display(),
             ))
-            .hint("install the newer version again, or restore the copy that its upgrade left in the backups folder"));
+            .hint(
+                "install the newer version again, or go back with: assistant-backup restore FILE --force, with the \
+                 before-v*.db that its upgrade left (assistant-backup list)",
+            ));
         }
     };
     if done > 0 {
@@ -49,13 +59,19 @@ fn run_list(conn: &mut Connection, path: &Path, migrations: &[Migration]) -> Res
     }
     let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
     for (name, sql) in pending {
-        tx.execute_batch(sql)
-            .map_err(|err| Error::unavailable(format!("migrating the database: {name}: {err}")).source(err))?;
+        tx.execute_batch(sql).map_err(|err| failed(name, &err).source(err))?;
     }
     tx.pragma_update(None, "user_version", i64::try_from(current).unwrap_or(i64::MAX))?;
     tx.commit()?;
     tracing::info!(from = done, to = current, "migrated the database");
     Ok(())
+}
+
+fn failed(name: &str, err: &rusqlite::Error) -> Error {
+    Error::unavailable(format!("migrating the database: {name}: {err}")).hint(
+        "the database is as it was before: install the version of the package that ran until now, and it goes on; the \
+         copy made of it is in assistant-backup list",
+    )
 }
 
 fn to_usize(version: i64) -> usize {
@@ -73,13 +89,14 @@ fn back_up(conn: &Connection, path: &Path, from: usize, to: usize) -> Result<()>
     };
     DirBuilder::new().recursive(true).mode(0o700).create(&dir).map_err(fail)?;
     fs::set_permissions(&dir, Permissions::from_mode(0o700)).map_err(fail)?;
-    let _ = fs::remove_file(&target); // left by an upgrade that was cut short
+    // Beside it, so that a copy of that name is a whole one.
+    let partial = dir.join(format!(".before-v{to}.db"));
+    let _ = fs::remove_file(&partial); // left by an upgrade that was cut short
     // SQLite takes an empty file for the copy, which so never has another mode.
-    OpenOptions::new().write(true).create_new(true).mode(0o600).open(&target).map_err(fail)?;
-    conn.execute("VACUUM INTO ?1", [target.to_string_lossy()])?;
-    for written in [&target, &dir] {
-        File::open(written).and_then(|file| file.sync_all()).map_err(fail)?;
-    }
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(&partial).map_err(fail)?;
+    conn.execute("VACUUM INTO ?1", [partial.to_string_lossy()])?;
+    File::open(&partial).and_then(|file| file.sync_all()).map_err(fail)?;
+    fs::rename(&partial, &target).and_then(|()| File::open(&dir)?.sync_all()).map_err(fail)?;
     tracing::info!(backup = %target.display(), "copied the database before the upgrade");
     Ok(())
 }

@@ -8,6 +8,7 @@
 pub mod health;
 mod lock;
 pub mod migrations;
+pub mod snapshot;
 pub mod space;
 pub mod texts;
 pub mod types;
@@ -208,6 +209,12 @@ fn connect(path: &Path, read_only: bool) -> Result<rusqlite::Result<Connection>>
         conn.pragma_update(None, "journal_size_limit", 8 << 20)?;
     }
     Ok(Ok(conn))
+}
+
+/// A connection to a database of its own that is gone with it.
+#[expect(clippy::disallowed_methods, reason = "nothing of a database in memory is shared or lasts")]
+fn in_memory() -> Result<Connection> {
+    Ok(Connection::open(":memory:")?)
 }
 
 #[cfg(test)]

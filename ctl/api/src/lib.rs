@@ -3,6 +3,7 @@
 //! Serde types only; with the feature `client` also the small asynchronous client of the Unix socket.
 //! Nothing here can reach the database: that is how the command line is kept from it.
 
+pub mod backup;
 #[cfg(feature = "client")]
 pub mod client;
 pub mod config;

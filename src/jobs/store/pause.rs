@@ -34,7 +34,7 @@ pub fn stopped(conn: &Connection) -> Result<Option<Stopped>> {
 
 /// Stops everything: what runs goes back to the queue, its attempt not counted, and nothing is claimed any more. Says
 /// whether anything changed.
-pub(in crate::jobs) fn stop(conn: &Connection, now: Timestamp, by: &str) -> Result<bool> {
+pub fn stop(conn: &Connection, now: Timestamp, by: &str) -> Result<bool> {
     let value = to_json(&Stopped { at: now, by: by.to_owned() })?;
     let new = conn
         .prepare_cached(
@@ -62,7 +62,7 @@ pub(in crate::jobs) fn stop(conn: &Connection, now: Timestamp, by: &str) -> Resu
 }
 
 /// Lets everything go on. Says whether it was stopped.
-pub(in crate::jobs) fn resume(conn: &Connection, now: Timestamp, by: &str) -> Result<bool> {
+pub fn go_on(conn: &Connection, now: Timestamp, by: &str) -> Result<bool> {
     let was = conn.prepare_cached("DELETE FROM runtime_state WHERE key = 'stopped'")?.execute([])? == 1;
     if was {
         record(conn, now, "resume", by)?;

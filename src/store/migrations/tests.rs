@@ -82,6 +82,7 @@ fn a_migration_that_fails_takes_those_before_it_along() {
     let mut place = Place::new();
     let error = place.migrate(&[V1, V2, BROKEN]).unwrap_err();
     assert!(error.message().contains("0003_third"), "{error}");
+    assert!(error.hint_text().unwrap().contains("the database is as it was before"), "{error:?}");
     assert_eq!(look(&place.conn), version_1());
     place.conn.execute("INSERT INTO pets VALUES ('tom')", []).unwrap();
     place.conn.execute("DELETE FROM pets WHERE name = 'tom'", []).unwrap();
@@ -107,7 +108,7 @@ fn an_upgrade_that_is_cut_short_is_done_again() {
     drop(tx);
     fs::create_dir(cut.path().join("backups")).unwrap();
     let backup = cut.path().join("backups/before-v2-from-v1.db");
-    fs::write(&backup, "half a copy").unwrap();
+    fs::write(backup.with_file_name(".before-v2.db"), "half a copy").unwrap();
 
     let path = cut.path().join("assistant.db");
     let mut conn = connect(&path, false).unwrap().unwrap();

@@ -440,7 +440,7 @@ impl World<'_> {
                 }
             }
             Op::Resume => {
-                assert_eq!(pause::resume(self.conn, now, "me").unwrap(), self.stopped);
+                assert_eq!(pause::go_on(self.conn, now, "me").unwrap(), self.stopped);
                 self.stopped = false;
             }
             Op::Crash { reboot } => self.recover(reboot),

@@ -437,7 +437,7 @@ async fn nothing_is_claimed_while_everything_is_stopped() {
         assert_eq!(row::get(conn, id).unwrap().attempts, 0);
         assert!(claim(conn, now(), &term(60), &[], 4).unwrap().is_empty());
         insert(conn, now(), &creation("queued all the same")).unwrap();
-        assert!(pause::resume(conn, now(), "me").unwrap());
+        assert!(pause::go_on(conn, now(), "me").unwrap());
         assert_eq!(claim(conn, now(), &term(60), &[], 4).unwrap().len(), 2);
         assert_eq!(pause::stopped(conn).unwrap(), None);
     })
