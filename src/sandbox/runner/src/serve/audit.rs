@@ -61,39 +61,46 @@ const LONGEST: usize = 256;
 #[derive(Clone)]
 pub(crate) struct Log(Rc<OwnedFd>);
 
-impl Log {
-    /// Opens it; nothing where it cannot be read or auditing is switched off. While we are root still: the kernel lets
-    /// nobody else listen, and answers only in the initial pid namespace, so that its numbers of processes are ours.
+/// A log that may turn out to be switched off.
+pub(crate) struct Asked {
+    log: Log,
+    begun: Instant,
+}
+
+impl Asked {
+    /// Opens the log and asks whether auditing is switched on; nothing where it cannot be read. While we are root still:
+    /// the kernel lets nobody else listen, and answers only in the initial pid namespace, so that its numbers of processes
+    /// are ours. It starts a thread to answer, for which whoever asks had better not wait.
     pub(crate) fn open() -> Option<Self> {
         let socket =
             socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::NetlinkAudit).ok()?;
         bind(socket.as_raw_fd(), &NetlinkAddr::new(0, READLOG)).ok()?;
-        let log = Self(Rc::new(socket));
-        let _ = setsockopt(&log.0, sockopt::RcvBufForce, &ROOM);
-        log.is_enabled().then_some(log)
-    }
-
-    fn is_enabled(&self) -> bool {
+        let _ = setsockopt(&socket, sockopt::RcvBufForce, &ROOM);
         let mut request = [0; HEAD];
         request[..4].copy_from_slice(&16_u32.to_ne_bytes());
         request[4..6].copy_from_slice(&GET.to_ne_bytes());
         request[6..8].copy_from_slice(&REQUEST.to_ne_bytes());
-        if send(self.0.as_raw_fd(), &request, MsgFlags::MSG_DONTWAIT) != Ok(HEAD) {
-            return false;
-        }
-        let latest = Instant::now() + ANSWER;
+        let sent = send(socket.as_raw_fd(), &request, MsgFlags::MSG_DONTWAIT) == Ok(HEAD);
+        sent.then(|| Self { log: Log(Rc::new(socket)), begun: Instant::now() })
+    }
+
+    /// The log, if auditing is switched on.
+    pub(crate) fn answer(self) -> Option<Log> {
+        let latest = self.begun + ANSWER;
         let mut enabled = None;
-        while enabled.is_none() && self.wait(latest.saturating_duration_since(Instant::now())) {
-            self.read(|kind, body| match kind {
+        while enabled.is_none() && self.log.wait(latest.saturating_duration_since(Instant::now())) {
+            self.log.read(|kind, body| match kind {
                 // The status begins with a mask and this.
                 GET => enabled = body.get(4..8).map(|word| word != [0; 4]),
                 ERROR => enabled = Some(false),
                 _ => {}
             });
         }
-        enabled == Some(true)
+        (enabled == Some(true)).then_some(self.log)
     }
+}
 
+impl Log {
     /// Waits for a record. False: none has come.
     fn wait(&self, time: Duration) -> bool {
         let timeout = PollTimeout::try_from(time).unwrap_or(PollTimeout::MAX);

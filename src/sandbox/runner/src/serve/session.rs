@@ -26,7 +26,7 @@ use nix::{
 };
 
 use super::{
-    audit::Log,
+    audit::{Asked, Log},
     bounds::{self, Bounds},
     bridge::{Bridge, Exit},
     cgroup::Group,
@@ -127,9 +127,9 @@ impl Session {
             limits = unit::limits(limits, &shown);
             protect = unit::protected(options.protected.as_deref());
         }
-        let (group, processors) = share(options, &limits, &shown)?;
         let landlock = rules::version(options.landlock_abi);
-        let audit = if options.user.is_some() && landlock >= rules::LOGGED { Log::open() } else { None };
+        let audit = if options.user.is_some() && landlock >= rules::LOGGED { Asked::open() } else { None };
+        let (group, processors) = share(options, &limits, &shown)?;
         umask(Mode::empty());
         let mut own = None;
         if let Some((uid, gid)) = options.user {
@@ -209,7 +209,7 @@ impl Session {
             unprotected,
             by_root: options.user.is_some(),
             landlock,
-            audit,
+            audit: audit.and_then(Asked::answer),
             bridge: bridge(exit, options.backend, mounts),
             walls: BTreeMap::new(),
         };
