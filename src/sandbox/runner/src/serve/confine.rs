@@ -86,10 +86,10 @@ const LAST_CAPABILITY: u64 = 63;
 /// and reads back that it is so. What it holds itself stays.
 pub(crate) fn lock_capabilities() -> nix::Result<()> {
     for capability in 0..=LAST_CAPABILITY {
-        match kernel::prctl(libc::PR_CAPBSET_READ, capability, 0) {
+        match kernel::prctl(libc::PR_CAPBSET_DROP, capability, 0) {
+            // The kernel knows no more.
             Err(Errno::EINVAL) => break,
-            Ok(0) => continue,
-            _ => kernel::prctl(libc::PR_CAPBSET_DROP, capability, 0)?,
+            dropped => dropped?,
         };
         if kernel::prctl(libc::PR_CAPBSET_READ, capability, 0) != Ok(0) {
             return Err(Errno::EPERM);
