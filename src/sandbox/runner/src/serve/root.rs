@@ -9,14 +9,14 @@ use std::{
         fd::{AsFd as _, BorrowedFd, OwnedFd},
         unix::ffi::OsStrExt as _,
     },
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use nix::{
     errno::Errno,
     fcntl::{AT_FDCWD, OFlag, openat},
     mount::{MntFlags, MsFlags, mount, umount2},
-    sys::stat::{Mode, SFlag, fstat, mkdirat, stat},
+    sys::stat::{Mode, SFlag, mkdirat, mknodat, stat},
     unistd::{self, fchdir, pivot_root, symlinkat},
 };
 
@@ -37,7 +37,7 @@ const SAFE: u64 = attr::NOSUID | attr::NODEV;
 /// Beside `/usr`: a link where the host has merged them, else a directory of its own.
 const SYSTEM: [&str; 6] = ["bin", "sbin", "lib", "lib32", "lib64", "libx32"];
 
-/// What programs need of `/etc` and what holds nothing private. A mount costs less than a copy.
+/// What programs need of `/etc` and what holds nothing private.
 const ETC: [&str; 15] = [
     "alternatives",
     "ssl",
@@ -55,6 +55,9 @@ const ETC: [&str; 15] = [
     "magic",
     "locale.conf",
 ];
+
+/// Bytes of a file that is copied and not mounted: each command has mounts of its own, and pays for every one of them.
+const COPIED: u64 = 16 << 10;
 
 const DEVICES: [&CStr; 5] = [c"null", c"zero", c"full", c"random", c"urandom"];
 
@@ -82,44 +85,40 @@ pub(crate) fn enter(uid: u32, gid: u32, tmp_bytes: u64, workspace: Option<OwnedF
     mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>).at("private mounts")?;
     // Copies of everything first: the new root then covers a directory of the old one.
     let mut trees = Vec::new();
-    let mut take = |source: &CStr, target: CString, attributes: u64| -> nix::Result<()> {
+    let mut take = |source: &CStr, target: CString, directory: bool, attributes: u64| -> nix::Result<()> {
         let tree = kernel::clone_tree(AT_FDCWD, source)?;
         kernel::add_attributes(tree.as_fd(), attributes, true)?;
-        trees.push((tree, target));
+        trees.push((tree, target, directory));
         Ok(())
     };
     if workspace.is_none() {
-        take(c"", text("workspace")?, SAFE).at("workspace")?;
+        take(c"", text("workspace")?, true, SAFE).at("workspace")?;
     }
-    take(c"/usr", text("usr")?, SAFE | attr::RDONLY).at("/usr")?;
+    take(c"/usr", text("usr")?, true, SAFE | attr::RDONLY).at("/usr")?;
     for name in DEVICES {
         let source = text(Path::new("/dev").join(os(name)))?;
-        match take(&source, text(Path::new("dev").join(os(name)))?, attr::NOSUID | attr::NOEXEC | attr::RDONLY) {
-            Ok(()) => {}
-            Err(errno) => return Err(Fault::new(format!("/dev/{}", os(name).display()), errno.desc())),
-        }
+        let target = text(Path::new("dev").join(os(name)))?;
+        let attributes = attr::NOSUID | attr::NOEXEC | attr::RDONLY;
+        take(&source, target, false, attributes).at(format!("/dev/{}", os(name).display()))?;
     }
     let mut links = Vec::new();
-    for name in SYSTEM {
-        let path = Path::new("/").join(name);
-        if let Ok(target) = fs::read_link(&path) {
-            links.push((text(&target)?, text(name)?));
-        } else if path.is_dir() {
-            take(&text(&path)?, text(name)?, SAFE | attr::RDONLY).at(format!("/{name}"))?;
+    let mut files = Vec::new();
+    let etc = ETC.into_iter().map(|name| Path::new("etc").join(name));
+    for target in SYSTEM.into_iter().map(PathBuf::from).chain(etc) {
+        let path = Path::new("/").join(&target);
+        let Ok(found) = fs::symlink_metadata(&path) else { continue };
+        if found.is_symlink() {
+            links.push((text(fs::read_link(&path).at(path.display().to_string())?)?, text(target)?));
+        } else if let Some(content) = small(&path, &found) {
+            files.push((text(target)?, content));
+        } else {
+            let attributes = SAFE | attr::RDONLY;
+            take(&text(&path)?, text(target)?, found.is_dir(), attributes).at(path.display().to_string())?;
         }
     }
-    for name in ETC {
-        let path = Path::new("/etc").join(name);
-        let target = Path::new("etc").join(name);
-        if let Ok(link) = fs::read_link(&path) {
-            links.push((text(link)?, text(target)?));
-        } else if path.exists() {
-            take(&text(&path)?, text(target)?, SAFE | attr::RDONLY).at(format!("/etc/{name}"))?;
-        }
-    }
-    let proc_visible = take(c"/proc", text("proc")?, 0).is_ok();
+    let proc_visible = take(c"/proc", text("proc")?, true, 0).is_ok();
     if let Some(workspace) = workspace {
-        trees.push((workspace, text("workspace")?));
+        trees.push((workspace, text("workspace")?, true));
     }
 
     let root = kernel::new_mount(c"tmpfs", &[(c"mode", c"0755"), (c"size", c"4m")], SAFE).at("root")?;
@@ -140,20 +139,22 @@ pub(crate) fn enter(uid: u32, gid: u32, tmp_bytes: u64, workspace: Option<OwnedF
         symlinkat(target, &root, name).at(format!("root: {}", os(name).display()))?;
     }
     for (name, content) in etc_files(uid, gid) {
-        write_file(root.as_fd(), &format!("etc/{name}"), content.as_bytes()).at(format!("root: etc/{name}"))?;
+        files.push((text(Path::new("etc").join(name))?, content.into_bytes()));
     }
-    for (tree, target) in &trees {
-        let path = os(target).to_string_lossy().into_owned();
-        let kind = SFlag::from_bits_truncate(fstat(tree).at(&*path)?.st_mode) & SFlag::S_IFMT;
-        if kind == SFlag::S_IFDIR {
-            dir(&path)?;
+    for (target, content) in &files {
+        write_file(root.as_fd(), target, content).at(format!("root: {}", os(target).display()))?;
+    }
+    for (_, target, directory) in &trees {
+        if *directory {
+            dir(&os(target).to_string_lossy())?;
         } else {
-            write_file(root.as_fd(), &path, b"").at(format!("root: {path}"))?;
+            let mode = Mode::from_bits_truncate(0o644);
+            mknodat(&root, target.as_c_str(), SFlag::S_IFREG, mode, 0).at(format!("root: {}", os(target).display()))?;
         }
     }
 
     kernel::attach(root.as_fd(), AT_FDCWD, c"/usr").at("root")?;
-    for (tree, target) in &trees {
+    for (tree, target, _) in &trees {
         kernel::attach(tree.as_fd(), root.as_fd(), target).at(format!("/{}", os(target).display()))?;
     }
     fchdir(&root).at("root")?;
@@ -181,7 +182,7 @@ pub(crate) fn mend(uid: u32, gid: u32, tmp_bytes: u64) -> Result<(), Fault> {
     for (name, content) in etc_files(uid, gid) {
         let target = Path::new("/etc").join(name);
         if matches!(name, "passwd" | "group") && target.is_file() {
-            write_file(names.as_fd(), name, content.as_bytes()).at(format!("/etc/{name}"))?;
+            write_file(names.as_fd(), &text(name)?, content.as_bytes()).at(format!("/etc/{name}"))?;
             let file = kernel::clone_tree(names.as_fd(), &text(name)?).at(format!("/etc/{name}"))?;
             kernel::add_attributes(file.as_fd(), attr::RDONLY, false).at(format!("/etc/{name}"))?;
             kernel::attach(file.as_fd(), AT_FDCWD, &text(target)?).at(format!("/etc/{name}"))?;
@@ -229,7 +230,12 @@ pub(crate) fn etc_files(uid: u32, gid: u32) -> [(&'static str, String); 5] {
     ]
 }
 
-fn write_file(root: BorrowedFd<'_>, path: &str, content: &[u8]) -> std::io::Result<()> {
+/// What is in a file that is small, if it can be read.
+fn small(path: &Path, found: &fs::Metadata) -> Option<Vec<u8>> {
+    if found.is_file() && found.len() <= COPIED { fs::read(path).ok() } else { None }
+}
+
+fn write_file(root: BorrowedFd<'_>, path: &CStr, content: &[u8]) -> std::io::Result<()> {
     let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
     let file: OwnedFd = openat(root, path, flags, Mode::from_bits_truncate(0o644))?;
     fs::File::from(file).write_all(content)
