@@ -9,6 +9,7 @@ use landlock::{
     ABI, Access as _, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible as _, NetPort, PathBeneath, PathFd,
     Ruleset, RulesetAttr as _, RulesetCreatedAttr as _, Scope,
 };
+use nix::sys::stat::{SFlag, fstat};
 
 use super::{fault::Fault, kernel};
 
@@ -36,7 +37,7 @@ pub(crate) fn version(pretended: Option<i32>) -> i32 {
     kernel::landlock_abi().min(pretended.unwrap_or(NEWEST)).min(NEWEST)
 }
 
-/// Makes the rules, with the port that TCP may connect to; they are put in force by [`kernel::landlock_restrict`], as often as needed.
+/// Makes the rules for those of the paths that are there, with the port that TCP may connect to; they are put in force by [`kernel::landlock_restrict`], as often as needed.
 pub(crate) fn make<'a>(
     version: i32,
     port: Option<u16>,
@@ -84,10 +85,12 @@ fn build<'a>(
             Reach::Read => AccessFs::from_read(newest),
             Reach::Write => AccessFs::from_all(newest) & !(AccessFs::MakeChar | AccessFs::MakeBlock),
         };
-        if !path.is_dir() {
+        // What is not there is out of reach without a rule.
+        let Ok(there) = PathFd::new(path) else { continue };
+        if SFlag::from_bits_truncate(fstat(&there)?.st_mode) & SFlag::S_IFMT != SFlag::S_IFDIR {
             access &= AccessFs::from_file(newest);
         }
-        created = created.add_rule(PathBeneath::new(PathFd::new(path)?, access))?;
+        created = created.add_rule(PathBeneath::new(there, access))?;
     }
     Option::<OwnedFd>::from(created).ok_or_else(|| "the kernel gave no ruleset".into())
 }

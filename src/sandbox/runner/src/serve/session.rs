@@ -268,7 +268,6 @@ impl Session {
         paths.push((PathBuf::from(&self.tmp), Reach::Write));
         let devices = ["null", "zero", "full", "random", "urandom", "tty"];
         paths.extend(devices.map(|name| (Path::new("/dev").join(name), Reach::Write)));
-        paths.retain(|(path, _)| path.exists());
         let port = (level == Level::WorkNet).then_some(PROXY_PORT);
         rules::make(self.landlock, port, paths.iter().map(|(path, reach)| (path.as_path(), *reach)))
     }
