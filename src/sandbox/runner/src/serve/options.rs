@@ -8,14 +8,17 @@ use super::{cgroup::Place, protect};
 
 pub(crate) const USAGE: &str = "\
 usage: assistant-sandbox serve --backend namespace|unit|docker|landlock --workspace DIR
-         [--cgroup DIR|none] [--connect SOCKET] [--proxy SOCKET|passed] [--uid N --gid N] [--protect PATH]... [--landlock-abi N]
-         [--protected FILE] [--session-seconds N]
-         [--seconds N] [--memory-bytes N] [--processes N] [--cpu-millis N] [--tmp-bytes N] [--file-bytes N] [--output-bytes N]
-Standard input is the socket to whoever started it, unless --connect names one that listens for the runner. At --proxy
-the egress proxy listens for commands of level work+net; `passed`: the daemon passes a descriptor of that socket. A session has a control group of its own below --cgroup, else
-below that of the runner if it is delegated. PATH is relative to the workspace; one that is not there is
-made, as a directory if it ends with a slash, else as an empty file. For a unit, FILE names
-the paths that are protected already, and no command begins that could still run after so many seconds.";
+         [--uid N --gid N] [--cgroup DIR|none] [--connect SOCKET] [--proxy SOCKET|passed]
+         [--protect PATH]... [--protected FILE] [--landlock-abi N] [--session-seconds N]
+         [--seconds N] [--memory-bytes N] [--processes N] [--cpu-millis N]
+         [--tmp-bytes N] [--file-bytes N] [--output-bytes N]
+Standard input is the socket to whoever started it, unless --connect names one that listens
+for the runner. At --proxy the egress proxy listens for commands of level work+net; `passed`:
+the daemon passes a descriptor of that socket. A session has a control group of its own below
+--cgroup, else below that of the runner if it is delegated. PATH is relative to the workspace;
+one that is not there is made, as a directory if it ends with a slash, else as an empty file.
+For a unit, FILE names the paths that are protected already, and no command begins that could
+still run after so many seconds.";
 
 /// Who makes the walls around the runner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
