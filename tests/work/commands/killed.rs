@@ -1,27 +1,16 @@
 //! The daemon as a process, killed while a command runs.
 
-use std::{
-    os::unix::fs::chown,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
-use super::{ctl, inside, runner};
+use super::{confined, ctl, inside};
 use crate::support::{process::Place, until};
 
 /// Nobody is left to end the command but the runner, which sees that its socket has closed.
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_of_a_command_outlives_a_killed_daemon() {
-    let dir = tempfile::Builder::new().prefix("assistant-commands-").tempdir().unwrap();
+    let (dir, sandbox) = confined();
     let workspace = dir.path().join("workspace");
-    std::fs::create_dir(&workspace).unwrap();
-    if nix::unistd::geteuid().is_root() {
-        chown(&workspace, Some(65534), Some(65534)).unwrap();
-    }
-    let (shared, runner) = (workspace.display(), runner());
-    let place = Place::new(&format!(
-        "[llm]\nprovider = \"rehearsal\"\n[filesystem]\nshared_root = \"{shared}\"\n[sandbox]\nrunner = \"{}\"\n",
-        runner.display()
-    ));
+    let place = Place::new(&format!("[llm]\nprovider = \"rehearsal\"\n{sandbox}"));
     let mut daemon = place.start(&[]);
     assert!(daemon.ready, "{}", place.log());
     // Children that ignore what can be ignored, in sessions of their own, one of them stopped, one made twice over.

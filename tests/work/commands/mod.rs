@@ -42,8 +42,15 @@ fn runner() -> PathBuf {
     runner
 }
 
-/// A configuration with commands; its workspace belongs to an ordinary user, also when the tests run as root.
+/// A daemon that runs commands, with more keys of `[sandbox]`.
 async fn start(model: &ModelServer, more: &str) -> (Daemon, TempDir) {
+    let (dir, sandbox) = confined();
+    (Daemon::start(&format!("{}{sandbox}{more}", config(model))).await, dir)
+}
+
+/// A directory with a workspace, which belongs to an ordinary user also when the tests run as root, and the configuration
+/// that names it and the runner.
+fn confined() -> (TempDir, String) {
     let dir = tempfile::Builder::new().prefix("assistant-commands-").tempdir().unwrap();
     let workspace = dir.path().join("workspace");
     std::fs::create_dir(&workspace).unwrap();
@@ -52,8 +59,8 @@ async fn start(model: &ModelServer, more: &str) -> (Daemon, TempDir) {
     }
     let (shared, runner) = (workspace.display(), runner());
     let runner = runner.display();
-    let sandbox = format!("[filesystem]\nshared_root = \"{shared}\"\n[sandbox]\nrunner = \"{runner}\"\n{more}");
-    (Daemon::start(&format!("{}{sandbox}", config(model))).await, dir)
+    let sandbox = format!("[filesystem]\nshared_root = \"{shared}\"\n[sandbox]\nrunner = \"{runner}\"\n");
+    (dir, sandbox)
 }
 
 /// The command line, beside the daemon.
