@@ -1,8 +1,14 @@
 //! A session with a runner: one socket, commands one after another. Dropping it ends everything that runs in it.
 
-use std::{os::fd::AsRawFd as _, process::Stdio, time::Duration};
+use std::{
+    os::fd::AsRawFd as _,
+    process::Stdio,
+    time::{Duration, Instant},
+};
 
-use assistant_sandbox::protocol::{self, CHUNK, Exec, Exit, Frame, Kind, Ready, Refused, STDIN_WINDOW, Taken};
+use assistant_sandbox::protocol::{
+    self, CHUNK, End, Exec, Exit, Frame, Kind, Over, Ready, Refused, STDIN_WINDOW, Taken,
+};
 use nix::{
     errno::Errno,
     sys::socket::{MsgFlags, recv},
@@ -104,6 +110,7 @@ impl Session {
             Ok(Ok(Some(frame))) if frame.kind == Kind::Refused => {
                 return Err(Error::unavailable(parse::<Refused>(&frame)?.message));
             }
+            Ok(Ok(Some(frame))) if frame.kind == Kind::Over => return Err(over(&parse(&frame)?)),
             Ok(Ok(Some(frame))) => return Err(broken(&format!("it began with {:?}", frame.kind))),
             Ok(Ok(None)) => return Err(broken(&last_words(child.as_mut()).await)),
             Ok(Err(err)) => return Err(broken(&err.to_string())),
@@ -143,7 +150,7 @@ impl Session {
         mut input: mpsc::Receiver<Input>,
         output: mpsc::Sender<Output>,
     ) -> Result<Ended> {
-        let time = exec.limits.time() + MARGIN;
+        let (time, begun) = (exec.limits.time() + MARGIN, Instant::now());
         let deadline = tokio::time::Instant::now() + time;
         send(&mut self.write, json(Kind::Exec, exec)?).await?;
         let (read, write, halfway) = (&mut self.read, &mut self.write, &mut self.halfway);
@@ -161,6 +168,7 @@ impl Session {
                     Kind::Stderr => Output::Stderr(frame.body),
                     Kind::Exit => return Ok(Ended::Exited(parse(&frame)?)),
                     Kind::Refused => return Ok(Ended::Refused(parse(&frame)?)),
+                    Kind::Over => return ended_with_unit(&parse(&frame)?, begun.elapsed()),
                     Kind::Taken => {
                         let taken = usize::try_from(parse::<Taken>(&frame)?.bytes).unwrap_or(usize::MAX);
                         window.add_permits(taken.min(STDIN_WINDOW));
@@ -237,6 +245,36 @@ fn unstarted(err: std::io::Error) -> Error {
 
 fn broken(what: &str) -> Error {
     Error::new(ErrorKind::Unavailable, format!("the sandbox's runner broke off: {what}"))
+}
+
+/// What became of a command whose unit has ended, and with it all of its processes. Only of one for which the kernel had no
+/// memory that is known; how far another came, nobody knows.
+fn ended_with_unit(said: &Over, time: Duration) -> Result<Ended> {
+    if said.result != "oom-kill" {
+        return Err(over(said));
+    }
+    Ok(Ended::Exited(Exit {
+        end: End::OutOfMemory,
+        code: None,
+        signal: Some(nix::libc::SIGKILL),
+        duration_ms: u64::try_from(time.as_millis()).unwrap_or(u64::MAX),
+        cpu_ms: 0,
+        peak_bytes: 0,
+        denials: Vec::new(),
+    }))
+}
+
+/// Why a unit ended, in words. The results are those of systemd.exec(5), `$SERVICE_RESULT`.
+fn over(said: &Over) -> Error {
+    let Over { result, status } = said;
+    let why = match result.as_str() {
+        "timeout" => "the time of its session was over (RuntimeMaxSec= of assistant-sandbox@.service)".to_owned(),
+        "oom-kill" => "the kernel had no memory left for its session".to_owned(),
+        "signal" | "core-dump" => format!("it was ended by the signal {status}"),
+        "exit-code" => format!("it ended with the exit code {status}"),
+        other => format!("its unit ended: {other}"),
+    };
+    broken(&why).hint("journalctl -u 'assistant-sandbox@*' -n 50 says more")
 }
 
 /// What a runner that ended at once said on its standard error.

@@ -184,3 +184,30 @@ async fn input_goes_out_no_faster_than_it_is_taken() {
     assert_eq!(told.await.unwrap(), (STDIN_WINDOW, SENT - STDIN_WINDOW, Kind::StdinEnd));
     assert!(begun.elapsed() > Duration::from_millis(250), "it waited");
 }
+
+#[tokio::test]
+async fn the_end_of_a_unit_is_told_with_its_reason() {
+    async fn over(result: &str, status: &str) -> Result<Ended> {
+        let said = Over { result: result.to_owned(), status: status.to_owned() };
+        let mut session = asked(async move |mut socket| {
+            say_json(&mut socket, Kind::Started, &started()).await;
+            say_json(&mut socket, Kind::Over, &said).await;
+        })
+        .await
+        .unwrap();
+        let (ended, _) = run(&mut session).await;
+        assert!(!session.is_reusable());
+        ended
+    }
+    let Ended::Exited(exit) = over("oom-kill", "KILL").await.unwrap() else { panic!("it ran") };
+    assert_eq!((exit.end, exit.code, exit.signal), (End::OutOfMemory, None, Some(9)));
+    for (result, status, reason) in [
+        ("timeout", "KILL", "the time of its session was over"),
+        ("signal", "SEGV", "ended by the signal SEGV"),
+        ("exit-code", "3", "exit code 3"),
+        ("resources", "", "its unit ended: resources"),
+    ] {
+        let err = over(result, status).await.unwrap_err();
+        assert!(err.is_in_doubt() && err.message().contains(reason), "{err:?}");
+    }
+}

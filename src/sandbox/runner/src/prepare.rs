@@ -14,19 +14,22 @@ use std::{
     fs,
     io::{Read as _, Write as _},
     os::{
-        fd::{AsFd as _, BorrowedFd, OwnedFd},
+        fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd},
         unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     },
     path::{Path, PathBuf},
     process::Command,
 };
 
-use assistant_sandbox::protocol::{Limits, Wishes, tasks_of};
+use assistant_sandbox::protocol::{Frame, Kind, Limits, Over, Refused, Wishes, tasks_of};
 use nix::{
     fcntl::{OFlag, open, openat},
     mount::{MntFlags, MsFlags, mount, umount2},
     sched::{CloneFlags, setns},
-    sys::stat::{FileStat, Mode, fstat, mkdirat, umask},
+    sys::{
+        socket::{MsgFlags, send},
+        stat::{FileStat, Mode, fstat, mkdirat, umask},
+    },
     unistd::{Gid, Uid, setegid, seteuid, setgroups},
 };
 
@@ -37,6 +40,7 @@ use crate::{
         fault::{At as _, Fault},
         kernel::{self, attr},
         protect, root,
+        unit::Outside,
     },
     userdb,
 };
@@ -87,8 +91,22 @@ fn leave_namespace() -> Result<(), Fault> {
     setns(host, CloneFlags::CLONE_NEWNS).at("mounts of the host")
 }
 
-/// Before the session.
+/// Before the session. The daemon, which waits at the other end of standard input, hears why there will be none.
 pub(crate) fn begin(place: &Place) -> Result<(), Fault> {
+    let begun = make(place);
+    if let Err(fault) = &begun {
+        tell(Kind::Refused, &Refused { message: fault.to_string(), kind: "unavailable".to_owned() });
+    }
+    begun
+}
+
+/// Sends a frame to the daemon, if it is there and has room for one.
+fn tell(kind: Kind, body: &impl serde::Serialize) {
+    let Ok(frame) = Frame::json(kind, body).and_then(|frame| frame.bytes()) else { return };
+    let _ = send(std::io::stdin().as_raw_fd(), &frame, MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL);
+}
+
+fn make(place: &Place) -> Result<(), Fault> {
     leave_namespace()?;
     umask(Mode::empty());
     let uid = place.uid()?.ok_or_else(|| Fault::new("user", format!("systemd knows no {}", place.user)))?;
@@ -121,6 +139,12 @@ pub(crate) fn begin(place: &Place) -> Result<(), Fault> {
 
 /// After it: nothing of it stays mounted, and what its commands left is the workspace's owner's.
 pub(crate) fn end(place: &Place) -> Result<(), Fault> {
+    // What systemd says of the unit, which the runner cannot say if it was ended, too.
+    let variable = |name| std::env::var(name).unwrap_or_default();
+    let over = Over { result: variable("SERVICE_RESULT"), status: variable("EXIT_STATUS") };
+    if !matches!(over.result.as_str(), "" | "success") {
+        tell(Kind::Over, &over);
+    }
     leave_namespace()?;
     let _ = umount2(&place.session, MntFlags::MNT_DETACH);
     let _ = fs::remove_dir(&place.session);
@@ -198,6 +222,8 @@ fn furnish(session: BorrowedFd<'_>, uid: u32, gid: u32, protected: &[String]) ->
     for (name, content) in root::etc_files(uid, gid) {
         write(session, &format!("etc/{name}"), content.as_bytes())?;
     }
+    let outside = serde_json::to_vec(&Outside::of_machine(uid)?).map_err(|err| Fault::new("outside", err))?;
+    write(session, "etc/outside", &outside)?;
     write(session, "etc/protected", protected.join("\n").as_bytes())
 }
 

@@ -66,10 +66,12 @@ pub enum Kind {
     Refused = 21,
     /// From the runner: so much of standard input is out of its hands ([`Taken`]).
     Taken = 22,
+    /// From whoever clears up after a unit: it has ended otherwise than because the daemon had closed ([`Over`]).
+    Over = 23,
 }
 
 impl Kind {
-    const ALL: [Self; 13] = [
+    const ALL: [Self; 14] = [
         Self::Exec,
         Self::Stdin,
         Self::StdinEnd,
@@ -83,6 +85,7 @@ impl Kind {
         Self::Exit,
         Self::Refused,
         Self::Taken,
+        Self::Over,
     ];
 
     /// The kind with this number.
@@ -367,6 +370,16 @@ pub struct Ready {
     /// than outside.
     #[serde(default)]
     pub pid: Option<u32>,
+}
+
+/// A unit has ended, and its runner with it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Over {
+    /// What systemd says became of it, as in `$SERVICE_RESULT` (systemd.exec(5)).
+    pub result: String,
+    /// How its runner ended: the number of an exit code, or the name of a signal.
+    #[serde(default)]
+    pub status: String,
 }
 
 /// The way to the egress proxy.

@@ -57,7 +57,7 @@ fn commands_run_with_every_layer_that_is_to_be_had() {
         let expected: &[Guarantee] = match backend {
             "landlock" => &[Guarantee::Write, Guarantee::UnixSockets, Guarantee::Resources],
             // Here nobody has prepared the workspace, and no control group bounds anything: it says so.
-            "unit" => &[Guarantee::Write, Guarantee::Resources],
+            "unit" => &[Guarantee::Write, Guarantee::Ipc, Guarantee::Signals, Guarantee::Resources],
             _ => &[],
         };
         assert_eq!(missing, expected, "{:?}", session.ready.missing);

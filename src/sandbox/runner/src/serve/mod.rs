@@ -29,7 +29,7 @@ mod session;
 mod setup;
 mod shortage;
 mod sweep;
-mod unit;
+pub(crate) mod unit;
 mod wire;
 
 use std::{

@@ -130,12 +130,22 @@ fn one(session: &Session, guarantee: Guarantee) -> Result<String, String> {
         (Guarantee::UnixSockets, Unit | Docker) if host_sockets() => {
             Err("the host's /run is to be seen: keep it out of the unit or the container")
         }
+        (Guarantee::UnixSockets, Unit) if !session.apart.net && session.landlock < SCOPES => Err(
+            "abstract sockets of the host can be connected to: the unit needs PrivateNetwork=yes and its ExecStartPre=",
+        ),
         (Guarantee::UnixSockets, Unit | Docker) => Ok("none of the host's is in the file system"),
         (Guarantee::Ipc, Namespace) => Ok("ipc namespace"),
+        (Guarantee::Ipc, Unit) if !session.apart.ipc => Err(
+            "nobody has seen that its ipc namespace is its own: the unit needs PrivateIPC=yes, which systemd knows from \
+             version 248 on, and its ExecStartPre=",
+        ),
         (Guarantee::Ipc, Unit) => Ok("ipc namespace of the unit"),
         (Guarantee::Ipc, Docker) => Ok("ipc namespace of the container"),
         (Guarantee::Ipc, Landlock) => Ok("seccomp: no shared memory, queues or semaphores; Landlock"),
         (Guarantee::Signals, Namespace) => Ok("pid namespace of each command; seccomp"),
+        (Guarantee::Signals, Unit) if !session.apart.user => Err(
+            "nobody has said whose processes are the session's: the unit needs its ExecStartPre= and DynamicUser=yes",
+        ),
         (Guarantee::Signals, Unit) => Ok("a uid of the session's own; seccomp"),
         (Guarantee::Signals, Docker) => Ok("pid namespace of the container; seccomp"),
         (Guarantee::Signals, Landlock) if session.landlock >= SCOPES => Ok("Landlock; seccomp"),

@@ -97,6 +97,8 @@ pub(crate) struct Session {
     pub(crate) limits: Limits,
     /// Paths that no command writes, beside those that are always protected.
     pub(crate) protect: Vec<String>,
+    /// Of a unit: what it keeps commands apart from.
+    pub(crate) apart: unit::Apart,
     /// Of a unit: why its protected paths do not count as such.
     pub(crate) unprotected: Option<&'static str>,
     /// Whether root started the runner.
@@ -121,8 +123,9 @@ impl Session {
         unistd::chdir(&options.workspace).at("workspace")?;
         let mut limits = options.limits;
         let mut protect = options.protect.clone();
-        let mut shown = Bounds::default();
+        let (mut shown, mut apart) = (Bounds::default(), unit::Apart::default());
         if options.backend == Backend::Unit {
+            apart = unit::Apart::look(Path::new(unit::OUTSIDE))?;
             shown = Bounds::of_this_process(Path::new(bounds::SHOWN));
             limits = unit::limits(limits, &shown);
             protect = unit::protected(options.protected.as_deref());
@@ -206,6 +209,7 @@ impl Session {
             bounds: shown,
             limits,
             protect,
+            apart,
             unprotected,
             by_root: options.user.is_some(),
             landlock,

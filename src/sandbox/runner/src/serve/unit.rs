@@ -11,9 +11,64 @@ use assistant_sandbox::protocol::{Limits, processes_of};
 use nix::{
     fcntl::OFlag,
     sys::statvfs::{FsFlags, fstatvfs, statvfs},
+    unistd::getuid,
+};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    beneath,
+    bounds::Bounds,
+    fault::{At as _, Fault},
+    protect,
 };
 
-use super::{beneath, bounds::Bounds, protect};
+/// Where the unit shows what [`Outside`] says.
+pub(crate) const OUTSIDE: &str = "/etc/outside";
+
+/// What is outside of a unit, as root has seen it there before, and the user that is the session's alone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Outside {
+    ipc: String,
+    net: String,
+    uid: u32,
+}
+
+impl Outside {
+    /// The machine's own, for a session of this user.
+    pub(crate) fn of_machine(uid: u32) -> Result<Self, Fault> {
+        Ok(Self { ipc: namespace("1", "ipc")?, net: namespace("1", "net")?, uid })
+    }
+}
+
+/// What the unit keeps this process apart from. Where nobody says what is outside, nothing counts as apart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Apart {
+    pub(crate) ipc: bool,
+    pub(crate) net: bool,
+    pub(crate) user: bool,
+}
+
+impl Apart {
+    /// Looks. A user who is not the session's own is an error: every process of that user would be taken for one of a
+    /// command's.
+    pub(crate) fn look(outside: &Path) -> Result<Self, Fault> {
+        let Ok(text) = fs::read(outside) else { return Ok(Self::default()) };
+        let outside: Outside = serde_json::from_slice(&text).map_err(|err| Fault::new(OUTSIDE, err))?;
+        if getuid().as_raw() != outside.uid {
+            return Err(Fault::new(
+                "user",
+                "it is not the session's own: the unit needs DynamicUser=yes and User=as%i",
+            ));
+        }
+        let (ipc, net) = (namespace("self", "ipc")? != outside.ipc, namespace("self", "net")? != outside.net);
+        Ok(Self { ipc, net, user: true })
+    }
+}
+
+fn namespace(of: &str, kind: &str) -> Result<String, Fault> {
+    let name = fs::read_link(format!("/proc/{of}/ns/{kind}")).at(format!("the {kind} namespace of {of}"))?;
+    Ok(name.to_string_lossy().into_owned())
+}
 
 /// The most that a command gets: what the kernel bounds, and where that cannot be seen, what the arguments say.
 pub(crate) fn limits(told: Limits, bounds: &Bounds) -> Limits {
@@ -61,6 +116,20 @@ mod tests {
         let bounds = Bounds { memory: Some(50), tasks: Some(549), cpu_millis: Some(70), ..Bounds::default() };
         let seen = limits(told, &bounds);
         assert_eq!((seen.memory_bytes, seen.processes, seen.cpu_millis), (50, 512, 70));
+    }
+
+    #[test]
+    fn nothing_is_apart_unless_it_is_seen_to_be() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("outside");
+        assert_eq!(Apart::look(&file).unwrap(), Apart::default());
+        let here = Outside { ipc: namespace("self", "ipc").unwrap(), net: String::new(), uid: getuid().as_raw() };
+        fs::write(&file, serde_json::to_vec(&here).unwrap()).unwrap();
+        assert_eq!(Apart::look(&file).unwrap(), Apart { ipc: false, net: true, user: true });
+        fs::write(&file, serde_json::to_vec(&Outside { uid: here.uid + 1, ..here }).unwrap()).unwrap();
+        assert!(Apart::look(&file).unwrap_err().to_string().contains("DynamicUser=yes"));
+        fs::write(&file, "{").unwrap();
+        assert!(Apart::look(&file).is_err());
     }
 
     #[test]
