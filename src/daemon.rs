@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    agent::{self, prompt},
+    agent,
     backup::swap,
     clock::Clock,
     config::{ConfigError, Loaded, Secrets, Sources},
@@ -74,25 +74,29 @@ pub async fn run(mut options: Options, mut listeners: Vec<Listener>, stop: impl 
         tracing::warn!("{warning}");
     }
 
-    prompt::check(&options.loaded.config, paths.config.parent())?;
-    llm::check(&options.loaded.config)?;
+    settings::check(&options.loaded.config, &paths)?;
+    http::exposure::guard(&listeners, &options.loaded.config)?;
     make_dir(&paths.state_dir, 0o700)?;
     let _lock = StateLock::take(&paths.state_dir)?;
     if swap::finish(&paths.state_dir)? {
         tracing::info!("finished the restore of a backup that was cut off");
     }
 
-    // What would keep the socket from being bound must not first migrate a database.
-    if listeners.is_empty() {
+    // What would keep sockets from being bound must not first migrate a database. Where the service manager opens them,
+    // it opens all of them.
+    let own = listeners.is_empty();
+    if own {
         make_dir(&paths.runtime_dir, 0o755)?;
         Listener::check(&paths.socket())?;
+        listeners = Listener::bind_web(&options.loaded.config)?;
+        http::exposure::guard(&listeners, &options.loaded.config)?;
     }
 
     notifier.status("opening the database");
     notifier.extend_timeout(MIGRATION_TIME);
     let store = Store::open(&paths.state_dir.join("assistant.db"))?;
 
-    if listeners.is_empty() {
+    if own {
         listeners.push(Listener::bind(&paths.socket(), &options.loaded.config.api.operator_group)?);
     }
 

@@ -10,13 +10,11 @@ use std::{
 };
 
 use assistantd::{
-    agent::prompt,
     config::{ConfigError, Environment, Paths, Sources, Wanted},
     crashpoint,
     daemon::{self, Options},
     error::{Error, ErrorKind, Result},
     http::Listener,
-    llm,
     logging::Logging,
     settings,
     systemd::{self, Inherited, Notifier},
@@ -125,8 +123,7 @@ fn complain(message: &str, hint: Option<&str>) {
 }
 
 fn check(options: &Options) -> Result<()> {
-    prompt::check(&options.loaded.config, options.sources.paths.config.parent())?;
-    llm::check(&options.loaded.config)?;
+    settings::check(&options.loaded.config, &options.sources.paths)?;
     for warning in &options.loaded.warnings {
         let _ = writeln!(io::stderr(), "warning: {warning}");
     }

@@ -24,6 +24,11 @@ use super::{
 /// Variables with our prefix that are no keys: of the command line, and of the crash tests.
 const OTHERS: &[&str] = &["ASSISTANT_SOCKET", "ASSISTANT_CRASH_AT"];
 
+/// Other names of variables. Where both are set these win: they name what can be reached from outside the reference
+/// system's containers, and that is what counts here.
+const ALIASES: &[(&str, &str)] =
+    &[("AGENT_API_PUBLISHED_HOST", "AGENT_API_BIND_HOST"), ("AGENT_API_PUBLISHED_PORT", "AGENT_API_PORT")];
+
 /// A configuration file's longest size.
 const MAX_BYTES: u64 = 1 << 20;
 
@@ -217,7 +222,14 @@ impl Loader {
         for section in self.config.tables_mut() {
             for key in section.keys() {
                 let variable = key.env_name(section.name());
+                let other = ALIASES.iter().find(|(alias, of)| *of == variable && environment.get(alias).is_some());
+                let (ours, variable) =
+                    (environment.get(&variable), other.map_or(variable, |(alias, _)| (*alias).into()));
                 let Some(value) = environment.get(&variable) else { continue };
+                if let Some(ours) = ours.filter(|ours| *ours != value) {
+                    let name = key.env_name(section.name());
+                    self.warnings.push(format!("environment {name}={ours} has no effect: {variable}={value} wins"));
+                }
                 let path = format!("{}.{}", section.name(), key.name);
                 match section.set_env(key.name, value) {
                     Ok(()) => {
@@ -239,6 +251,7 @@ impl Loader {
             .iter()
             .flat_map(|table| table.keys().iter().map(|key| key.env_name(table.name())))
             .chain(SecretName::ALL.iter().map(|name| name.env().to_owned()))
+            .chain(ALIASES.iter().map(|(alias, _)| (*alias).to_owned()))
             .chain(OTHERS.iter().map(|name| (*name).to_owned()))
             .collect();
         let prefixes = ["ASSISTANT_", "AGENT_", "SANDBOX_RUN_"];

@@ -18,14 +18,14 @@ use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{UnixListener, UnixStream},
+    net::{TcpListener, TcpStream, UnixListener, UnixStream},
     sync::Semaphore,
 };
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::{either::Either, sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    listen::{Bound, Listener, Socket},
-    peer::Peer,
+    arrival::Arrival,
+    listen::{Bound, Door, Listener, Socket},
     problem,
     server::Server,
     stall::Stall,
@@ -39,17 +39,38 @@ const REFUSALS: usize = 32;
 /// How long one of them may take to hear it.
 const REFUSAL_TIME: Duration = Duration::from_secs(1);
 
+/// A connection.
+pub(super) type Stream = Either<UnixStream, TcpStream>;
+
 /// A listener that is registered with the runtime.
 pub(super) struct Ready {
-    listener: UnixListener,
+    listener: Either<UnixListener, TcpListener>,
+    door: Door,
     bound: Option<Bound>,
 }
 
 impl Ready {
     pub(super) fn new(listener: Listener) -> Result<Self> {
-        let Socket::Unix(socket) = listener.socket;
-        socket.set_nonblocking(true).map_err(Error::internal)?;
-        Ok(Self { listener: UnixListener::from_std(socket).map_err(Error::internal)?, bound: listener.bound })
+        let Listener { socket, door, bound } = listener;
+        let registered = match socket {
+            Socket::Unix(unix) => {
+                unix.set_nonblocking(true).and_then(|()| UnixListener::from_std(unix)).map(Either::Left)
+            }
+            Socket::Tcp(tcp) => tcp.set_nonblocking(true).and_then(|()| TcpListener::from_std(tcp)).map(Either::Right),
+        };
+        Ok(Self { listener: registered.map_err(Error::internal)?, door, bound })
+    }
+
+    async fn accept(&self) -> io::Result<Stream> {
+        match &self.listener {
+            Either::Left(unix) => unix.accept().await.map(|(stream, _)| Either::Left(stream)),
+            Either::Right(tcp) => {
+                let (stream, _) = tcp.accept().await?;
+                // Answers are written whole: there is nothing to gain by waiting for more.
+                stream.set_nodelay(true)?;
+                Ok(Either::Right(stream))
+            }
+        }
     }
 }
 
@@ -75,14 +96,16 @@ pub(super) async fn run(server: Arc<Server>, listeners: Vec<Ready>) {
 
 async fn accept(server: Arc<Server>, ready: Ready, connections: TaskTracker, cut: CancellationToken) {
     let refusing = Arc::new(Semaphore::new(REFUSALS));
+    // Of this listener: who fills the one does not close the others.
+    let taken = Arc::new(AtomicU32::new(0));
     loop {
         let accepted = tokio::select! {
             biased;
             () = server.cx.stop.cancelled() => break,
-            accepted = ready.listener.accept() => accepted,
+            accepted = ready.accept() => accepted,
         };
         let stream = match accepted {
-            Ok((stream, _)) => stream,
+            Ok(stream) => stream,
             Err(err) if err.kind() == io::ErrorKind::ConnectionAborted => continue,
             Err(err) => {
                 tracing::warn!(%err, "accepting a connection failed");
@@ -93,12 +116,12 @@ async fn accept(server: Arc<Server>, ready: Ready, connections: TaskTracker, cut
             }
         };
         let cap = server.cx.config.load().api.max_connections;
-        if let Some(place) = Place::take(&server.connections, cap) {
-            let (server, cut) = (Arc::clone(&server), cut.clone());
+        if let Some(place) = Place::take(&taken, cap) {
+            let (server, cut, door) = (Arc::clone(&server), cut.clone(), ready.door);
             let tasks = server.cx.tasks.clone();
             tasks.spawn(connections.track_future(async move {
                 let _place = place;
-                serve(server, stream, cut).await;
+                serve(server, stream, door, cut).await;
             }));
         } else {
             // With all of these in use, the next callers wait in the kernel's backlog for a moment.
@@ -134,9 +157,9 @@ impl Drop for Place {
     }
 }
 
-async fn serve(server: Arc<Server>, stream: UnixStream, cut: CancellationToken) {
-    let peer = match Peer::of(&stream, &server.role_groups()) {
-        Ok(peer) => peer,
+async fn serve(server: Arc<Server>, stream: Stream, door: Door, cut: CancellationToken) {
+    let arrival = match Arrival::of(&stream, door, &server) {
+        Ok(arrival) => arrival,
         Err(err) => {
             tracing::warn!(%err, "the kernel does not say who connected; closing");
             return;
@@ -149,7 +172,7 @@ async fn serve(server: Arc<Server>, stream: UnixStream, cut: CancellationToken) 
     let stop = server.cx.stop.clone();
     let service = service_fn(move |request: Request<Incoming>| {
         let server = Arc::clone(&server);
-        async move { Ok::<_, std::convert::Infallible>(server.answer(peer, request).await) }
+        async move { Ok::<_, std::convert::Infallible>(server.answer(arrival, request).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -162,7 +185,7 @@ async fn serve(server: Arc<Server>, stream: UnixStream, cut: CancellationToken) 
             biased;
             ended = connection.as_mut() => {
                 if let Err(err) = ended {
-                    tracing::debug!(uid = peer.uid, pid = peer.pid, %err, "a connection ended with an error");
+                    tracing::debug!(?arrival, %err, "a connection ended with an error");
                 }
                 return;
             }
@@ -177,7 +200,7 @@ async fn serve(server: Arc<Server>, stream: UnixStream, cut: CancellationToken) 
 
 /// Tells a connection above the cap why it is not served. Its request is read first: closing a socket that holds unread
 /// bytes would take the answer away from a client that is still writing.
-async fn refuse(mut stream: UnixStream, cap: u32, id: &str) -> io::Result<()> {
+async fn refuse(mut stream: Stream, cap: u32, id: &str) -> io::Result<()> {
     let mut head = Vec::with_capacity(1024);
     while head.len() < 16 << 10 && !head.windows(4).any(|window| window == b"\r\n\r\n") {
         if stream.read_buf(&mut head).await? == 0 {

@@ -6,8 +6,17 @@ use crate::config::{
 };
 
 section! {
-    /// The API on the Unix socket.
+    /// The API: on its Unix socket always, on an address of the network where one is given.
     pub struct Api = "api" {
+        /// Listen on this address of the host as well, or on what this name means here; for those who log in. Unset or
+        /// empty: nothing listens on the network. Under systemd `assistantd-web.socket` does so instead.
+        bind_host: Option<String> = None, env "AGENT_API_BIND_HOST";
+        /// Port of `bind_host`.
+        port: u16 = 8000, env "AGENT_API_PORT", in 1..=65_535;
+        /// Listen even where everybody can come: on 0.0.0.0, on ::, or on an address of the Internet.
+        allow_public_bind: bool = false, env "AGENT_API_ALLOW_PUBLIC_BIND";
+        /// Further names that browsers and programs may call this host by, with a port where it is another one.
+        allowed_hosts: Vec<String> = Vec::new();
         /// Members of this group may look, but change nothing. Unset: nobody.
         viewer_group: Option<String> = None;
         /// Members of this group may use the API.
@@ -28,5 +37,12 @@ section! {
         stop_grace: Seconds = Seconds::new(5), in Seconds::new(0)..=Seconds::new(600);
         /// Serve `/openapi.json`.
         openapi_enabled: bool = false, env "AGENT_API_OPENAPI_ENABLED";
+    }
+}
+
+impl Api {
+    /// The host to listen on, if there is one.
+    pub fn web_host(&self) -> Option<&str> {
+        self.bind_host.as_deref().map(str::trim).filter(|host| !host.is_empty())
     }
 }

@@ -14,6 +14,7 @@ use tracing::Instrument as _;
 use super::{
     idempotency::{self, Repeats},
     pace::{self, Paced},
+    peer::Who,
     problem,
     route::{BodyLimit, Incoming, Route, TimeLimit},
     server::{Caller, is_json},
@@ -47,9 +48,8 @@ pub(super) async fn pass(gate: Arc<Gate>, route: Arc<Route>, mut request: Reques
         let Caller { peer, id } = caller;
         tracing::info!(
             target: "audit",
-            uid = peer.uid,
-            gid = peer.gid,
-            pid = peer.pid,
+            caller = peer.label(),
+            pid = peer.pid(),
             method = route.method.as_str(),
             route = route.path,
             status = response.status().as_u16(),
@@ -68,7 +68,7 @@ fn takes_json(route: &Route) -> bool {
 fn check(route: &Route, config: &Config, caller: Caller, headers: &HeaderMap) -> Result<usize> {
     if let Some(least) = route.role {
         match caller.peer.role {
-            None => return Err(stranger(config)),
+            None => return Err(stranger(caller, config)),
             Some(role) if role < least => return Err(too_low(role, least, config)),
             Some(_) => {}
         }
@@ -98,7 +98,11 @@ fn check(route: &Route, config: &Config, caller: Caller, headers: &HeaderMap) ->
 }
 
 /// The refusal of somebody who has no role.
-fn stranger(config: &Config) -> Error {
+fn stranger(caller: Caller, config: &Config) -> Error {
+    if let Who::Web { .. } = caller.peer.who {
+        return Error::new(ErrorKind::Unauthorized, "nobody can log in over the network yet")
+            .hint("use assistantctl on the host of the daemon, which asks the kernel who you are");
+    }
     Error::forbidden("you are not a member of a group that may use this daemon")
         .hint(format!("sudo adduser $USER {}, then log in again", config.api.operator_group))
 }
@@ -106,7 +110,7 @@ fn stranger(config: &Config) -> Error {
 /// The answer where no route fits; somebody who is not let in does not hear even that.
 pub(super) fn unmatched(gate: &Gate, caller: Caller, kind: ErrorKind) -> Response<Body> {
     let error = match kind {
-        _ if caller.peer.role.is_none() => stranger(&gate.cx.config.load()),
+        _ if caller.peer.role.is_none() => stranger(caller, &gate.cx.config.load()),
         ErrorKind::MethodNotAllowed => {
             Error::new(kind, "this path has no such method").hint("the Allow header lists its methods")
         }

@@ -44,19 +44,19 @@ pub fn horizon(now: Timestamp) -> Timestamp {
 
 /// Keys whose first request runs in this process, by caller.
 #[derive(Default)]
-pub(super) struct Repeats(Arc<Mutex<HashSet<(u32, String)>>>);
+pub(super) struct Repeats(Arc<Mutex<HashSet<(String, String)>>>);
 
 impl Repeats {
-    fn enter(&self, uid: u32, key: &str) -> Option<Running> {
-        let entry = (uid, key.to_owned());
+    fn enter(&self, caller: &str, key: &str) -> Option<Running> {
+        let entry = (caller.to_owned(), key.to_owned());
         let fresh = self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(entry.clone());
         fresh.then(|| Running { entry, all: Arc::clone(&self.0) })
     }
 }
 
 struct Running {
-    entry: (u32, String),
-    all: Arc<Mutex<HashSet<(u32, String)>>>,
+    entry: (String, String),
+    all: Arc<Mutex<HashSet<(String, String)>>>,
 }
 
 impl Drop for Running {
@@ -90,7 +90,7 @@ pub(super) async fn once(
     let BodyLimit::Bytes(limit) = route.body else {
         return (route.handler)(gate.cx.clone(), incoming).await;
     };
-    let Some(_running) = gate.repeats.enter(incoming.peer.uid, &key) else {
+    let Some(_running) = gate.repeats.enter(&incoming.peer.label(), &key) else {
         return Err(Error::conflict("a request with this Idempotency-Key is being worked on")
             .hint("send it again to get its answer")
             .retry_after(Duration::from_secs(1)));

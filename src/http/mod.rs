@@ -1,14 +1,16 @@
 //! HTTP on every kind of listener: one accept loop, one route table, one shape of errors.
 //!
-//! A connection is accepted (`accept.rs`) and its peer identified (`peer.rs`); each of its requests is refused if a
-//! browser sent it (`server.rs`), routed (`table.rs`), held against its route's declaration (`guard.rs`), and handled.
+//! A connection is accepted (`accept.rs`) and, on the socket, its peer identified (`peer.rs`); each of its requests is
+//! refused if it was not made for where it came in (`arrival.rs`), routed (`table.rs`), held against its route's declaration (`guard.rs`), and handled.
 
 mod accept;
 mod api;
+mod arrival;
 pub mod config;
 pub mod cursor;
 pub mod etag;
 mod events;
+pub mod exposure;
 mod guard;
 mod id;
 pub mod idempotency;
@@ -28,7 +30,11 @@ use std::sync::Arc;
 
 use tokio::task::JoinHandle;
 
-pub use self::{id::RequestId, listen::Listener, table::routes};
+pub use self::{
+    id::RequestId,
+    listen::{Listener, addresses},
+    table::routes,
+};
 use crate::{cx::Cx, error::Result};
 
 /// Starts to serve the listeners, on `cx.tasks`. After `cx.stop` is cancelled nothing more is accepted, and the handle

@@ -1,8 +1,9 @@
-//! Who is asking, as the kernel says: the credentials of whoever called connect(2), and the role that follows from them.
+//! Who is asking. On the socket the kernel says so: the credentials of whoever called connect(2), and the role that
+//! follows from them. At the web door somebody has to log in.
 //!
 //! A descriptor that was passed on keeps naming its connector; nothing is decided on a pid or a program's name.
 
-use std::{io, os::fd::AsRawFd as _};
+use std::{io, net::IpAddr, os::fd::AsRawFd as _};
 
 use assistant_api::Role;
 use nix::{
@@ -16,17 +17,38 @@ use super::config::Api;
 /// The caller of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer {
-    pub uid: u32,
-    pub gid: u32,
-    pub pid: i32,
-    /// `None`: known, but not let in.
+    pub who: Who,
+    /// `None`: not let in.
     pub role: Option<Role>,
+}
+
+/// What is known of a caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Who {
+    /// A process on this host, as the kernel says.
+    Process { uid: u32, gid: u32, pid: i32 },
+    /// Somebody at the web door, who comes from this address if it is known.
+    Web { address: Option<IpAddr> },
 }
 
 impl Peer {
     /// How the caller is named in the database and the journal.
     pub fn label(&self) -> String {
-        format!("uid:{}", self.uid)
+        match self.who {
+            Who::Process { uid, .. } => format!("uid:{uid}"),
+            Who::Web { address: Some(address) } => format!("web:{address}"),
+            Who::Web { address: None } => "web".into(),
+        }
+    }
+
+    /// The user of a process on this host.
+    pub fn uid(&self) -> Option<u32> {
+        if let Who::Process { uid, .. } = self.who { Some(uid) } else { None }
+    }
+
+    /// The number of a process on this host; 0 when the kernel does not say.
+    pub fn pid(&self) -> Option<i32> {
+        if let Who::Process { pid, .. } = self.who { Some(pid) } else { None }
     }
 
     /// Asks the kernel (`SO_PEERCRED`, `SO_PEERGROUPS`, unix(7)).
@@ -38,7 +60,8 @@ impl Peer {
         let mut member_of = peer_groups(stream)?;
         member_of.push(cred.gid());
         let role = role(cred.uid(), &member_of, getuid().as_raw(), groups);
-        Ok(Self { uid: cred.uid(), gid: cred.gid(), pid: cred.pid().unwrap_or(0), role })
+        let who = Who::Process { uid: cred.uid(), gid: cred.gid(), pid: cred.pid().unwrap_or(0) };
+        Ok(Self { who, role })
     }
 }
 
@@ -150,8 +173,8 @@ mod tests {
     async fn the_kernel_names_the_peer() {
         let (one, _other) = UnixStream::pair().unwrap();
         let peer = Peer::of(&one, &RoleGroups::default()).unwrap();
-        assert_eq!(peer.uid, getuid().as_raw());
-        assert_eq!(peer.pid, i32::try_from(std::process::id()).unwrap());
+        assert_eq!(peer.uid(), Some(getuid().as_raw()));
+        assert_eq!(peer.pid(), Some(i32::try_from(std::process::id()).unwrap()));
         assert_eq!(peer.role, Some(Role::Admin));
         let own: Vec<u32> = nix::unistd::getgroups().unwrap().into_iter().map(nix::unistd::Gid::as_raw).collect();
         assert_eq!(peer_groups(&one).unwrap(), own);

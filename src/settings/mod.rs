@@ -12,10 +12,10 @@ use serde_json::Value;
 
 use crate::{
     agent::prompt,
-    config::{Config, Origins, Secrets, load, section::Table},
+    config::{Config, Origins, Paths, Secrets, load, section::Table},
     cx::Cx,
     error::{Error, Result},
-    events, llm, status,
+    events, http, llm, status,
     subsystems::Subsystem,
     workspace,
 };
@@ -23,8 +23,19 @@ use crate::{
 /// This subsystem.
 pub const SUBSYSTEM: Subsystem = Subsystem { name: "settings", routes: api::routes, tools: &[], loops: &[] };
 
-/// Keys that a running daemon cannot follow: the socket keeps the group that it was made with.
-const AT_START: &[&str] = &["api.operator_group"];
+/// Keys that a running daemon cannot follow: sockets stay what they were made as.
+const AT_START: &[&str] = &["api.bind_host", "api.operator_group", "api.port"];
+
+/// What can only be said of a configuration where it will be used: whether there is what it names, and whether it may
+/// be listened on.
+///
+/// # Errors
+/// `validation`, with the key and the way out.
+pub fn check(config: &Config, paths: &Paths) -> Result<()> {
+    prompt::check(config, paths.config.parent())?;
+    llm::check(config)?;
+    http::addresses(config).map(drop)
+}
 
 /// Reads the configuration again; all of it is replaced, or nothing is.
 ///
@@ -53,8 +64,7 @@ async fn replace(cx: &Cx) -> Result<Reloaded> {
     let (loaded, secrets) = tokio::task::spawn_blocking(move || {
         let loaded = load(&sources)?;
         let secrets = Secrets::load(sources.paths.credentials_dir.as_deref(), &sources.environment);
-        prompt::check(&loaded.config, sources.paths.config.parent())?;
-        llm::check(&loaded.config)?;
+        check(&loaded.config, &sources.paths)?;
         Ok::<_, Error>((loaded, secrets))
     })
     .await

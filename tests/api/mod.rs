@@ -4,6 +4,7 @@ mod activation;
 mod bounds;
 mod documents;
 mod events;
+mod exposed;
 mod jobs;
 mod refusals;
 mod repeats;

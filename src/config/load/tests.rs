@@ -232,8 +232,8 @@ fn what_this_version_does_not_have_is_called_that() {
         let expected = format!("assistant.toml:1: {name}: this version does not have it yet");
         assert_eq!(Place::new(text).message(), expected);
     }
-    let message = Place::new("[api]\nallow_public_bind = true\n").message();
-    assert_eq!(message, "assistant.toml:2: api.allow_public_bind: this version does not have it yet");
+    let message = Place::new("[api]\ndashboard_enabled = true\n").message();
+    assert_eq!(message, "assistant.toml:2: api.dashboard_enabled: this version does not have it yet");
 
     let loaded = Place::new("")
         .env("AGENT_HEARTBEAT_ENABLED", "true")
@@ -251,6 +251,21 @@ fn what_this_version_does_not_have_is_called_that() {
             "environment AGENT_LLM_MODLE names no key and has no effect; did you mean AGENT_LLM_MODEL?"
         ]
     );
+}
+
+/// What can be reached from outside the containers of the reference system is what can be reached here.
+#[test]
+fn the_published_address_wins_over_the_bound_one() {
+    let place =
+        |host: &str| Place::new("").env("AGENT_API_BIND_HOST", host).env("AGENT_API_PUBLISHED_HOST", "127.0.0.1");
+    let loaded = place("0.0.0.0").env("AGENT_API_PUBLISHED_PORT", "9001").load().unwrap();
+    assert_eq!((loaded.config.api.web_host(), loaded.config.api.port), (Some("127.0.0.1"), 9001));
+    assert_eq!(loaded.origins.of("api.port"), Origin::Environment("AGENT_API_PUBLISHED_PORT".into()));
+    assert_eq!(
+        loaded.warnings,
+        ["environment AGENT_API_BIND_HOST=0.0.0.0 has no effect: AGENT_API_PUBLISHED_HOST=127.0.0.1 wins"]
+    );
+    assert!(place("127.0.0.1").load().unwrap().warnings.is_empty(), "they agree");
 }
 
 /// The environment of the broker that ran commands before: each of its names has its effect, or is said to have none.

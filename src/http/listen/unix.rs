@@ -1,14 +1,11 @@
-//! Sockets that the API listens on: made here, or inherited by name from the service manager.
+//! The API's socket file: made here, and removed at the end if it is still ours.
 
 use std::{
     fs,
     io::ErrorKind as Io,
     os::{
-        fd::{AsRawFd as _, OwnedFd},
-        unix::{
-            fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _, chown},
-            net::UnixListener,
-        },
+        fd::AsRawFd as _,
+        unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _, chown},
     },
     path::{Path, PathBuf},
 };
@@ -16,40 +13,18 @@ use std::{
 use nix::{
     errno::Errno,
     sys::{
-        socket::{
-            AddressFamily, Backlog, SockFlag, SockType, SockaddrLike as _, SockaddrStorage, UnixAddr, bind, connect,
-            getsockname, getsockopt, listen, socket, sockopt,
-        },
+        socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, connect, listen, socket},
         stat::{Mode, fchmod},
     },
     unistd::{AccessFlags, Group, access},
 };
 
-use crate::{
-    error::{Error, Result},
-    systemd::Inherited,
-};
-
-/// The name that the service manager gives the API's socket (`FileDescriptorName=`, systemd.socket(5)).
-const API: &str = "api";
-
-/// A socket that accepts connections.
-#[derive(Debug)]
-pub struct Listener {
-    pub(super) socket: Socket,
-    /// What to remove at the end; inherited sockets belong to whoever made them.
-    pub(super) bound: Option<Bound>,
-}
-
-/// The kinds of socket; who is at the other end is found out in a way of its own for each.
-#[derive(Debug)]
-pub(super) enum Socket {
-    Unix(UnixListener),
-}
+use super::{Door, Listener, Socket};
+use crate::error::{Error, Result};
 
 /// A socket file of our own, known by its inode so that nobody else's is ever removed.
 #[derive(Debug)]
-pub(super) struct Bound {
+pub(in crate::http) struct Bound {
     path: PathBuf,
     inode: (u64, u64),
 }
@@ -95,43 +70,13 @@ impl Listener {
         listen(&fd, Backlog::MAXALLOWABLE).map_err(|err| fail("listening on", &err))?;
         let metadata = fs::symlink_metadata(path).map_err(|err| fail("reading", &err))?;
         let bound = Bound { path: path.to_owned(), inode: (metadata.dev(), metadata.ino()) };
-        Ok(Self { socket: Socket::Unix(fd.into()), bound: Some(bound) })
-    }
-
-    /// Takes a socket that the service manager opened.
-    ///
-    /// # Errors
-    /// `invalid` when it has another name than `api`, or is not a listening Unix stream socket.
-    pub fn inherit(inherited: Inherited) -> Result<Self> {
-        if inherited.name != API {
-            return Err(Error::invalid(format!(
-                "an inherited socket is named {:?}, which means nothing here",
-                inherited.name
-            ))
-            .hint("name it FileDescriptorName=api in the socket unit, or do not pass it"));
-        }
-        Self::adopt(inherited.fd)
-    }
-
-    fn adopt(fd: OwnedFd) -> Result<Self> {
-        let unix = getsockname::<SockaddrStorage>(fd.as_raw_fd())
-            .is_ok_and(|address| address.family() == Some(AddressFamily::Unix));
-        let stream = getsockopt(&fd, sockopt::SockType) == Ok(SockType::Stream);
-        if !unix || !stream || getsockopt(&fd, sockopt::AcceptConn) != Ok(true) {
-            return Err(Error::invalid("the inherited socket \"api\" is not a listening Unix stream socket")
-                .hint("use ListenStream= with a path in the socket unit"));
-        }
-        let listener = UnixListener::from(fd);
-        listener
-            .set_nonblocking(true)
-            .map_err(|err| Error::invalid(format!("preparing the inherited socket: {err}")))?;
-        Ok(Self { socket: Socket::Unix(listener), bound: None })
+        Ok(Self { socket: Socket::Unix(fd.into()), door: Door::Local, bound: Some(bound) })
     }
 }
 
 impl Bound {
     /// Removes the file unless another daemon has put its own there.
-    pub(super) fn remove(&self) {
+    pub(in crate::http) fn remove(&self) {
         let same =
             fs::symlink_metadata(&self.path).is_ok_and(|metadata| (metadata.dev(), metadata.ino()) == self.inode);
         if same {
@@ -176,7 +121,7 @@ fn remove_stale(path: &Path) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::net::UnixStream;
+    use std::os::unix::net::{UnixListener, UnixStream};
 
     use assistant_api::ErrorKind;
 
@@ -227,21 +172,5 @@ mod tests {
         assert!(error.message().contains(long.to_str().unwrap()) && error.message().contains("107"), "{error}");
         let missing = dir.path().join("missing/api.sock");
         assert!(Listener::check(&missing).unwrap_err().message().contains("cannot be written"));
-    }
-
-    #[test]
-    fn only_listening_unix_sockets_are_adopted() {
-        let dir = tempfile::tempdir().unwrap();
-        let listening = UnixListener::bind(dir.path().join("s")).unwrap();
-        assert!(Listener::adopt(listening.into()).is_ok());
-        let (connected, _other) = UnixStream::pair().unwrap();
-        assert_eq!(Listener::adopt(connected.into()).unwrap_err().kind(), ErrorKind::Invalid);
-        let file = fs::File::open("/dev/null").unwrap();
-        assert_eq!(Listener::adopt(file.into()).unwrap_err().kind(), ErrorKind::Invalid);
-        let tcp = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        assert_eq!(Listener::adopt(tcp.into()).unwrap_err().kind(), ErrorKind::Invalid);
-        let other = UnixListener::bind(dir.path().join("t")).unwrap();
-        let refused = Listener::inherit(Inherited { fd: other.into(), name: "smtp".into() }).unwrap_err();
-        assert!(refused.message().contains("\"smtp\""), "{refused}");
     }
 }
