@@ -3,15 +3,17 @@
 
 use std::{
     fs,
-    os::fd::{AsFd as _, OwnedFd},
+    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
+    thread,
 };
 
 use nix::{
     errno::Errno,
+    fcntl::{OFlag, open, openat},
     mount::{MsFlags, mount},
-    sched::{CloneFlags, unshare},
-    sys::{prctl, signal::Signal},
-    unistd::{self, Gid, Uid},
+    sched::{CloneFlags, setns, unshare},
+    sys::{prctl, signal::Signal, stat::Mode},
+    unistd::{self, Gid, Uid, gettid, sethostname},
 };
 
 use super::{
@@ -20,6 +22,9 @@ use super::{
 };
 
 const NAME: &str = "sandbox";
+
+/// Bytes of stack for the thread that makes the network namespace.
+const STACK: usize = 64 << 10;
 
 /// Gives up root for this user, for ever; then nothing is left to give up.
 pub(crate) fn become_user(uid: u32, gid: u32) -> Result<(), Fault> {
@@ -49,22 +54,39 @@ pub(crate) fn owner_as_user(owner: (u32, u32), user: (u32, u32)) -> Result<Owned
     made.map(OwnedFd::from)
 }
 
-/// Leaves the host's namespaces. The working directory stays what it was.
-pub(crate) fn enter() -> Result<(), Fault> {
+/// Leaves the host's namespaces, and does `meanwhile` there while a thread leaves that of the network, which takes the
+/// kernel longer than all others together. The working directory stays what it was.
+pub(crate) fn enter<T>(meanwhile: impl FnOnce() -> Result<T, Fault>) -> Result<T, Fault> {
     let (uid, gid) = (unistd::getuid(), unistd::getgid());
     // A process that changed its user is not dumpable, and its own maps are then not its own to write.
     prctl::set_dumpable(true).at("dumpable")?;
-    let flags = CloneFlags::CLONE_NEWUSER
-        | CloneFlags::CLONE_NEWNS
-        | CloneFlags::CLONE_NEWNET
-        | CloneFlags::CLONE_NEWIPC
-        | CloneFlags::CLONE_NEWUTS;
-    if let Err(errno) = unshare(flags | CloneFlags::CLONE_NEWCGROUP).or_else(|_| unshare(flags)) {
-        return Err(Fault::new("namespaces", format!("{}{}", errno.desc(), way_out(errno))));
-    }
+    let flags =
+        CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWIPC | CloneFlags::CLONE_NEWUTS;
+    unshare(flags | CloneFlags::CLONE_NEWCGROUP).or_else(|_| unshare(flags)).map_err(refused)?;
     map_ourselves(uid, gid)?;
     prctl::set_dumpable(false).at("dumpable")?;
-    unistd::sethostname(NAME).map_err(|errno| Fault::new("hostname", format!("{}{}", errno.desc(), way_out(errno))))
+    sethostname(NAME).map_err(|errno| Fault::new("hostname", format!("{}{}", errno.desc(), way_out(errno))))?;
+    // Kept open, as `meanwhile` may put another root in place of this one.
+    let threads = open("/proc/self/task", OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()).at("network namespace")?;
+    thread::scope(|scope| {
+        let network = thread::Builder::new().stack_size(STACK).spawn_scoped(scope, || new_network(threads.as_fd()));
+        let network = network.at("network namespace")?;
+        let done = meanwhile()?;
+        let network = network.join().map_err(|_| Fault::new("network namespace", "its thread has failed"))??;
+        setns(network, CloneFlags::CLONE_NEWNET).at("network namespace")?;
+        Ok(done)
+    })
+}
+
+/// A network namespace with nothing in it, which this thread is in; `threads` are ours in `/proc`.
+fn new_network(threads: BorrowedFd<'_>) -> Result<OwnedFd, Fault> {
+    unshare(CloneFlags::CLONE_NEWNET).map_err(refused)?;
+    let name = format!("{}/ns/net", gettid());
+    openat(threads, name.as_str(), OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()).at("network namespace")
+}
+
+fn refused(errno: Errno) -> Fault {
+    Fault::new("namespaces", format!("{}{}", errno.desc(), way_out(errno)))
 }
 
 /// Leaves the host's mounts alone, for a session whose other walls stand already: each command then gets mounts of its own.

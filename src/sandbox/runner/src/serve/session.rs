@@ -151,9 +151,8 @@ impl Session {
         let mut workspace = options.workspace.clone();
         let sweep = match options.backend {
             Backend::Namespace => {
-                namespaces::enter()?;
                 let (uid, gid) = (unistd::getuid().as_raw(), unistd::getgid().as_raw());
-                proc = root::enter(uid, gid, options.limits.tmp_bytes, own)?;
+                proc = namespaces::enter(|| root::enter(uid, gid, options.limits.tmp_bytes, own))?;
                 workspace = PathBuf::from(root::WORKSPACE);
                 Sweep::Namespace
             }
