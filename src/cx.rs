@@ -1,6 +1,11 @@
 //! What every part of the daemon is handed: the store, the clock, the configuration, the models, the workspace root.
 
-use std::{ops::Deref, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    ops::Deref,
+    path::PathBuf,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use assistant_api::secrets::SecretState;
@@ -11,7 +16,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     agent::{Toolbox, tools::ToolDef},
     clock::Clock,
-    config::{Config, Origins, Sources},
+    config::{Config, Noticed, Origins, Sources},
     error::{Error, Result},
     llm::Llm,
     logging::Logging,
@@ -65,6 +70,10 @@ pub struct Process {
     pub origins: ArcSwap<Origins>,
     /// What there is of each secret, without its value; replaced with the configuration.
     pub secrets: ArcSwap<Vec<SecretState>>,
+    /// What is odd about them; replaced with them.
+    pub noticed: ArcSwap<Noticed>,
+    /// The warnings that the journal has already.
+    pub reported: Mutex<Vec<assistant_api::status::Warning>>,
     /// Held while the configuration is replaced.
     pub reload: tokio::sync::Mutex<()>,
     pub systemd: Notifier,
@@ -87,6 +96,8 @@ pub struct Wake {
     pub notify: Notify,
     /// The jobs that run in this process, so that a cancel reaches them.
     pub running: crate::jobs::Running,
+    /// Whether the scheduler of jobs is alive.
+    pub pulse: crate::jobs::Pulse,
 }
 
 impl Default for Wake {
@@ -97,6 +108,7 @@ impl Default for Wake {
             retention: Notify::new(),
             notify: Notify::new(),
             running: crate::jobs::Running::default(),
+            pulse: crate::jobs::Pulse::default(),
         }
     }
 }

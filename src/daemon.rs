@@ -13,7 +13,7 @@ use crate::{
     agent,
     backup::swap,
     clock::Clock,
-    config::{ConfigError, Loaded, Secrets, Sources},
+    config::{ConfigError, Loaded, Noticed, Secrets, Sources},
     cx::{Cx, Inner, Process, Wake},
     error::{Error, Result},
     http::{self, Listener},
@@ -70,10 +70,6 @@ pub async fn run(mut options: Options, mut listeners: Vec<Listener>, stop: impl 
     let (reloads, ready) = (options.reloads.take(), options.ready.take());
     let paths = options.sources.paths.clone();
     let notifier = options.systemd.clone();
-    for warning in &options.loaded.warnings {
-        tracing::warn!("{warning}");
-    }
-
     settings::check(&options.loaded.config, &paths)?;
     http::exposure::guard(&listeners, &options.loaded.config)?;
     make_dir(&paths.state_dir, 0o700)?;
@@ -102,7 +98,7 @@ pub async fn run(mut options: Options, mut listeners: Vec<Listener>, stop: impl 
 
     let cx = build(options, store);
     workspace::attach(&cx).await;
-    status::tell_of_missing_secrets(&cx);
+    status::report_warnings(&cx);
     let outcome = serve(&cx, listeners, reloads, ready, stop).await;
 
     notifier.stopping();
@@ -115,14 +111,16 @@ pub async fn run(mut options: Options, mut listeners: Vec<Listener>, stop: impl 
 }
 
 pub(crate) fn build(options: Options, store: Store) -> Cx {
-    let Options { sources, loaded: Loaded { config, origins, .. }, secrets, clock, systemd, logging, llm, .. } =
-        options;
+    let Options { sources, loaded, secrets, clock, systemd, logging, llm, .. } = options;
+    let Loaded { config, origins, warnings } = loaded;
+    let noticed = Noticed { settings: warnings, secrets: secrets.weak().to_vec() };
     let llm = llm.unwrap_or_else(|| llm::build(&config, &secrets, &sources.environment));
     let state_dir = sources.paths.state_dir.clone();
     let process = Process {
         sources,
         origins: ArcSwap::from_pointee(origins),
         secrets: ArcSwap::from_pointee(secrets.states()),
+        noticed: ArcSwap::from_pointee(noticed),
         systemd,
         logging,
         ..Process::default()

@@ -15,7 +15,7 @@ use assistantd::{
     daemon::{self, Options},
     error::{Error, ErrorKind, Result},
     http::Listener,
-    logging::Logging,
+    logging::{Logging, catalog},
     settings,
     systemd::{self, Inherited, Notifier},
 };
@@ -79,11 +79,11 @@ fn main() -> ExitCode {
             return if err.use_stderr() { USAGE.into() } else { ExitCode::SUCCESS };
         }
     };
-    let options = match load(&args, environment) {
+    let options = match load(&args, environment.clone()) {
         Ok(options) => options,
         Err(err) => {
             for fault in &err.faults {
-                complain(&fault.to_string(), fault.hint.as_deref());
+                refuse(&args, &environment, &fault.to_string(), fault.hint.as_deref());
             }
             return CONFIG.into();
         }
@@ -98,7 +98,7 @@ fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(err) => {
-            complain(&err.chain(), err.hint_text());
+            refuse(&args, &environment, &err.chain(), err.hint_text());
             if err.kind() == ErrorKind::Validation { CONFIG.into() } else { FAILURE.into() }
         }
     }
@@ -112,6 +112,14 @@ fn load(args: &Args, environment: Environment) -> Result<Options, ConfigError> {
     };
     let paths = Paths::find(&wanted, &environment, nix::unistd::geteuid().is_root())?;
     Options::load(Sources { paths, environment })
+}
+
+/// Says why the daemon does not start, to the journal if that is where it writes.
+fn refuse(args: &Args, environment: &Environment, message: &str, hint: Option<&str>) {
+    if args.check || args.show_config || !Logging::start("info", environment).is_journal() {
+        return complain(message, hint);
+    }
+    tracing::error!(target: catalog::START_REFUSED, reason = message, hint, "it does not start: {message}");
 }
 
 fn complain(message: &str, hint: Option<&str>) {

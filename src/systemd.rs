@@ -13,6 +13,7 @@ use sd_notify::NotifyState;
 use crate::{
     cx::Cx,
     error::{Error, Result},
+    logging::catalog,
 };
 
 /// A socket that the service manager opened for the daemon.
@@ -113,17 +114,39 @@ impl Notifier {
     }
 }
 
-/// Feeds the watchdog for as long as the store's writer answers; never ends. Without a watchdog there is no timer.
+/// Feeds the watchdog for as long as the store's writer and the scheduler of jobs answer; never ends. Without a watchdog
+/// there is no timer.
 pub async fn watchdog(cx: &Cx) {
     let Some(interval) = cx.process.systemd.watchdog_interval() else {
         return std::future::pending().await;
     };
     loop {
-        // A writer that hangs holds the sign of life back; one that answers with an error, such as a full disk, lives.
-        if let Err(err) = cx.store.write(|_| Ok(())).await {
-            tracing::debug!(error = err.chain(), "the watchdog's write failed");
+        let answer = round_trip(cx);
+        tokio::pin!(answer);
+        if tokio::time::timeout(interval, &mut answer).await.is_err() {
+            let milliseconds = u64::try_from(interval.as_millis()).unwrap_or(u64::MAX);
+            tracing::error!(
+                target: catalog::WATCHDOG,
+                milliseconds,
+                "the database writer or the scheduler does not answer"
+            );
+            answer.await;
+            tracing::info!("the database writer and the scheduler answer again");
         }
         cx.process.systemd.alive();
         tokio::time::sleep(interval).await;
+    }
+}
+
+/// Returns when both have answered; one that hangs holds the sign of life back.
+async fn round_trip(cx: &Cx) {
+    // A writer that answers with an error, such as a full disk, lives.
+    if let Err(err) = cx.store.ping().await {
+        tracing::debug!(error = err.chain(), "the watchdog's write failed");
+    }
+    // A daemon that stops has no scheduler any more.
+    tokio::select! {
+        () = cx.wake.pulse.beat() => {}
+        () = cx.stop.cancelled() => {}
     }
 }

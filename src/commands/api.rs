@@ -200,7 +200,7 @@ async fn execute(
         }
         (Err(err), None) => CommandEnd { error: Some(err.message().to_owned()), ..CommandEnd::default() },
         (Ok((backend, exit)), _) => {
-            run::report_denials(None, &exit);
+            run::report(None, &exit);
             run::end(backend, &exit)
         }
     };

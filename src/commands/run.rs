@@ -11,6 +11,7 @@ use super::record::Record;
 use crate::{
     cx::Cx,
     error::{Error, ErrorKind, Result},
+    logging::catalog,
     sandbox::{self, Done, Ended, Output},
 };
 
@@ -106,7 +107,7 @@ pub async fn run(cx: &Cx, job: Option<JobId>, exec: &Exec, live: impl Fn(&Output
     };
     let (done, (stdout, stderr)) = tokio::join!(sandbox::exec(cx, job, exec, input, said), listen);
     let (backend, exit) = exited(done?)?;
-    report_denials(job, &exit);
+    report(job, &exit);
     let result = result(&exit, backend, &stdout, &stderr);
     let whole = |record: Record| record.is_cut().then(|| record.kept().to_vec());
     Ok(Ran { result, stdout: whole(stdout), stderr: whole(stderr) })
@@ -152,12 +153,25 @@ pub(super) fn end(backend: sandbox::Backend, exit: &Exit) -> CommandEnd {
     }
 }
 
-/// Writes into the journal what was refused.
-pub(super) fn report_denials(job: Option<JobId>, exit: &Exit) {
+/// Writes into the journal what was refused, and the bounds that it came to.
+pub(super) fn report(job: Option<JobId>, exit: &Exit) {
+    let (job_id, peak_bytes, duration_ms) = (job.map(|job| job.0), exit.peak_bytes, exit.duration_ms);
+    match exit.end {
+        End::OutOfMemory => tracing::warn!(
+            target: catalog::JOB_OOM,
+            job_id,
+            peak_bytes,
+            "a command was ended because it took too much memory"
+        ),
+        End::TimedOut => {
+            tracing::warn!(target: catalog::JOB_TIMEOUT, job_id, duration_ms, "a command was ended because its time was over");
+        }
+        _ => {}
+    }
     for denial in &exit.denials {
         tracing::info!(
-            target: crate::logging::DENIED,
-            job_id = job.map(|job| job.0),
+            target: catalog::SANDBOX_DENIED,
+            job_id,
             layer = denial.layer,
             refused = denial.target,
             rule = denial.rule,

@@ -21,8 +21,16 @@ pub use self::{
     fault::{ConfigError, Fault, Place},
     load::{Loaded, Origin, Origins, Sources, load},
     paths::{Environment, Paths, Wanted},
-    secrets::{SecretName, Secrets},
+    secrets::{SecretName, Secrets, WeakSecret},
 };
+
+/// What is odd about what was read, and stops nothing.
+#[derive(Clone, Debug, Default)]
+pub struct Noticed {
+    /// [`Loaded::warnings`]
+    pub settings: Vec<String>,
+    pub secrets: Vec<WeakSecret>,
+}
 
 /// Declares [`Config`]: a section is one line.
 macro_rules! config {

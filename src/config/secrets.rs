@@ -13,29 +13,56 @@ use super::{fault::Place, paths::Environment};
 pub struct Secrets {
     found: BTreeMap<SecretName, (SecretString, Place)>,
     unreadable: BTreeMap<SecretName, String>,
+    weak: Vec<WeakSecret>,
 }
+
+/// A secret that protects badly, without its value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WeakSecret {
+    pub name: SecretName,
+    pub place: Place,
+    pub why: Weakness,
+}
+
+/// What makes it weak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Weakness {
+    /// A text from an example file; it counts as unset.
+    Example,
+    /// A word that everybody tries first.
+    Guessable,
+    /// Under [`LEAST_CHARS`].
+    Short,
+}
+
+/// Characters of a secret that is not too short.
+pub const LEAST_CHARS: usize = 12;
 
 impl Secrets {
     /// Reads credentials, then the environment; a blank one or an example value counts as unset. One that cannot be read
     /// counts as unset too: what needs it says so, and all else works.
     pub fn load(credentials: Option<&Path>, environment: &Environment) -> Self {
-        let (mut found, mut unreadable) = (BTreeMap::new(), BTreeMap::new());
+        let mut secrets = Self::default();
         for name in SecretName::ALL {
             let credential = match credentials.map(|dir| read(dir, name.credential())).transpose() {
                 Ok(credential) => credential.flatten(),
                 Err(problem) => {
-                    unreadable.insert(*name, problem);
+                    secrets.unreadable.insert(*name, problem);
                     None
                 }
             };
             let value = credential.or_else(|| {
                 environment.get(name.env()).map(|value| (value.to_owned(), Place::Environment(name.env().to_owned())))
             });
-            if let Some((value, place)) = value.filter(|(value, _)| is_set(value)) {
-                found.insert(*name, (SecretString::from(value), place));
+            let Some((value, place)) = value.filter(|(value, _)| !value.trim().is_empty()) else { continue };
+            if let Some(why) = weakness(&value) {
+                secrets.weak.push(WeakSecret { name: *name, place: place.clone(), why });
+            }
+            if is_set(&value) {
+                secrets.found.insert(*name, (SecretString::from(value), place));
             }
         }
-        Self { found, unreadable }
+        secrets
     }
 
     /// The secret, if it is set.
@@ -65,12 +92,17 @@ impl Secrets {
         };
         SecretName::ALL.iter().map(state).collect()
     }
+
+    /// Those that protect badly.
+    pub fn weak(&self) -> &[WeakSecret] {
+        &self.weak
+    }
 }
 
 impl<T: Into<String>> FromIterator<(SecretName, T)> for Secrets {
     fn from_iter<I: IntoIterator<Item = (SecretName, T)>>(pairs: I) -> Self {
         let pair = |(name, value): (SecretName, T)| (name, (SecretString::from(value.into()), Place::Nowhere));
-        Self { found: pairs.into_iter().map(pair).collect(), unreadable: BTreeMap::new() }
+        Self { found: pairs.into_iter().map(pair).collect(), ..Self::default() }
     }
 }
 
@@ -96,6 +128,16 @@ fn read(dir: &Path, name: &str) -> Result<Option<(String, Place)>, String> {
         Ok(text) if text.trim().is_empty() => Ok(None),
         Ok(text) => Ok(Some((text.trim().to_owned(), Place::File(path, None)))),
         Err(err) => Err(format!("the credential cannot be read: {err}")),
+    }
+}
+
+fn weakness(value: &str) -> Option<Weakness> {
+    let guessed = ["password", "postgres", "assistant", "secret", "admin"];
+    match value.trim() {
+        value if !is_set(value) => Some(Weakness::Example),
+        value if guessed.contains(&value.to_ascii_lowercase().as_str()) => Some(Weakness::Guessable),
+        value if value.chars().count() < LEAST_CHARS => Some(Weakness::Short),
+        _ => None,
     }
 }
 
@@ -137,6 +179,23 @@ mod tests {
         let loaded: Vec<_> = unit.lines().filter_map(|line| line.strip_prefix("LoadCredential")).collect();
         let known: Vec<_> = SecretName::ALL.iter().map(|name| format!("Encrypted={name}")).collect();
         assert_eq!(loaded, known, "systemd/assistantd.service and ctl/api/src/secrets.rs name different secrets");
+    }
+
+    #[test]
+    fn a_weak_secret_is_known_by_its_place_and_only_an_example_counts_as_unset() {
+        for (value, why, used) in [
+            ("change-me", Some(Weakness::Example), false),
+            ("REPLACE-WITH-A-STRONG-PASSWORD", Some(Weakness::Example), false),
+            ("Password", Some(Weakness::Guessable), true),
+            ("elevenchars", Some(Weakness::Short), true),
+            ("twelve chars", None, true),
+            (" ", None, false),
+        ] {
+            let secrets = Secrets::load(None, &[("OPENAI_API_KEY", value)].into_iter().collect());
+            assert_eq!(secrets.weak().first().map(|weak| weak.why), why, "{value}");
+            assert_eq!(secrets.get(SecretName::OpenAi).is_some(), used, "{value}");
+            assert!(secrets.weak().iter().all(|weak| weak.place == Place::Environment("OPENAI_API_KEY".into())));
+        }
     }
 
     #[test]

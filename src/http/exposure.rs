@@ -11,6 +11,7 @@ use super::Listener;
 use crate::{
     config::Config,
     error::{Error, Result},
+    logging::catalog,
 };
 
 /// Who can reach an address.
@@ -97,6 +98,7 @@ pub fn allow(address: SocketAddr, config: &Config) -> Result<()> {
     if !reach.is_open() || config.api.allow_public_bind {
         return Ok(());
     }
+    tracing::error!(target: catalog::PUBLIC_BIND_REFUSED, %address, "refused to listen on {address}: {reach}");
     Err(Error::validation(format!("the API would listen on {address}: {reach}")).field("api.bind_host").hint(
         "listen on a private address such as 192.168.1.50, or on 127.0.0.1 behind a proxy; if it is meant, set \
          api.allow_public_bind = true (AGENT_API_ALLOW_PUBLIC_BIND=true)",

@@ -23,6 +23,7 @@ use crate::{
     config::Config,
     cx::Cx,
     error::{Error, Result},
+    logging::catalog,
 };
 
 /// What all routes share.
@@ -42,6 +43,11 @@ pub(super) async fn pass(gate: Arc<Gate>, route: Arc<Route>, mut request: Reques
         Ok(limit) => perform(&gate, &route, &config, caller, request, limit, changes).await,
         Err(err) => Err(err),
     };
+    if let Err(err) = &result
+        && err.kind() == ErrorKind::Forbidden
+    {
+        denied(caller, &route, err);
+    }
     let place = if takes_json(&route) { "body" } else { "query" };
     let response = result.unwrap_or_else(|err| problem::respond(&err, &caller.id, place));
     if changes {
@@ -58,6 +64,22 @@ pub(super) async fn pass(gate: Arc<Gate>, route: Arc<Route>, mut request: Reques
         );
     }
     response
+}
+
+/// Tells the journal who was refused.
+fn denied(caller: Caller, route: &Route, err: &Error) {
+    let Caller { peer, id } = caller;
+    tracing::warn!(
+        target: catalog::AUTH_DENIED,
+        caller = peer.label(),
+        uid = peer.uid(),
+        pid = peer.pid(),
+        method = route.method.as_str(),
+        route = route.path,
+        request_id = %id,
+        "{}",
+        err.message()
+    );
 }
 
 fn takes_json(route: &Route) -> bool {

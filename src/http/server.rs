@@ -17,7 +17,7 @@ use super::{
     peer::{Peer, RoleGroups},
     problem,
 };
-use crate::{config::Config, cx::Cx};
+use crate::{config::Config, cx::Cx, logging::catalog};
 
 pub(super) static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -66,7 +66,7 @@ impl Server {
             }
             Err(err) => {
                 let (method, path) = (request.method(), request.uri().path());
-                tracing::warn!(?arrival, %method, path, request_id = %id, "{err}");
+                tracing::warn!(target: catalog::AUTH_DENIED, ?arrival, %method, path, request_id = %id, "{err}");
                 problem::respond(&err, &id, "header")
             }
         };

@@ -18,6 +18,7 @@
 mod api;
 pub mod config;
 mod outcome;
+mod pulse;
 mod reconcile;
 mod redact;
 pub mod runner;
@@ -31,6 +32,7 @@ mod when;
 
 pub use self::{
     outcome::{Claimed, Lease, NeedsWhat, Outcome, Overrides},
+    pulse::Pulse,
     running::Running,
     store::{
         approvals::{self, Approval, ApprovalState, NewApproval},

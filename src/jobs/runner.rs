@@ -13,12 +13,13 @@ use std::{
     time::Duration,
 };
 
+use assistant_api::JobId;
 use futures_util::FutureExt as _;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Claimed, Lease, Outcome, reconcile,
+    Claimed, Lease, NeedsWhat, Outcome, reconcile,
     store::{
         claim::{self, Due, Term},
         finish::{self, Backoff},
@@ -30,6 +31,7 @@ use crate::{
     error::{ErrorKind, Result},
     ledger,
     llm::BoxFuture,
+    logging::catalog,
 };
 
 /// The run of one job, from its claim to its outcome. It ends soon after the token is cancelled.
@@ -55,7 +57,7 @@ pub async fn start(cx: &Cx, run: RunFn) -> Result<()> {
     let runner = Runner::new(cx, run);
     cx.tasks.spawn(async move {
         if runner.recover().await {
-            reconcile::settle_all(&runner.cx, open).await;
+            runner.cx.wake.pulse.during(reconcile::settle_all(&runner.cx, open)).await;
             runner.dispatch().await;
         }
     });
@@ -94,7 +96,7 @@ impl Runner {
             }
             tokio::select! {
                 () = cx.stop.cancelled() => return false,
-                () = tokio::time::sleep(pause) => pause = (pause * 2).min(LONGEST_PAUSE),
+                () = cx.wake.pulse.during(tokio::time::sleep(pause)) => pause = (pause * 2).min(LONGEST_PAUSE),
             }
         }
     }
@@ -115,13 +117,16 @@ impl Runner {
                     Due { run_at: None, lease_until: Some(again) }
                 }
             };
-            tokio::select! {
-                () = cx.stop.cancelled() => return,
-                () = cx.wake.jobs.notified() => {}
-                () = self.freed.notified() => {}
-                () = maybe(due.run_at.map(|at| cx.clock.sleep_until(at))) => {}
-                () = maybe(due.lease_until.map(|at| cx.clock.sleep_until_monotonic(at))) => {}
-            }
+            let woken = async {
+                tokio::select! {
+                    () = cx.stop.cancelled() => {}
+                    () = cx.wake.jobs.notified() => {}
+                    () = self.freed.notified() => {}
+                    () = maybe(due.run_at.map(|at| cx.clock.sleep_until(at))) => {}
+                    () = maybe(due.lease_until.map(|at| cx.clock.sleep_until_monotonic(at))) => {}
+                }
+            };
+            cx.wake.pulse.during(woken).await;
         }
     }
 
@@ -236,6 +241,7 @@ impl Runner {
             }
             () = cx.clock.sleep_until_monotonic(started + limit) => {
                 let error = format!("the run did not end within {} s", limit.as_secs());
+                tracing::warn!(target: catalog::JOB_TIMEOUT, job_id = claimed.job.id.0, "{error}");
                 (Outcome::Retry { error, after: None, permanent: false }, false)
             }
             () = self.renew(claimed.lease, cancel) => (Outcome::Lost, false),
@@ -289,6 +295,7 @@ impl Runner {
                 Ok((status, next)) => {
                     cx.wake.running.end(&lease);
                     tracing::info!(job_id = lease.job_id.0, status, "a run ended");
+                    tell_of_bounds(lease.job_id, &outcome);
                     return next;
                 }
                 Err(err) => {
@@ -304,6 +311,19 @@ impl Runner {
                 }
             }
         }
+    }
+}
+
+/// Bounds that a run came to, for the journal.
+fn tell_of_bounds(job: JobId, outcome: &Outcome) {
+    match outcome {
+        Outcome::NeedsReview { needs: NeedsWhat::Time, reason } => {
+            tracing::warn!(target: catalog::JOB_TIMEOUT, job_id = job.0, "{reason}");
+        }
+        Outcome::NeedsReview { needs: NeedsWhat::Budget, reason } => {
+            tracing::warn!(target: catalog::BUDGET_EXCEEDED, job_id = job.0, "{reason}");
+        }
+        _ => {}
     }
 }
 

@@ -19,6 +19,7 @@ use super::{
 use crate::{
     clock::Clock,
     error::{Error, Result},
+    logging::catalog,
 };
 
 #[cfg(test)]
@@ -91,15 +92,12 @@ impl Choices {
         };
         let now = clock.monotonic();
         let mut state = self.about(config);
+        let backend = chosen.as_ref().ok().map(|(backend, _)| *backend);
+        tell(state.last.as_ref(), backend, &refused);
         for refusal in &refused {
             state.remember(refusal, level, now);
         }
-        state.last = Some(Chosen {
-            at: clock.now(),
-            backend: chosen.as_ref().ok().map(|(backend, _)| *backend),
-            problem: chosen.as_ref().err().map(with_hint),
-            refused,
-        });
+        state.last = Some(Chosen { at: clock.now(), backend, problem: chosen.as_ref().err().map(with_hint), refused });
         chosen
     }
 
@@ -122,6 +120,20 @@ impl Choices {
         }
         state
     }
+}
+
+/// Tells the journal of a choice that is not the best one, unless it was the last time, too.
+fn tell(last: Option<&Chosen>, backend: Option<Backend>, refused: &[Refusal]) {
+    let better: Vec<_> = refused.iter().map(|refused| refused.backend.as_str()).collect();
+    let same = |last: &Chosen| {
+        last.backend == backend
+            && last.refused.iter().map(|refused| refused.backend.as_str()).eq(better.iter().copied())
+    };
+    if (backend.is_some() && better.is_empty()) || last.is_some_and(same) {
+        return;
+    }
+    let (taken, refused) = (backend.map_or("none", Backend::as_str), better.join(" "));
+    tracing::warn!(target: catalog::SANDBOX_DEGRADED, backend = taken, refused, "the sandbox is not the best one");
 }
 
 impl State {

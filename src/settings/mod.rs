@@ -12,10 +12,12 @@ use serde_json::Value;
 
 use crate::{
     agent::prompt,
-    config::{Config, Origins, Paths, Secrets, load, section::Table},
+    config::{Config, Noticed, Origins, Paths, Secrets, load, section::Table},
     cx::Cx,
     error::{Error, Result},
-    events, http, llm, status,
+    events, http, llm,
+    logging::catalog,
+    status,
     subsystems::Subsystem,
     workspace,
 };
@@ -54,7 +56,11 @@ pub async fn reload(cx: &Cx) -> Result<Reloaded> {
                 "reloaded the configuration"
             );
         }
-        Err(err) => tracing::error!(error = err.chain(), "the new configuration is refused, the old one stays"),
+        Err(err) => tracing::error!(
+            target: catalog::RELOAD_REFUSED,
+            error = err.chain(),
+            "the new configuration is refused, the old one stays"
+        ),
     }
     outcome
 }
@@ -72,15 +78,17 @@ async fn replace(cx: &Cx) -> Result<Reloaded> {
 
     let changed = changed(&cx.config.load(), &loaded.config);
     let restart = changed.iter().filter(|key| AT_START.contains(&key.as_str())).cloned().collect();
+    let noticed = Noticed { settings: loaded.warnings.clone(), secrets: secrets.weak().to_vec() };
     let done = Reloaded { changed, restart, warnings: loaded.warnings };
 
     cx.llm.store(Arc::new(llm::build(&loaded.config, &secrets, &cx.process.sources.environment)));
     cx.process.secrets.store(Arc::new(secrets.states()));
-    status::tell_of_missing_secrets(cx);
     cx.process.logging.set_level(&loaded.config.log.level);
     cx.process.origins.store(Arc::new(loaded.origins));
+    cx.process.noticed.store(Arc::new(noticed));
     cx.config.store(Arc::new(loaded.config));
     workspace::attach(cx).await;
+    status::report_warnings(cx);
     cx.wake.jobs.notify_one();
     cx.wake.retention.notify_one();
     cx.wake.notify.notify_one();

@@ -7,6 +7,7 @@ mod secrets;
 mod store;
 #[cfg(test)]
 mod tests;
+mod warnings;
 
 use std::os::unix::fs::MetadataExt as _;
 
@@ -16,7 +17,7 @@ use nix::sys::statvfs::statvfs;
 pub use self::{
     config::config_status,
     line::{keep_shown, line},
-    secrets::tell_of_missing_secrets,
+    warnings::{report_warnings, warnings},
 };
 use crate::{
     agent::{control, tools::ToolDef},
@@ -75,6 +76,7 @@ pub async fn status(cx: &Cx) -> Result<Status> {
         spend: Spend { today: dollars(seen.spent_today), daily_limit: config.limits.max_daily_cost_usd },
         sandbox: sandbox::brief(cx),
         secrets,
+        warnings: warnings(cx),
     })
 }
 

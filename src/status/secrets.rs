@@ -16,14 +16,3 @@ pub(super) fn states(cx: &Cx, models: &[ModelInfo]) -> Vec<SecretState> {
     }
     states
 }
-
-/// Tells the journal of every secret that something needs and that is not there, or that is there and cannot be read.
-pub fn tell_of_missing_secrets(cx: &Cx) {
-    for state in states(cx, &cx.llm.load().models()) {
-        if let Some(problem) = &state.problem {
-            let name = &state.name;
-            let mend = format!("sudo assistantctl secret set {name}");
-            tracing::warn!(credential = name, "the secret {name} is missing: {problem}; {mend}");
-        }
-    }
-}

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use assistant_api::ErrorKind;
 use rusqlite::ErrorCode;
 
-use crate::error::Error;
+use crate::{error::Error, logging::catalog};
 
 /// The last failure that concerns the database as a whole; cleared by the next write that commits.
 #[derive(Clone, Default)]
@@ -22,7 +22,7 @@ impl Health {
         if matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::Unavailable) {
             let mut problem = self.lock();
             if problem.as_deref() != Some(error.message()) {
-                tracing::error!(problem = error.message(), "the database is in trouble");
+                tracing::error!(target: catalog::DB_TROUBLE, problem = error.message(), "the database is in trouble");
                 *problem = Some(error.message().to_owned());
             }
         }

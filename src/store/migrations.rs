@@ -9,7 +9,10 @@ use std::{
 
 use rusqlite::{Connection, TransactionBehavior};
 
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    logging::catalog,
+};
 
 /// The name and the text of one file.
 type Migration = (&'static str, &'static str);
@@ -63,7 +66,7 @@ fn run_list(conn: &mut Connection, path: &Path, migrations: &[Migration]) -> Res
     }
     tx.pragma_update(None, "user_version", i64::try_from(current).unwrap_or(i64::MAX))?;
     tx.commit()?;
-    tracing::info!(from = done, to = current, "migrated the database");
+    tracing::info!(target: catalog::DB_MIGRATED, from = done, to = current, "migrated the database");
     Ok(())
 }
 

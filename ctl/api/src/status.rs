@@ -73,6 +73,21 @@ pub struct Status {
     /// What the daemon has of each secret; never a value.
     #[serde(default)]
     pub secrets: Vec<SecretState>,
+    /// What does not stop the daemon and should be mended.
+    #[serde(default)]
+    pub warnings: Vec<Warning>,
+}
+
+/// Something that does not stop the daemon and should be mended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Warning {
+    /// `weak-secret`, `secret-in-environment`, `readable-by-others`, `unused-variable`, `unknown-variable` or
+    /// `credential-missing`.
+    pub name: String,
+    /// What is wrong, in one sentence; never the value of a secret.
+    pub text: String,
+    /// The command that mends it.
+    pub mend: String,
 }
 
 /// Since when, and by whom, everything is stopped.

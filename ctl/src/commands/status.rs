@@ -45,6 +45,7 @@ pub async fn run(_: Args, cx: &Cx) -> Result {
         ("prompts", prompts(&status)),
         ("sandbox", sandbox(cx, &status.sandbox)),
     ])?;
+    warnings(cx, &status)?;
     models(cx, &status)?;
     waiting(cx, &status)?;
     Ok(Code::Ok)
@@ -124,6 +125,14 @@ fn sandbox(cx: &Cx, sandbox: &SandboxBrief) -> String {
         _ => "",
     };
     format!("level {level}, backend {}{refused}{egress}", text::one_line(backend))
+}
+
+fn warnings(cx: &Cx, status: &Status) -> Result<()> {
+    for warning in &status.warnings {
+        cx.out.line(format!("\n{}", cx.out.style(Style::Attention, &text::one_line(&warning.text))))?;
+        cx.out.line(format!("    {}", text::one_line(&warning.mend)))?;
+    }
+    Ok(())
 }
 
 fn models(cx: &Cx, status: &Status) -> Result<()> {

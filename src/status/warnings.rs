@@ -1,0 +1,231 @@
+//! What does not stop the daemon and should be mended: weak or exposed secrets, readable state, names without effect.
+//!
+//! Looked for anew at every question, so that what was mended is gone; only what the service manager handed over at the
+//! start, the environment and the credentials, needs a restart.
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    sync::PoisonError,
+};
+
+use assistant_api::{
+    secrets::{SecretState, is_set},
+    status::Warning,
+};
+
+use crate::{
+    config::{
+        Environment, Place, SecretName, WeakSecret,
+        secrets::{LEAST_CHARS, Weakness},
+    },
+    cx::Cx,
+    logging::catalog,
+};
+
+/// The reference's variables for its database, which is not ours.
+const DATABASE: &[&str] = &["DATABASE_URL", "POSTGRES_PASSWORD"];
+/// Passwords of the reference that have no effect here.
+const PASSWORDS: &[&str] = &["CALDAV_PASSWORD", "IMAP_PASSWORD", "POSTGRES_PASSWORD", "SMTP_PASSWORD"];
+/// Where the service's variables stand.
+const VARIABLES: &str = "/etc/default/assistant";
+
+/// All of them.
+pub fn warnings(cx: &Cx) -> Vec<Warning> {
+    let (sources, noticed) = (&cx.process.sources, cx.process.noticed.load());
+    let service = cx.process.systemd.is_there();
+    let mut warnings: Vec<_> = noticed.secrets.iter().map(|weak| weak_secret(weak, service)).collect();
+    warnings.extend(exposed(&sources.environment, service));
+    warnings.extend(missing(cx, service));
+    warnings.extend(readable(&cx.state_dir, cx.store.path(), sources.paths.credentials_dir.as_deref()));
+    let without_effect = |text: &String| Warning {
+        name: "unknown-variable".into(),
+        text: text.clone(),
+        mend: text.split_whitespace().nth(1).map_or_else(String::new, |name| removed(name, service)),
+    };
+    warnings.extend(noticed.settings.iter().map(without_effect));
+    warnings
+}
+
+/// Writes those into the journal that it does not have yet.
+pub fn report_warnings(cx: &Cx) {
+    let now = warnings(cx);
+    let mut known = cx.process.reported.lock().unwrap_or_else(PoisonError::into_inner);
+    for warning in now.iter().filter(|warning| !known.contains(warning)) {
+        let Warning { name, text, mend } = warning;
+        match name.as_str() {
+            "credential-missing" => tracing::warn!(target: catalog::CREDENTIAL_MISSING, warning = name, mend, "{text}"),
+            "unknown-variable" => tracing::warn!(warning = name, mend, "{text}"),
+            _ => tracing::warn!(target: catalog::WEAK_SECRET, warning = name, mend, "{text}"),
+        }
+    }
+    *known = now;
+}
+
+fn weak_secret(weak: &WeakSecret, service: bool) -> Warning {
+    let name = weak.name;
+    let what = match &weak.place {
+        Place::Environment(variable) => format!("the secret in {variable}"),
+        _ => format!("the credential {}", name.credential()),
+    };
+    let why = match weak.why {
+        Weakness::Example => "is an example value and counts as unset".to_owned(),
+        Weakness::Guessable => "is a word that everybody tries first".to_owned(),
+        Weakness::Short => format!("has under {LEAST_CHARS} characters"),
+    };
+    let mend = if service { replaced(name, &weak.place) } else { format!("export {}=...", name.env()) };
+    Warning { name: "weak-secret".into(), text: format!("{what} {why}"), mend }
+}
+
+/// The command that puts a better secret in its place.
+fn replaced(name: SecretName, place: &Place) -> String {
+    let set = format!("sudo assistantctl secret set {}", name.credential());
+    match place {
+        Place::Environment(variable) => format!("{set} && {}", removed(variable, true)),
+        _ => set,
+    }
+}
+
+/// The command that takes a variable away.
+fn removed(variable: &str, service: bool) -> String {
+    if service {
+        format!("sudo sed -i '/^{variable}=/d' {VARIABLES} && sudo systemctl restart assistantd")
+    } else {
+        format!("unset {variable}")
+    }
+}
+
+/// Secrets in the environment of a service, which others can look into, and variables of another database.
+fn exposed(environment: &Environment, service: bool) -> Vec<Warning> {
+    let set = |name: &&str| environment.get(name).is_some_and(is_set);
+    let mut warnings = Vec::new();
+    if service {
+        let ours = SecretName::ALL.iter().filter(|name| set(&name.env())).map(|name| {
+            let place = Place::Environment(name.env().to_owned());
+            (name.env(), replaced(*name, &place))
+        });
+        let others = PASSWORDS.iter().filter(|name| set(name)).map(|name| (*name, removed(name, true)));
+        warnings.extend(ours.chain(others).map(|(variable, mend)| Warning {
+            name: "secret-in-environment".into(),
+            text: format!("{variable} stands in the environment of the service, where a credential belongs"),
+            mend,
+        }));
+    }
+    warnings.extend(DATABASE.iter().filter(|name| environment.get(name).is_some()).map(|name| Warning {
+        name: "unused-variable".into(),
+        text: format!("{name} is set and not used: the state is kept in SQLite"),
+        mend: removed(name, service),
+    }));
+    warnings
+}
+
+/// Secrets that something lacks, or that cannot be read.
+fn missing(cx: &Cx, service: bool) -> Vec<Warning> {
+    let states = super::secrets::states(cx, &cx.llm.load().models());
+    let warning = |state: SecretState| {
+        let problem = state.problem?;
+        let variable = SecretName::ALL.iter().find(|name| name.credential() == state.name)?.env();
+        Some(Warning {
+            name: "credential-missing".into(),
+            text: format!("the secret {} is missing: {problem}", state.name),
+            mend: if service {
+                format!("sudo assistantctl secret set {}", state.name)
+            } else {
+                format!("export {variable}=...")
+            },
+        })
+    };
+    states.into_iter().filter_map(warning).collect()
+}
+
+/// What other users of the machine can read.
+fn readable(state_dir: &Path, database: &Path, credentials: Option<&Path>) -> Vec<Warning> {
+    let mut warnings = Vec::new();
+    let mut look = |path: &Path, what: &str, bits: u32, mend: &str| {
+        let Ok(metadata) = fs::metadata(path) else { return };
+        let mode = metadata.permissions().mode() & 0o7777;
+        if mode & bits != 0 {
+            warnings.push(Warning {
+                name: "readable-by-others".into(),
+                text: format!("{what} has mode {mode:04o}: others can read or change it"),
+                mend: format!("sudo chmod {mend} {}", path.display()),
+            });
+        }
+    };
+    // A directory that can only be passed through shows nothing; its group may be let in to reach the workspace.
+    look(state_dir, "the state directory", 0o026, "0700");
+    for suffix in ["", "-wal", "-shm"] {
+        let mut file = database.as_os_str().to_owned();
+        file.push(suffix);
+        look(&PathBuf::from(file), "a file of the database", 0o077, "0600");
+    }
+    for name in
+        credentials.into_iter().flat_map(|dir| SecretName::ALL.iter().map(move |name| dir.join(name.credential())))
+    {
+        look(&name, "a credential", 0o007, "0400");
+    }
+    warnings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(warnings: &[Warning]) -> Vec<&str> {
+        warnings.iter().map(|warning| warning.name.as_str()).collect()
+    }
+
+    #[test]
+    fn what_others_can_read_is_told_with_the_command_that_closes_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let chmod = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        let (state, database) = (dir.path().join("state"), dir.path().join("state/assistant.db"));
+        let credentials = dir.path().join("credentials");
+        fs::create_dir_all(&state).unwrap();
+        fs::create_dir_all(&credentials).unwrap();
+        let key = credentials.join("llm-api-key");
+        for file in [&database, &key] {
+            fs::write(file, "x").unwrap();
+            chmod(file, 0o600);
+        }
+        let look = || readable(&state, &database, Some(&credentials));
+        for (mode, told) in
+            [(0o700, false), (0o711, false), (0o750, false), (0o755, true), (0o770, true), (0o702, true)]
+        {
+            chmod(&state, mode);
+            assert_eq!(!look().is_empty(), told, "{mode:o}");
+        }
+        chmod(&state, 0o755);
+        chmod(&database, 0o640);
+        chmod(&key, 0o444);
+        let found = look();
+        assert_eq!(found.len(), 3, "{found:?}");
+        assert_eq!(found[0].text, "the state directory has mode 0755: others can read or change it");
+        for warning in &found {
+            let command = warning.mend.strip_prefix("sudo ").unwrap();
+            assert!(std::process::Command::new("sh").args(["-c", command]).status().unwrap().success());
+        }
+        assert_eq!(look(), Vec::new());
+    }
+
+    #[test]
+    fn a_secret_in_the_environment_of_a_service_is_told_and_never_shown() {
+        let environment: Environment = [
+            ("OPENAI_API_KEY", "sk-canary-canary"),
+            ("SMTP_PASSWORD", "canary-canary"),
+            ("DATABASE_URL", "postgresql://canary@x/y"),
+        ]
+        .into_iter()
+        .collect();
+        let found = exposed(&environment, true);
+        assert_eq!(names(&found), ["secret-in-environment", "secret-in-environment", "unused-variable"]);
+        assert_eq!(
+            found[0].mend,
+            "sudo assistantctl secret set openai-api-key && sudo sed -i '/^OPENAI_API_KEY=/d' /etc/default/assistant \
+             && sudo systemctl restart assistantd"
+        );
+        assert!(!format!("{found:?}").contains("canary"));
+        assert_eq!(names(&exposed(&environment, false)), ["unused-variable"], "by hand it is where secrets are");
+    }
+}
