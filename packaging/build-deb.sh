@@ -22,7 +22,11 @@ folder=$profile
 
 # The same sources give the same bytes, wherever and whenever they are built.
 if [ "$profile" = dist ]; then
-    export RUSTFLAGS="${RUSTFLAGS:-} --remap-path-prefix=$PWD=/build --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo"
+    for place in "$PWD=/build" "$CARGO_TARGET_DIR=/target" "${CARGO_HOME:-$HOME/.cargo}=/cargo"; do
+        RUSTFLAGS="${RUSTFLAGS:-} --remap-path-prefix=$place"
+        CFLAGS="${CFLAGS:-} -ffile-prefix-map=$place"
+    done
+    export RUSTFLAGS CFLAGS
 else
     export DEB_COMPRESSION="-Zgzip -z1"
 fi

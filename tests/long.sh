@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # The long form of some tests. Of the sandbox: who swaps links under running commands does so for 30 seconds, and, as root,
 # containers run in an image that is built anew. Of crashes: every named point, and 200 random moments (or as many as the
-# first argument says).
+# first argument says). Of all packages: whether they compile for Debian's other
+# architecture too, and whether two release builds are the same.
 # Prints what was killed, repeated and found; ASSISTANT_CRASH_SEED repeats a run.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -18,3 +19,11 @@ if [ "$(id -u)" = 0 ]; then
         cargo test --quiet --locked --package assistant-broker --features docker --test broker -- docker::
 fi
 cargo test --quiet --locked --package assistantd --test it -- --nocapture --test-threads=1 crash::
+# tests/run.sh does so with the runner alone, which needs no compiler for C.
+if [ "$(uname -m)" = x86_64 ]; then
+    need_debian aarch64-linux-gnu-g++=crossbuild-essential-arm64
+    rustup target add aarch64-unknown-linux-gnu
+    cargo check --quiet --locked --workspace --all-targets --target aarch64-unknown-linux-gnu
+    cargo check --quiet --locked -p assistant-broker --features docker --all-targets --target aarch64-unknown-linux-gnu
+fi
+bash tests/reproducible.sh

@@ -114,6 +114,18 @@ other_architecture() {
     part "the runner for $other" cargo check --quiet --locked -p assistant-sandbox --all-targets --target "$other"
 }
 
+# The profile for AppArmor 4 and later, read as that does; the kernel need not have it. An older one knows all but the rule.
+apparmor_profile() {
+    local profile=packaging/apparmor/assistant-sandbox
+    need_debian apparmor_parser=apparmor
+    if [ -e /etc/apparmor.d/abi/4.0 ]; then
+        apparmor_parser --skip-kernel-load --skip-cache "$profile"
+    else
+        ! apparmor_parser --skip-kernel-load --skip-cache "$profile" 2>/dev/null &&
+            sed -e '/^ *userns,$/d' -e 's|<abi/4.0>|<abi/3.0>|' "$profile" | apparmor_parser --skip-kernel-load --skip-cache
+    fi
+}
+
 # What needs systemd, in a machine that is booted for it and gone afterwards.
 machine() {
     local obstacle
@@ -165,6 +177,7 @@ if [ "$mode" = all ]; then
     part "documentation" rust_docs
     part "documentation tests" cargo test --quiet --locked --workspace --doc
     part "scripts" scripts
+    part "AppArmor profile" apparmor_profile
     part "licences, bans, sources" cargo deny --log-level error check bans licenses sources
     advisories
 fi

@@ -32,10 +32,9 @@ pub(super) async fn begin(backend: Backend, workspace: &Path, config: &Sandbox, 
     match backend {
         Backend::Unit => {
             wish(config, level).await;
-            let proxy = (level == Level::WorkNet).then(|| Path::new(&config.egress_socket));
-            unit(Path::new(&config.unit_socket), proxy).await
+            unit(Path::new(&config.unit_socket), proxy(config, level)?).await
         }
-        Backend::Docker => docker(Path::new(&config.docker_socket), config).await,
+        Backend::Docker => docker(Path::new(&config.docker_socket), config, proxy(config, level)?).await,
         Backend::Namespace | Backend::Landlock => {
             let mut arguments = arguments(workspace, config, backend)?;
             if level == Level::WorkNet {
@@ -66,17 +65,25 @@ async fn wish(config: &Sandbox, level: Level) {
     }
 }
 
-async fn unit(path: &Path, proxy: Option<&Path>) -> Result<Session> {
+/// A descriptor that leads to the egress proxy, and only there, for a level that needs one; commands have no path to it.
+fn proxy(config: &Sandbox, level: Level) -> Result<Option<fs::File>> {
+    if level != Level::WorkNet {
+        return Ok(None);
+    }
+    let path = Path::new(&config.egress_socket);
+    let opened = fs::OpenOptions::new().read(true).custom_flags(nix::libc::O_PATH).open(path);
+    opened.map(Some).map_err(|err| unreachable("sandbox.egress_socket", path, &err))
+}
+
+async fn unit(path: &Path, proxy: Option<fs::File>) -> Result<Session> {
     let connected = timeout(ACCEPT_TIME, UnixStream::connect(path)).await;
     let socket = connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())).map_err(|err| {
         unreachable("sandbox.unit_socket", path, &err)
             .hint("where the units are installed: sudo systemctl enable --now assistant-sandbox.socket")
     })?;
     if let Some(proxy) = proxy {
-        // A descriptor that only leads there; its commands have no path to it.
-        let passed = fs::OpenOptions::new().read(true).custom_flags(nix::libc::O_PATH).open(proxy);
-        let passed = passed.and_then(|proxy| protocol::pass_proxy(socket.as_fd(), proxy.as_fd()));
-        passed.map_err(|err| unreachable("sandbox.egress_socket", proxy, &err))?;
+        let passed = protocol::pass_proxy(socket.as_fd(), proxy.as_fd());
+        passed.map_err(|err| unreachable("sandbox.unit_socket", path, &err))?;
     }
     Session::begin(socket, None).await.map_err(|err| {
         let hint = err.hint_text().map(str::to_owned);
@@ -84,10 +91,11 @@ async fn unit(path: &Path, proxy: Option<&Path>) -> Result<Session> {
     })
 }
 
-async fn docker(path: &Path, config: &Sandbox) -> Result<Session> {
-    let open = Open { image: Some(config.image.clone()), limits: limits(config), protect: config.protect.clone() };
-    let opened = timeout(CONTAINER_TIME, container::open(path, open)).await;
-    let (stream, _) = match opened {
+async fn docker(path: &Path, config: &Sandbox, proxy: Option<fs::File>) -> Result<Session> {
+    let (image, protect) = (Some(config.image.clone()), config.protect.clone());
+    let open = Open { image, limits: limits(config), protect, net: proxy.is_some() };
+    let opened = timeout(CONTAINER_TIME, container::open(path, open, proxy.as_ref().map(fs::File::as_fd))).await;
+    let (stream, opened) = match opened {
         Ok(Ok(opened)) => opened,
         Ok(Err(Fault::Refused(refused))) => {
             let err = Error::unavailable(refused.message);
@@ -103,7 +111,10 @@ async fn docker(path: &Path, config: &Sandbox) -> Result<Session> {
             return Err(Error::unavailable(format!("no container came up within {} s", CONTAINER_TIME.as_secs())));
         }
     };
-    Session::begin(stream, None).await
+    let mut session = Session::begin(stream, None).await?;
+    // Inside it counts from 1; the proxy sees what the broker sees.
+    session.ready.pid = opened.process;
+    Ok(session)
 }
 
 pub(super) fn unreachable(key: &'static str, path: &Path, err: &io::Error) -> Error {
@@ -112,6 +123,7 @@ pub(super) fn unreachable(key: &'static str, path: &Path, err: &io::Error) -> Er
         io::ErrorKind::NotFound => format!("not installed: there is no {path}"),
         io::ErrorKind::ConnectionRefused => format!("nobody listens at {path}"),
         io::ErrorKind::PermissionDenied => format!("the daemon may not connect to {path}"),
+        io::ErrorKind::InvalidInput => format!("{path} is longer than the path of a socket can be"),
         _ => format!("{path} does not answer: {err}"),
     };
     Error::unavailable(message).field(key)

@@ -62,10 +62,14 @@ impl Egress {
     /// Has the token let in what comes from this runner, and nobody else.
     ///
     /// # Errors
-    /// `unavailable`, as when too many are granted.
+    /// `unavailable`, as when too many are granted, or nobody knows which process the runner is.
     pub(super) async fn grant(&self, config: &Sandbox, ready: &Ready) -> Result<()> {
+        let Some(process) = ready.pid else {
+            return Err(needed("which process the runner is cannot be seen, so a token would count for anybody")
+                .hint("use an engine of this machine"));
+        };
         let (job, token_sha256) = (self.job.clone(), self.token.hash());
-        answered(config, self.link.grant(Grant { job, token_sha256, allow: None, process: ready.pid })).await
+        answered(config, self.link.grant(Grant { job, token_sha256, allow: None, process: Some(process) })).await
     }
 
     /// What commands show to the proxy.

@@ -140,7 +140,7 @@ async fn container(socket: &Path, first: &mut f64) -> Container {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     let begin = Instant::now();
-    let (stream, _) = open(socket, Open::default()).await.unwrap();
+    let (stream, _) = open(socket, Open::default(), None).await.unwrap();
     let stream = stream.into_std().unwrap();
     stream.set_nonblocking(false).unwrap();
     let mut session = Container(stream);

@@ -10,6 +10,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 . tests/systemd/checks.sh
 . tests/systemd/sandbox.sh
 . tests/systemd/package.sh
+. tests/systemd/docker.sh
 
 obstacle=$(machine_obstacle)
 [ -z "$obstacle" ] || fail "$obstacle"

@@ -20,6 +20,9 @@ async fn what_is_not_there_is_not_installed() {
         assert_eq!(err.message(), format!("not installed: there is no {path}"));
         assert_eq!(err.field_name(), Some(key));
     }
+    let long = Sandbox { docker_socket: format!("/{}", "x".repeat(120)), ..Sandbox::default() };
+    let err = begin(Backend::Docker, dir.path(), &long, Level::Work).await.unwrap_err();
+    assert!(err.message().ends_with("x is longer than the path of a socket can be"), "{}", err.message());
     drop(UnixListener::bind(&path).unwrap());
     let err = begin(Backend::Unit, dir.path(), &config, Level::Work).await.unwrap_err();
     assert_eq!(err.message(), format!("nobody listens at {path}"));
@@ -55,7 +58,7 @@ async fn a_container_is_asked_for_by_name_and_then_spoken_to() {
         ..Sandbox::default()
     };
     let (container, engine, image) = ("assistant-1".to_owned(), "20.10".to_owned(), "sha256:0".to_owned());
-    let opened = Reply::Opened(Opened { container, engine, image, limits: limits(&config) });
+    let opened = Reply::Opened(Opened { container, engine, image, limits: limits(&config), process: Some(7) });
     let asked = broker(&path, opened, dir.path());
     let mut session = begin(Backend::Docker, dir.path(), &config, Level::Container).await.unwrap();
     let ((_nothing, input), (said, _heard)) = (mpsc::channel(1), mpsc::channel(9));

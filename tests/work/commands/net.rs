@@ -20,14 +20,14 @@ use super::{Path, PathBuf, TempDir, ctl, idle, one, person, start, submit, told,
 use crate::support::{daemon::Daemon, model::ModelServer, skip, until};
 
 /// A proxy with its world.
-struct World {
+pub(super) struct World {
     dir: TempDir,
     proxy: Child,
 }
 
 impl World {
     /// One that allows `example.org`; none where the kernel gives no namespaces to make it of.
-    async fn new() -> Option<Self> {
+    pub(super) async fn new() -> Option<Self> {
         let program = Path::new(env!("CARGO_BIN_EXE_assistantd")).with_file_name("assistant-egress");
         assert!(program.is_file(), "{} is not built: cargo build --package assistant-broker", program.display());
         let dir = tempfile::Builder::new().prefix("assistant-world-").tempdir().unwrap();
@@ -57,12 +57,12 @@ impl World {
         Some(world)
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(super) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
     /// What the daemon is configured with, at this level.
-    fn config(&self, level: &str) -> String {
+    pub(super) fn config(&self, level: &str) -> String {
         let (proxy, control) = (self.path("proxy.sock"), self.path("control.sock"));
         format!(
             "level = \"{level}\"\negress_socket = \"{}\"\negress_control = \"{}\"\n",
@@ -72,7 +72,7 @@ impl World {
     }
 
     /// What the proxy says to a request that shows this, from outside of every sandbox.
-    async fn ask(&self, login: &str) -> String {
+    pub(super) async fn ask(&self, login: &str) -> String {
         let mut stream = UnixStream::connect(self.path("proxy.sock")).await.unwrap();
         let shell = Command::new("base64").arg("-w0").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
         let mut shell = shell.unwrap();
@@ -96,12 +96,8 @@ fn bash(script: &str) -> [&str; 3] {
     ["bash", "-c", script]
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn programs_reach_listed_hosts() {
-    let Some(world) = World::new().await else { return };
-    let model = idle().await;
-    let (daemon, _dir) = start_with(&model, &world, "work+net").await;
-    let run = async |script: &str| -> CommandResult { person(&daemon, &bash(script)).await };
+/// What has to be reached at this level, with the usual programs, and what must not be.
+pub(super) async fn reach(run: impl AsyncFn(&str) -> CommandResult) {
     for (script, says) in [
         ("curl --silent --show-error http://example.org/", "hello from outside\n"),
         ("curl --silent --show-error --cacert ca.pem https://example.org/", "hello from outside\n"),
@@ -131,6 +127,15 @@ async fn programs_reach_listed_hosts() {
         let result = run(script).await;
         assert!(result.exit_code != Some(0) && result.stdout.is_empty(), "{script}: {result:#?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn programs_reach_listed_hosts() {
+    let Some(world) = World::new().await else { return };
+    let model = idle().await;
+    let (daemon, _dir) = start_with(&model, &world, "work+net").await;
+    let run = async |script: &str| -> CommandResult { person(&daemon, &bash(script)).await };
+    reach(run).await;
     let status: SandboxStatus = daemon.client().get("/api/sandbox").await.unwrap();
     assert!(status.problem.is_none() && status.egress.is_some_and(|egress| egress.answers));
     let status: Status = daemon.client().get("/api/status").await.unwrap();

@@ -5,13 +5,20 @@
 //! end of the connection ends the container. After any other reply the connection is closed.
 //!
 //! A request names an image of the list, bounds and paths to protect, and nothing else: what a container may is fixed.
+//! The egress proxy's socket comes along as a descriptor, because the broker itself has no way there.
 
-use std::{collections::BTreeMap, io, path::Path};
+use std::{
+    collections::BTreeMap,
+    io::{self, IoSlice},
+    os::fd::{AsRawFd as _, BorrowedFd},
+    path::Path,
+};
 
 pub use assistant_sandbox::protocol::Limits;
+use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 use serde::{Deserialize, Serialize};
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    io::{AsyncReadExt as _, AsyncWriteExt as _, Interest},
     net::UnixStream,
 };
 
@@ -38,6 +45,8 @@ pub struct Open {
     pub limits: Limits,
     /// Paths in the workspace that no command writes, for the runner's `--protect`.
     pub protect: Vec<String>,
+    /// Whether commands get a way to the egress proxy; a descriptor of its socket, opened with `O_PATH`, comes with the line.
+    pub net: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,6 +79,9 @@ pub struct Opened {
     pub image: String,
     /// The bounds that hold.
     pub limits: Limits,
+    /// The runner's process, as the machine counts; unset where the engine is on another one.
+    #[serde(default)]
+    pub process: Option<u32>,
 }
 
 /// Why nothing was started.
@@ -120,9 +132,11 @@ pub enum Fault {
     Refused(Refused),
 }
 
-/// Opens a session by the socket at `path`; the stream speaks the runner's protocol.
-pub async fn open(path: &Path, open: Open) -> Result<(UnixStream, Opened), Fault> {
-    match ask(path, &Request::Open(open)).await? {
+/// Opens a session by the socket at `path`; the stream speaks the runner's protocol. With a descriptor of the egress proxy's
+/// socket its commands get a way there.
+pub async fn open(path: &Path, open: Open, proxy: Option<BorrowedFd<'_>>) -> Result<(UnixStream, Opened), Fault> {
+    let open = Open { net: proxy.is_some(), ..open };
+    match ask(path, &Request::Open(open), proxy).await? {
         (stream, Reply::Opened(opened)) => Ok((stream, opened)),
         (_, reply) => Err(other(reply)),
     }
@@ -130,7 +144,7 @@ pub async fn open(path: &Path, open: Open) -> Result<(UnixStream, Opened), Fault
 
 /// Asks by the socket at `path` for the engine's version and which images are there.
 pub async fn check(path: &Path) -> Result<(String, BTreeMap<String, bool>), Fault> {
-    match ask(path, &Request::Check(Check {})).await? {
+    match ask(path, &Request::Check(Check {}), None).await? {
         (_, Reply::Checked { engine, images }) => Ok((engine, images)),
         (_, reply) => Err(other(reply)),
     }
@@ -143,17 +157,24 @@ fn other(reply: Reply) -> Fault {
     }
 }
 
-async fn ask(path: &Path, request: &Request) -> io::Result<(UnixStream, Reply)> {
+async fn ask(path: &Path, request: &Request, proxy: Option<BorrowedFd<'_>>) -> io::Result<(UnixStream, Reply)> {
     let mut stream = UnixStream::connect(path).await?;
     let mut line = serde_json::to_vec(request)?;
     line.push(b'\n');
-    stream.write_all(&line).await?;
+    let mut sent = 0;
+    if let Some(proxy) = proxy {
+        let (fd, descriptors) = (stream.as_raw_fd(), [proxy.as_raw_fd()]);
+        let rights = [ControlMessage::ScmRights(&descriptors)];
+        let pass = || Ok(sendmsg::<()>(fd, &[IoSlice::new(&line)], &rights, MsgFlags::MSG_NOSIGNAL, None)?);
+        sent = stream.async_io(Interest::WRITABLE, pass).await?;
+    }
+    stream.write_all(&line[sent..]).await?;
     let line = read_line(&mut stream).await?;
     Ok((stream, serde_json::from_slice(&line)?))
 }
 
 /// Reads up to the first line feed and not a byte further: what follows is the runner's.
-pub(crate) async fn read_line(stream: &mut UnixStream) -> io::Result<Vec<u8>> {
+async fn read_line(stream: &mut UnixStream) -> io::Result<Vec<u8>> {
     let mut line = Vec::new();
     loop {
         match stream.read_u8().await? {

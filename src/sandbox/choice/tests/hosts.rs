@@ -80,7 +80,7 @@ impl Hosts {
                     stream.read_line(&mut line).await.unwrap();
                     let Ok(Request::Open(open)) = serde_json::from_str(&line) else { continue };
                     let [container, engine, image] = [(); 3].map(|()| "x".to_owned());
-                    let opened = Opened { container, engine, image, limits: open.limits };
+                    let opened = Opened { container, engine, image, limits: open.limits, process: Some(1) };
                     asked.lock().unwrap().push(open);
                     let reply = serde_json::to_string(&Reply::Opened(opened)).unwrap() + "\n";
                     stream.write_all(reply.as_bytes()).await.unwrap();

@@ -10,7 +10,10 @@ use assistant_api::sandbox::SandboxStatus;
 use super::{Broker, Host, Kind, engine, sessions, start, text};
 use crate::{
     support::{process::Place, until},
-    work::commands::{ctl, idle},
+    work::commands::{
+        ctl, idle,
+        net::{World, reach},
+    },
 };
 
 /// What the engine says to this, in words.
@@ -169,4 +172,37 @@ async fn docker_is_not_chosen_while_another_backend_gives_everything() {
     host.process = start(host.kind, &host.place, host.dir.path());
     let ran = host.bash("true").await;
     assert_eq!((ran.exit_code, &*ran.isolation_mode), (Some(0), "docker"));
+}
+
+/// The way out of a container is the egress proxy, and a token of one is of no use in another.
+#[tokio::test(flavor = "multi_thread")]
+async fn at_level_work_net_listed_hosts_are_reached() {
+    let Some(world) = World::new().await else { return };
+    let model = idle().await;
+    let Some(host) = Host::start(Kind::Docker, &model, &world.config("work+net")) else { return };
+    host.check().await;
+    std::fs::copy(world.path("cert.pem"), host.workspace().join("ca.pem")).unwrap();
+    reach(async |script| host.bash(script).await).await;
+
+    let refused = host.bash("curl --silent http://unlisted.example/; ls /sys/class/net; ls -A /run").await;
+    assert_eq!(refused.denials.len(), 1, "{refused:#?}");
+    assert!(refused.stdout.contains("add `allow = [\"unlisted.example\"]`"), "{refused:#?}");
+
+    let holding = async {
+        let script =
+            "printf %s $http_proxy > login; until [ -e go ]; do sleep 0.05; done; curl --silent http://example.org/";
+        host.bash(script).await
+    };
+    let using = async {
+        let file = host.workspace().join("login");
+        let url =
+            until("it runs", 20, async || std::fs::read_to_string(&file).ok().filter(|url| !url.is_empty())).await;
+        let login = url.strip_prefix("http://").unwrap().strip_suffix("@127.0.0.1:3128").unwrap();
+        assert!(world.ask(login).await.starts_with("HTTP/1.0 407 "), "from outside of its container");
+        let other = host.bash(&format!("curl --silent --proxy {url} http://example.org/")).await;
+        assert!(other.stdout.contains("no granted token came with it"), "in another container: {other:#?}");
+        std::fs::write(host.workspace().join("go"), "").unwrap();
+    };
+    let (held, ()) = tokio::join!(holding, using);
+    assert_eq!(held.stdout, "hello from outside\n", "in its own: {held:#?}");
 }

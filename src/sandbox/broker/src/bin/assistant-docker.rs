@@ -73,9 +73,9 @@ fn run(args: &Args, config: Config, socket: UnixListener) -> io::Result<()> {
     journal::start("assistant-docker");
     let users =
         peers::users(args.user.as_deref()).map_err(|err| io::Error::new(err.kind(), format!("--user: {err}")))?;
-    let directory = own(args).map_err(|err| {
-        io::Error::new(err.kind(), format!("the runtime directory {}: {err}", args.runtime_dir.display()))
-    })?;
+    let of_directory =
+        |err: io::Error| io::Error::new(err.kind(), format!("--runtime-dir {}: {err}", args.runtime_dir.display()));
+    let broker = own(args).and_then(|directory| Broker::new(config, directory)).map_err(of_directory)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(THREADS)
         .thread_name("assistant-docker")
@@ -84,7 +84,6 @@ fn run(args: &Args, config: Config, socket: UnixListener) -> io::Result<()> {
     runtime.block_on(async {
         let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
         let socket = tokio::net::UnixListener::from_std(socket)?;
-        let broker = Broker::new(config, directory);
         let mut serving = std::pin::pin!(broker.serve(socket, users));
         tracing::info!("ready");
         notify(&[NotifyState::Ready]);

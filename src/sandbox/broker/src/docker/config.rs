@@ -19,7 +19,7 @@ pub struct Config {
     pub workspace: PathBuf,
     /// The static runner, as the engine finds it.
     pub runner: PathBuf,
-    /// User and group of commands, as numbers; unset: the workspace's owner.
+    /// User and group of commands, as numbers; unset: those of the daemon, or of the workspace where that is root.
     pub user: Option<User>,
     /// Containers at once.
     pub sessions: u32,

@@ -4,10 +4,11 @@
 pub mod config;
 mod engine;
 mod profile;
+mod receive;
 mod session;
 mod template;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::{
     net::UnixListener,
@@ -35,15 +36,19 @@ pub struct Broker {
 
 impl Broker {
     /// A broker; `directory` belongs to it alone, and must be one that the engine finds.
-    pub fn new(config: Config, directory: PathBuf) -> Arc<Self> {
-        Arc::new(Self {
+    ///
+    /// # Errors
+    /// The path of the directory is too long for sockets in it.
+    pub fn new(config: Config, directory: PathBuf) -> io::Result<Arc<Self>> {
+        session::check_length(&directory)?;
+        Ok(Arc::new(Self {
             room: Arc::new(Semaphore::new(config.sessions as usize)),
             config,
             directory,
             cleared: OnceCell::new(),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
-        })
+        }))
     }
 
     /// Serves until [`Broker::stop`]. Only processes of `users` are listened to.

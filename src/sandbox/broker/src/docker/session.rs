@@ -4,13 +4,16 @@ use std::{
     collections::BTreeMap,
     fs,
     io::{self, Read as _},
-    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _},
+    os::{
+        fd::{AsFd as _, OwnedFd},
+        unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _},
+    },
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
 
-use assistant_sandbox::protocol::Limits;
+use assistant_sandbox::protocol::{Limits, pass_proxy};
 use tokio::{
     io::{AsyncWriteExt as _, copy_bidirectional},
     net::{UnixListener, UnixStream},
@@ -22,18 +25,21 @@ use super::{
     Broker,
     config::{Config, User},
     engine::Engine,
-    template,
+    receive, template,
 };
-use crate::container::{Open, Opened, Refused, RefusedKind, Reply, Request, read_line};
+use crate::container::{Open, Opened, Refused, RefusedKind, Reply, Request};
 
 /// How long the daemon may take to say what it wants.
 const ASKING: Duration = Duration::from_secs(10);
 
 /// The command that makes the default image.
-const BUILD: &str = "/usr/share/assistant/build-work-image.sh";
+const BUILD: &str = "/usr/lib/assistant/build-work-image.sh";
 
 /// Name of the socket in a session's directory.
 const SOCKET: &str = "runner";
+
+/// Bytes of the longest path of a socket, `unix(7)`: the last is for the end.
+const LONGEST: usize = 107;
 
 /// One connection of the daemon.
 pub(super) async fn attend(broker: &Arc<Broker>, mut daemon: UnixStream) {
@@ -47,10 +53,10 @@ pub(super) async fn attend(broker: &Arc<Broker>, mut daemon: UnixStream) {
 }
 
 async fn serve(broker: &Arc<Broker>, daemon: &mut UnixStream) -> io::Result<()> {
-    let line = timeout(ASKING, read_line(daemon)).await.map_err(|_| io::ErrorKind::TimedOut)??;
+    let (line, proxy) = timeout(ASKING, receive::line(daemon)).await.map_err(|_| io::ErrorKind::TimedOut)??;
     let reply = match serde_json::from_slice(&line) {
         Ok(Request::Check(_)) => check(broker).await,
-        Ok(Request::Open(open)) => match begin(broker, &open).await {
+        Ok(Request::Open(open)) => match begin(broker, &open, daemon, proxy).await {
             Ok(mut session) => {
                 tell(daemon, &Reply::Opened(session.opened)).await?;
                 return copy_bidirectional(daemon, &mut session.runner).await.map(drop);
@@ -104,8 +110,19 @@ impl Drop for Container {
     }
 }
 
-async fn begin(broker: &Arc<Broker>, open: &Open) -> Result<Session, Refused> {
+async fn begin(
+    broker: &Arc<Broker>,
+    open: &Open,
+    daemon: &UnixStream,
+    proxy: Option<OwnedFd>,
+) -> Result<Session, Refused> {
     let config = &broker.config;
+    if open.net && proxy.is_none() {
+        return Err(refused(
+            RefusedKind::Malformed,
+            "no descriptor of the egress proxy's socket came along".to_owned(),
+        ));
+    }
     let permit = broker.room.clone().try_acquire_owned().map_err(|_| {
         refused(RefusedKind::TooManySessions, format!("{} containers run already", config.sessions))
             .with_remedy("wait for one to end, or raise `sessions` in docker.toml")
@@ -115,7 +132,7 @@ async fn begin(broker: &Arc<Broker>, open: &Open) -> Result<Session, Refused> {
         return Err(refused(RefusedKind::ImageNotAllowed, "the image is not one of those that are allowed".to_owned())
             .with_remedy("add it to `images` in docker.toml"));
     }
-    let user = user(config)?;
+    let user = user(config, daemon)?;
     let engine = Arc::new(broker.engine().await?);
     let image = engine.image(&wanted).await.map_err(failed)?.ok_or_else(|| {
         refused(RefusedKind::ImageMissing, format!("the engine has no image {wanted}"))
@@ -137,6 +154,7 @@ async fn begin(broker: &Arc<Broker>, open: &Open) -> Result<Session, Refused> {
         user,
         limits,
         protect: &open.protect,
+        net: open.net,
         apparmor: container.engine.apparmor,
         broker: &broker.label(),
     });
@@ -145,7 +163,16 @@ async fn begin(broker: &Arc<Broker>, open: &Open) -> Result<Session, Refused> {
     let runner = connected(&container, &listener, config.start_seconds).await?;
     // From now on there is no way from inside to this socket.
     let _ = fs::remove_file(container.directory.join(SOCKET));
-    let opened = Opened { container: container.name.clone(), engine: container.engine.version.clone(), image, limits };
+    if let Some(proxy) = proxy.filter(|_| open.net) {
+        pass_proxy(runner.as_fd(), proxy.as_fd()).map_err(failed)?;
+    }
+    let opened = Opened {
+        container: container.name.clone(),
+        engine: container.engine.version.clone(),
+        image,
+        limits,
+        process: runner.peer_cred().ok().and_then(|peer| u32::try_from(peer.pid()?).ok()).filter(|pid| *pid != 0),
+    };
     Ok(Session { opened, runner, _container: container })
 }
 
@@ -168,7 +195,26 @@ async fn connected(container: &Container, listener: &UnixListener, seconds: u32)
 fn name() -> io::Result<String> {
     let mut bytes = [0; 16];
     fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
-    Ok(format!("assistant-{:032x}", u128::from_ne_bytes(bytes)))
+    Ok(named(u128::from_ne_bytes(bytes)))
+}
+
+fn named(number: u128) -> String {
+    format!("assistant-{number:032x}")
+}
+
+/// Whether the sockets of sessions can be made below a directory: the kernel bounds the length of their paths.
+///
+/// # Errors
+/// How much too long its path is.
+pub(super) fn check_length(directory: &Path) -> io::Result<()> {
+    let (length, longest) =
+        (directory.as_os_str().len(), LONGEST - Path::new(&named(0)).join(SOCKET).as_os_str().len() - 1);
+    if length <= longest {
+        return Ok(());
+    }
+    Err(io::Error::other(format!(
+        "its path has {length} bytes, and below a path of more than {longest} no socket can be made: name a shorter one"
+    )))
 }
 
 /// The socket for the runner, in a directory that the container gets. Other users stop at the directory above.
@@ -181,10 +227,14 @@ fn listen(directory: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-/// Who commands are.
-fn user(config: &Config) -> Result<User, Refused> {
+/// Who commands are: the user who asks, which is the daemon; where that is root, the workspace's owner.
+fn user(config: &Config, daemon: &UnixStream) -> Result<User, Refused> {
     if let Some(user) = config.user {
         return Ok(user);
+    }
+    let asker = daemon.peer_cred().map_err(failed)?;
+    if asker.uid() != 0 && asker.gid() != 0 {
+        return Ok(User { uid: asker.uid(), gid: asker.gid() });
     }
     let owner = fs::metadata(&config.workspace)
         .map_err(|err| failed(format!("the workspace {}: {err}", config.workspace.display())))?;
@@ -227,6 +277,22 @@ async fn tell(daemon: &mut UnixStream, reply: &Reply) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_directory_is_too_long_before_a_socket_in_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let of = |length: usize| {
+            let path = dir.path().join("x".repeat(length - dir.path().as_os_str().len() - 1));
+            fs::create_dir(&path).unwrap();
+            path
+        };
+        let (longest, longer) = (of(57), of(58));
+        check_length(&longest).unwrap();
+        listen(&longest.join(named(u128::MAX))).unwrap();
+        let message = check_length(&longer).unwrap_err().to_string();
+        assert!(message.contains("58 bytes") && message.contains("more than 57"), "{message}");
+        listen(&longer.join(named(0))).unwrap_err();
+    }
 
     #[test]
     fn bounds_are_never_absent_and_never_above_the_configured() {

@@ -52,6 +52,8 @@ pub(super) struct Session<'a> {
     pub(super) user: User,
     pub(super) limits: Limits,
     pub(super) protect: &'a [String],
+    /// Whether the runner is passed a way to the egress proxy. The container itself has no network in any case.
+    pub(super) net: bool,
     /// Whether the engine has AppArmor.
     pub(super) apparmor: bool,
     /// Value of [`LABEL`].
@@ -142,6 +144,9 @@ fn arguments(of: &Session<'_>) -> Vec<String> {
     option("--tmp-bytes", limits.tmp_bytes.to_string());
     option("--file-bytes", limits.file_bytes.to_string());
     option("--output-bytes", limits.output_bytes.to_string());
+    if of.net {
+        option("--proxy", "passed".to_owned());
+    }
     for path in of.protect {
         option("--protect", path.clone());
     }
@@ -182,6 +187,7 @@ mod tests {
             user: User { uid: 7, gid: 8 },
             limits: Limits::default(),
             protect: &["a/b".to_owned()],
+            net: false,
             apparmor: false,
             broker: "/s",
         };
@@ -210,6 +216,14 @@ mod tests {
                 "MaskedPaths": MASKED, "LogConfig": {"Type": "none"}, "AutoRemove": true,
             },
         });
+        assert_eq!(body, expected);
+
+        // At level work+net the runner takes a descriptor of the proxy's socket, and that is all of the difference.
+        let mut expected = expected;
+        let arguments = expected["Cmd"].as_array_mut().unwrap();
+        let at = arguments.iter().position(|argument| argument == "--protect").unwrap();
+        arguments.splice(at..at, ["--proxy".into(), "passed".into()]);
+        let body = serde_json::to_value(container(&Session { net: true, ..session })).unwrap();
         assert_eq!(body, expected);
     }
 }

@@ -1,14 +1,28 @@
 //! The probe in real containers, at every level and with every version of Landlock that is about: what is promised is
 //! tried and holds. `matrix.json` says what each place promises and what comes out otherwise; `BLESS=1` writes it anew.
 
-use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, process::Command};
+use std::{
+    fs,
+    os::{
+        fd::AsFd as _,
+        unix::{
+            fs::{OpenOptionsExt as _, PermissionsExt as _},
+            net::UnixListener,
+        },
+    },
+    path::Path,
+    process::Command,
+};
 
-use assistant_broker::container::{Open, Reply};
+use assistant_broker::container::{self, Open};
 use assistant_sandbox::{
     probe::{Cell, Conducted, Conductor, Plants},
-    protocol::{Level, Limits, Ready},
+    protocol::{Level, Limits, Net, Ready},
 };
-use nix::unistd::{Gid, Uid, chown};
+use nix::{
+    libc,
+    unistd::{Gid, Uid, chown},
+};
 
 use super::{Stage, engine, frame};
 
@@ -65,6 +79,15 @@ fn own(path: &Path) {
     }
 }
 
+/// A descriptor of a socket where somebody takes connections, as the egress proxy does.
+fn proxy(stage: &Stage) -> fs::File {
+    let path = stage.path("proxy");
+    let listener = UnixListener::bind(&path).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).unwrap();
+    std::thread::spawn(move || listener.incoming().for_each(drop));
+    fs::OpenOptions::new().read(true).custom_flags(libc::O_PATH).open(path).unwrap()
+}
+
 /// The attempts at a level that tell something: older versions of Landlock change nothing of what must work.
 fn telling(level: Level, version: u32, runner: &str) -> Vec<String> {
     let level = serde_json::to_value(level).unwrap();
@@ -85,10 +108,15 @@ async fn hold(level: Level) {
     let Some((engine, runner)) = engine() else { return };
     for version in VERSIONS {
         let stage = stage(version, &engine, &runner);
-        let (mut stream, reply) = stage.open(&Open { limits: LIMITS, ..Open::default() }).await;
-        assert!(matches!(reply, Reply::Opened(_)), "{reply:?}");
+        let proxy = (level == Level::WorkNet).then(|| proxy(&stage));
+        let open = Open { limits: LIMITS, ..Open::default() };
+        let opened = container::open(&stage.path("run"), open, proxy.as_ref().map(fs::File::as_fd)).await;
+        let (mut stream, opened) = opened.unwrap();
         let ready: Ready = frame(&mut stream).await.parse().unwrap();
         assert_eq!(ready.landlock_abi, version);
+        assert_eq!(matches!(ready.net, Net::Given(_)), level == Level::WorkNet, "{:?}", ready.net);
+        let process = fs::read_to_string(format!("/proc/{}/cmdline", opened.process.unwrap())).unwrap();
+        assert!(process.contains("/workspace/runner\0serve"), "{process:?}");
         let mut socket = stream.into_std().unwrap();
         socket.set_nonblocking(false).unwrap();
         let only = telling(level, version, &runner);
@@ -124,6 +152,11 @@ async fn nothing_gets_out_at_level_read() {
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_gets_out_at_level_work() {
     hold(Level::Work).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_gets_out_at_level_work_net() {
+    hold(Level::WorkNet).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

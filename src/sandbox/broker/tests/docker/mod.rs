@@ -52,7 +52,7 @@ impl Stage {
         let workspace = dir.path().join("workspace");
         let config =
             format!("workspace = \"{}\"\nuser = {{ uid = 65534, gid = 65534 }}\n{config}", workspace.display());
-        let broker = Broker::new(Config::parse(&config, "docker.toml").unwrap(), sessions);
+        let broker = Broker::new(Config::parse(&config, "docker.toml").unwrap(), sessions).unwrap();
         let listener = UnixListener::from_std(listen::bind(&dir.path().join("run")).unwrap()).unwrap();
         let (serving, served) = (TaskTracker::new(), broker.clone());
         serving.spawn(async move { served.serve(listener, vec![nix::unistd::geteuid().as_raw()]).await });

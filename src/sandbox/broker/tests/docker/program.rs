@@ -1,6 +1,6 @@
 //! The program itself, and what becomes of its containers when it is killed.
 
-use std::{fs, os::unix::fs::PermissionsExt as _, process::Stdio};
+use std::{fs, os::unix::fs::PermissionsExt as _, process::Stdio, time::Duration};
 
 use assistant_broker::container::{self, Open, RefusedKind, Reply};
 use tokio::{
@@ -41,6 +41,14 @@ async fn say(dir: &std::path::Path, line: &str) -> (BufReader<UnixStream>, Reply
     (stream, serde_json::from_str(&reply).unwrap())
 }
 
+/// Processes that name this container, such as the one by which an engine watches it.
+fn processes_of(id: &str) -> Vec<String> {
+    let lines = fs::read_dir("/proc").unwrap().filter_map(|entry| {
+        fs::read_to_string(entry.ok()?.path().join("cmdline")).ok() // it may have ended
+    });
+    lines.filter(|line| line.contains(id)).collect()
+}
+
 #[tokio::test]
 async fn it_starts_serves_and_stops() {
     let dir = tempfile::tempdir().unwrap();
@@ -73,6 +81,20 @@ async fn a_wrong_start_says_why() {
 }
 
 #[tokio::test]
+async fn a_directory_that_no_socket_fits_in_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = dir.path().join("docker.toml");
+    fs::write(&config, "").unwrap();
+    let long = dir.path().join("x".repeat(60));
+    let mut command = Command::new(PROGRAM);
+    command.env_clear().arg("--config").arg(&config).arg("--listen").arg(dir.path().join("run"));
+    let done = command.arg("--runtime-dir").arg(&long).output().await.unwrap();
+    let said = String::from_utf8_lossy(&done.stderr);
+    let reason = format!("--runtime-dir {}: its path has ", long.display());
+    assert!(done.status.code() == Some(1) && said.contains(&reason) && said.contains("name a shorter one"), "{said}");
+}
+
+#[tokio::test]
 async fn its_containers_do_not_outlive_it_when_it_is_killed() {
     let Some((engine, runner)) = engine() else { return };
     let dir = tempfile::tempdir().unwrap();
@@ -80,14 +102,22 @@ async fn its_containers_do_not_outlive_it_when_it_is_killed() {
     let (stream, reply) = say(dir.path(), r#"{"open":{}}"#).await;
     let Reply::Opened(opened) = reply else { panic!("{reply:?}") };
     let docker = containers::view(&engine).await;
-    assert!(containers::inspect(&docker, &opened.container).await.is_some());
+    let id = containers::inspect(&docker, &opened.container).await.unwrap().id.unwrap();
+    assert!(!processes_of(&id).is_empty(), "what the engine keeps beside a container can be seen");
     child.kill().await.unwrap();
     containers::gone(&docker, &opened.container).await;
+    for _ in 0..100 {
+        if processes_of(&id).is_empty() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(processes_of(&id), Vec::<String>::new(), "of the engine neither");
     drop(stream);
 
     // The next one finds its place as it was left.
     let _next = start(dir.path(), &format!("engine = \"{engine}\"\nrunner = \"{runner}\"")).await;
-    let (_stream, opened) = container::open(&dir.path().join("run"), Open::default()).await.unwrap();
+    let (_stream, opened) = container::open(&dir.path().join("run"), Open::default(), None).await.unwrap();
     assert!(containers::inspect(&docker, &opened.container).await.is_some());
     let (_, images) = container::check(&dir.path().join("run")).await.unwrap();
     assert!(images["assistant-work:1"]);

@@ -17,6 +17,8 @@ async fn what_is_no_request_is_refused() {
         let (kind, message) = refused(&stage, line).await;
         assert_eq!(kind, RefusedKind::Malformed, "{line}: {message}");
     }
+    let (kind, message) = refused(&stage, r#"{"open":{"net":true}}"#).await;
+    assert!(kind == RefusedKind::Malformed && message.contains("no descriptor of the egress proxy"), "{message}");
     let mut stream = tokio::net::UnixStream::connect(stage.path("run")).await.unwrap();
     let _ = stream.write_all(&vec![b'x'; MAX_LINE + 10]).await;
     let _ = stream.read(&mut [0]).await; // closed, with or without a reset

@@ -113,8 +113,8 @@ fn map_ourselves(uid: Uid, gid: Gid) -> Result<(), Fault> {
 fn way_out(errno: Errno) -> String {
     let is = |name: &str, value: &str| fs::read_to_string(name).is_ok_and(|text| text.trim() == value);
     if is("/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1") {
-        return " (kernel.apparmor_restrict_unprivileged_userns=1: load the AppArmor profile of the package, or run as a \
-                service with the backend `unit`)"
+        return " (kernel.apparmor_restrict_unprivileged_userns=1: load the AppArmor profile of the package with \
+                apparmor_parser -r /etc/apparmor.d/assistant-sandbox, or run as a service with the backend `unit`)"
             .to_owned();
     }
     if is("/proc/sys/kernel/unprivileged_userns_clone", "0") {
