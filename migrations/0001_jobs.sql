@@ -146,7 +146,6 @@ CREATE TABLE task_logs (
     created_at INTEGER NOT NULL,
     UNIQUE (job_id, sequence)
 ) STRICT;
-CREATE INDEX task_logs_age ON task_logs (created_at);
 CREATE TRIGGER task_logs_count_insert AFTER INSERT ON task_logs BEGIN
     UPDATE row_counts SET count = count + 1 WHERE name = 'task_logs';
 END;
@@ -215,7 +214,6 @@ CREATE TABLE kept_files (
     size_bytes INTEGER NOT NULL,
     created_at INTEGER NOT NULL
 ) STRICT;
-CREATE INDEX kept_files_age ON kept_files (created_at);
 CREATE INDEX kept_files_effect ON kept_files (effect_id);
 
 -- Where contents of the workspace came from, as far as they are trusted less than the results of tools are.
@@ -234,7 +232,6 @@ CREATE TABLE trash (
     job_id INTEGER REFERENCES jobs (id) ON DELETE SET NULL,
     deleted_at INTEGER NOT NULL
 ) STRICT;
-CREATE INDEX trash_age ON trash (deleted_at);
 CREATE INDEX trash_job ON trash (job_id);
 
 -- One question to a person about one exact call; single use.
@@ -275,7 +272,6 @@ CREATE TABLE manual_events (
     created_at INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX manual_events_job ON manual_events (job_id) WHERE job_id IS NOT NULL;
-CREATE INDEX manual_events_age ON manual_events (created_at);
 
 -- Answers to POSTs that carried an Idempotency-Key, kept 24 hours.
 CREATE TABLE idempotency (
@@ -288,7 +284,6 @@ CREATE TABLE idempotency (
     created_at INTEGER NOT NULL,
     PRIMARY KEY (caller, key)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX idempotency_age ON idempotency (created_at);
 
 -- Money per UTC day: reserved before a call, settled after it.
 CREATE TABLE spend_days (

@@ -16,7 +16,7 @@ folder=$profile
 [ "$profile" != dev ] || folder=debug
 
 {
-    need_debian gcc=build-essential dh=debhelper dh_apparmor=dh-apparmor dpkg-buildpackage=dpkg-dev
+    need_debian gcc=build-essential python3=python3-minimal dh=debhelper dh_apparmor=dh-apparmor dpkg-buildpackage=dpkg-dev
     need_rust
 } >&2
 
@@ -51,6 +51,8 @@ for shell in bash zsh fish; do
     "$tree/bin/assistantctl" completion "$shell" >"$tree/completions/$shell"
 done
 (cd "$tree/completions" && mv bash assistantctl && mv zsh _assistantctl && mv fish assistantctl.fish)
+
+packaging/notices.py "$tree/debian/copyright" "$tree/sbom.cdx.json"
 
 (cd "$tree" && dpkg-buildpackage --build=binary --no-sign --no-check-builddeps >"$work/log" 2>&1) || {
     tail -30 "$work/log" >&2

@@ -14,7 +14,11 @@ use crate::{
     cx::Cx,
     error::{Error, Result},
     logging::catalog,
+    store,
 };
+
+/// Before a database that another program holds is tried again.
+const LOCKED_PAUSE: Duration = Duration::from_secs(1);
 
 /// A socket that the service manager opened for the daemon.
 #[derive(Debug)]
@@ -140,9 +144,13 @@ pub async fn watchdog(cx: &Cx) {
 
 /// Returns when both have answered; one that hangs holds the sign of life back.
 async fn round_trip(cx: &Cx) {
-    // A writer that answers with an error, such as a full disk, lives.
-    if let Err(err) = cx.store.ping().await {
+    // A writer that waits for another program's lock hangs; one that answers with another error, such as a full disk, lives.
+    while let Err(err) = cx.store.ping().await {
         tracing::debug!(error = err.chain(), "the watchdog's write failed");
+        if !store::is_locked(&err) || cx.stop.is_cancelled() {
+            break;
+        }
+        tokio::time::sleep(LOCKED_PAUSE).await;
     }
     // A daemon that stops has no scheduler any more.
     tokio::select! {

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # The long form of some tests. Of the sandbox: who swaps links under running commands does so for 30 seconds, and, as root,
-# containers run in an image that is built anew. Of crashes: every named point, and 200 random moments (or as many as the
-# first argument says). Of all packages: whether they compile for Debian's other
-# architecture too, and whether two release builds are the same.
+# containers run in an image that is built anew. Of the package, as root: 10,000 requests during 100 restarts. Of crashes:
+# every named point, and 200 random moments (or as many as the first argument says). Of all packages: whether they compile
+# for Debian's other architecture too, and whether two release builds are the same.
 # Prints what was killed, repeated and found; ASSISTANT_CRASH_SEED repeats a run.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -17,6 +17,7 @@ if [ "$(id -u)" = 0 ]; then
     need_debian dockerd=docker.io mmdebstrap=mmdebstrap
     bash src/sandbox/broker/tests/docker/engine.sh --image new \
         cargo test --quiet --locked --package assistant-broker --features docker --test broker -- docker::
+    ASSISTANT_RESTARTS=100 bash tests/systemd/run.sh requests_wait_during_restarts
 fi
 cargo test --quiet --locked --package assistantd --test it -- --nocapture --test-threads=1 crash::
 # tests/run.sh does so with the runner alone, which needs no compiler for C.

@@ -1,7 +1,8 @@
 //! The accept loop: a task per connection, a cap on their number, and an end with a bound.
 //!
 //! When the daemon stops, listening ends at once, idle connections close, requests that run are answered, event
-//! streams say goodbye; whoever is still there after `api.stop_grace` is cut off.
+//! streams say goodbye; whoever is still there after `api.stop_grace` is cut off. Who had connected and not yet asked is
+//! still heard: it cannot know that it came too late, and with a socket of the service manager nobody ever does.
 
 use std::{
     io,
@@ -38,6 +39,8 @@ const SHORTAGE_PAUSE: Duration = Duration::from_millis(100);
 const REFUSALS: usize = 32;
 /// How long one of them may take to hear it.
 const REFUSAL_TIME: Duration = Duration::from_secs(1);
+/// What a connection that has brought no request yet gets for its first when the daemon stops.
+const FIRST_REQUEST_TIME: Duration = Duration::from_secs(1);
 
 /// A connection.
 pub(super) type Stream = Either<UnixStream, TcpStream>;
@@ -169,8 +172,17 @@ async fn serve(server: Arc<Server>, stream: Stream, door: Door, cut: Cancellatio
         let config = server.cx.config.load();
         (config.api.header_timeout.0, config.api.stream_idle_timeout.0)
     };
-    let stop = server.cx.stop.clone();
+    let asked = CancellationToken::new();
+    let stop = {
+        let (stop, asked) = (server.cx.stop.clone(), asked.clone());
+        async move {
+            stop.cancelled().await;
+            let _ = tokio::time::timeout(FIRST_REQUEST_TIME, asked.cancelled()).await;
+        }
+    };
+    let mut stop = pin!(stop);
     let service = service_fn(move |request: Request<Incoming>| {
+        asked.cancel();
         let server = Arc::clone(&server);
         async move { Ok::<_, std::convert::Infallible>(server.answer(arrival, request).await) }
     });
@@ -189,7 +201,7 @@ async fn serve(server: Arc<Server>, stream: Stream, door: Door, cut: Cancellatio
                 }
                 return;
             }
-            () = stop.cancelled(), if !stopping => {
+            () = stop.as_mut(), if !stopping => {
                 stopping = true;
                 connection.as_mut().graceful_shutdown();
             }

@@ -40,6 +40,15 @@ impl Health {
     }
 }
 
+/// Whether an error says that another program holds the database.
+pub fn is_locked(error: &Error) -> bool {
+    let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<rusqlite::Error>());
+    matches!(
+        source.and_then(rusqlite::Error::sqlite_error_code),
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)
+    )
+}
+
 /// Tells a full disk, a corrupt file and a read-only file system (SQLite result codes) from faults of our own.
 pub(crate) fn classify(err: rusqlite::Error) -> Error {
     let Some(code) = err.sqlite_error_code() else {

@@ -26,7 +26,10 @@ use std::{
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::{Semaphore, oneshot};
 
-pub use self::{health::Health, lock::StateLock};
+pub use self::{
+    health::{Health, is_locked},
+    lock::StateLock,
+};
 use crate::error::{Error, Result};
 
 const READERS: usize = 4;

@@ -101,3 +101,22 @@ fn the_watchdog_is_fed_at_half_of_what_it_tolerates() {
     daemon.hear("WATCHDOG=1", 4);
     assert!(begin.elapsed() > Duration::from_millis(250), "not more often than needed: {:?}", begin.elapsed());
 }
+
+#[test]
+fn a_writer_that_waits_for_another_program_feeds_no_watchdog() {
+    let mut daemon = Managed::start("", &[("WATCHDOG_USEC", "200000")]);
+    daemon.hear("WATCHDOG=1", 2);
+    let other =
+        rusqlite::Connection::open_with_flags(daemon.place.database(), rusqlite::OpenFlags::SQLITE_OPEN_READ_WRITE);
+    let other = other.unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    // One may have been on its way.
+    std::thread::sleep(Duration::from_millis(200));
+    daemon.listen();
+    let fed = daemon.count("WATCHDOG=1");
+    std::thread::sleep(Duration::from_secs(1));
+    daemon.listen();
+    assert_eq!(daemon.count("WATCHDOG=1"), fed, "it was fed while nothing could be written");
+    other.execute_batch("ROLLBACK").unwrap();
+    daemon.hear("WATCHDOG=1", fed + 2);
+}

@@ -2,15 +2,18 @@
 # A throw-away Debian with systemd as its first process, whatever the first process of this machine is. Sourced.
 #
 #   machine_system            makes its file system, once for all runs; sets $machine_system
-#   machine_boot CGROUPS      boots a copy of it; sets $machine_root, by which its files are reached from here
+#   machine_boot CGROUPS [COMMANDS]
+#                             boots a copy of it; sets $machine_root, by which its files are reached from here. It finds the
+#                             files of ${machine_carried[@]} in its /var/tmp; commands are run before systemd is there
+#   machine_reboot            has it reboot, with all that was written, and waits for it
 #   machine_stop              ends it, and everything that it has written is gone
 #   inside COMMAND...         runs a command in it as root
 #
 # It has namespaces of its own for everything, a network of only `lo`, and lives in one control group. CGROUPS is `unified`
 # or `hybrid`; bounds hold only where this machine's controllers are: machine_cgroups says which.
 
-machine_packages=systemd,systemd-sysv,dbus,libpam-systemd,libnss-systemd,iproute2,procps,adduser,ca-certificates,tzdata,git,make,python3
-machine_supervisor='' machine_init='' machine_scratch='' machine_root=''
+machine_packages=systemd,systemd-sysv,dbus,libpam-systemd,libnss-systemd,iproute2,procps,adduser,ca-certificates,tzdata,git,make,python3,libfaketime
+machine_supervisor='' machine_init='' machine_scratch='' machine_root='' machine_carried=()
 
 machine_fail() { printf 'machine: %s\n' "$*" >&2; return 1; }
 
@@ -89,7 +92,7 @@ machine_groups() {
 }
 
 machine_boot() {
-    local kind=$1 parent controller directory state='' begun here
+    local kind=$1 parent controller directory here
     here=$(dirname "${BASH_SOURCE[0]}")
     [ -z "$machine_supervisor" ] || { machine_fail "one is running"; return 1; }
     machine_scratch=$(mktemp -d /tmp/assistant-machine.XXXXXX)
@@ -107,16 +110,29 @@ machine_boot() {
             echo "+$controller" >"$directory/cgroup.subtree_control" 2>/dev/null || true
         done
     done
-    begun=$(date +%s%N)
+    mkdir "$machine_scratch/carried"
+    [ ${#machine_carried[@]} = 0 ] || cp "${machine_carried[@]}" "$machine_scratch/carried/"
+    [ -z "${2:-}" ] || printf '%s\n' "$2" >"$machine_scratch/first"
     # Whatever becomes of this shell, the machine goes with it.
     setpriv --pdeathsig SIGKILL bash "$here/init.sh" outside "$kind" "$machine_system" "$machine_scratch" \
         </dev/null >"$machine_scratch/console" 2>&1 8>&- &
     machine_supervisor=$!
+    machine_await ''
+}
+
+# The only child of a process; nothing while there is none.
+machine_child() { tr -d ' \n' 2>/dev/null <"/proc/$1/task/$1/children" || true; }
+
+# machine_await BEFORE: waits until it has come up with another first process than that.
+machine_await() {
+    local before=$1 state='' begun launcher
+    begun=$(date +%s%N)
     for _ in $(seq 600); do
         kill -0 "$machine_supervisor" 2>/dev/null || break
-        # The only child of the supervisor is the first process of the machine.
-        machine_init=$(tr -d ' \n' <"/proc/$machine_supervisor/task/$machine_supervisor/children" 2>/dev/null) || true
-        if [ -n "$machine_init" ]; then
+        # The supervisor's child makes the namespaces, and the child of that is the first process of the machine.
+        launcher=$(machine_child "$machine_supervisor")
+        machine_init=${launcher:+$(machine_child "$launcher")}
+        if [ -n "$machine_init" ] && [ "$machine_init" != "$before" ]; then
             state=$(inside systemctl is-system-running 2>/dev/null) || true
             case $state in running | degraded) break ;; esac
         fi
@@ -131,8 +147,14 @@ machine_boot() {
             ;;
     esac
     machine_root=/proc/$machine_init/root
-    printf 'booted in %d ms (%s, control groups: %s)\n' $((($(date +%s%N) - begun) / 1000000)) "$state" "$kind"
+    printf 'booted in %d ms (%s)\n' $((($(date +%s%N) - begun) / 1000000)) "$state"
     if [ "$state" = degraded ]; then inside systemctl --failed --no-legend --plain || true; fi
+}
+
+machine_reboot() {
+    local before=$machine_init
+    kill -s RTMIN+5 "$before" # reboot.target
+    machine_await "$before"
 }
 
 inside() {

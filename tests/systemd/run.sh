@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Builds the package, boots a throw-away Debian with systemd, installs the package there, and holds it to what it promises.
 #   tests/systemd/run.sh                           everything; ends with "N passed, N failed"
-#   tests/systemd/run.sh [--no-build] CHECK...     these only, from the package of the last build
+#   tests/systemd/run.sh [--no-build] CHECK...     these only, from the package of the last build;
+#                                                  life_of_a_package is what happens in the second machine
 # Needs root. The file system of the machine is made once and kept below ~/.cache; nothing else is left.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
@@ -14,7 +15,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
 obstacle=$(machine_obstacle)
 [ -z "$obstacle" ] || fail "$obstacle"
-need_debian mmdebstrap=mmdebstrap python3=python3-minimal ip=iproute2
+need_debian mmdebstrap=mmdebstrap python3=python3-minimal ip=iproute2 lintian=lintian readelf=binutils man=man-db groff=groff-base
 need_rust
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$HOME/.cache/assistant-target}
 
@@ -29,11 +30,11 @@ else
 fi
 [ -z "$making" ] || wait "$making" || true
 machine_system
-trap machine_stop EXIT
-
+log=$(mktemp) packages=$(mktemp -d)
+trap 'machine_stop; rm -rf "$log" "$packages"' EXIT
 # Of this architecture and version there is one.
-package=$(echo "$CARGO_TARGET_DIR"/deb/assistant_*.deb)
-[ -e "$package" ] || fail "no package is there: run without --no-build"
+other_versions "$CARGO_TARGET_DIR"/deb/assistant_*.deb "$packages"
+machine_carried=("$packages"/*.deb)
 
 # Has a model play recorded answers, and makes a user of the API and one who is none.
 furnish_machine() {
@@ -46,8 +47,6 @@ furnish_machine() {
 }
 
 passed=0 failed=0
-log=$(mktemp)
-trap 'machine_stop; rm -f "$log"' EXIT
 check() {
     local begun=$SECONDS status=0
     # In a condition nothing would end at what fails.
@@ -57,7 +56,7 @@ check() {
     set -e
     if [ "$status" = 0 ]; then
         passed=$((passed + 1))
-        say "ok      $1, $((SECONDS - begun)) s$(grep -E '^(first command|[0-9]+ attempts)' "$log" | sed 's/^/: /')"
+        say "ok      $1, $((SECONDS - begun)) s$(grep -E '^(figure:|first command|[0-9]+ attempts)' "$log" | sed 's/^figure: //' | paste -sd ';' | sed 's/^./: &/')"
     else
         failed=$((failed + 1))
         say "FAILED  $1, $((SECONDS - begun)) s"
@@ -70,7 +69,6 @@ session() {
     local kind=$1 name
     shift
     machine_boot "$kind"
-    install "$package" "$machine_root/var/tmp/assistant.deb"
     check the_package_installs
     furnish_machine
     for name in "$@"; do
@@ -79,12 +77,32 @@ session() {
     machine_stop
 }
 
-if [ $# -gt 0 ]; then
-    session "$(machine_cgroups)" "$@"
-else
-    session "$(machine_cgroups)" "${all[@]}"
-    # Where control groups bound nothing, nothing is run.
-    [ "$(machine_cgroups)" = unified ] || session unified without_bounds_nothing_runs
-fi
+# In another machine the package is there before systemd is, and then goes the way of all packages. Where control groups
+# bound nothing, nothing is run.
+life_of_a_package() {
+    machine_boot unified "$before_systemd"
+    check the_package_was_installed_without_systemd
+    furnish_machine
+    [ "$(machine_cgroups)" = unified ] || check without_bounds_nothing_runs
+    check jobs_wait_for_a_reboot
+    machine_reboot
+    check a_reboot_alone_completes_them
+    check removed_it_keeps_its_state_and_purged_nothing
+    check an_upgrade_loses_no_job
+    check a_downgrade_is_refused_by_the_database
+    check scripts_can_fail_and_repeat
+    machine_stop
+}
+
+case ${1:-} in
+    '')
+        check the_package_is_sound
+        session "$(machine_cgroups)" "${all[@]}"
+        life_of_a_package
+        ;;
+    life_of_a_package) life_of_a_package ;;
+    the_package_is_sound) check the_package_is_sound ;;
+    *) session "$(machine_cgroups)" "$@" ;;
+esac
 say "$passed passed, $failed failed, $SECONDS s"
 [ "$failed" = 0 ]

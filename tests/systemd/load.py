@@ -1,0 +1,53 @@
+"""Sends requests to the daemon, each over a connection of its own, from four threads, until a file is there.
+
+Usage: load.py FILE. Prints a line for each hundred, and at the end how many there were; ends with 1 if one was refused, cut off or answered with an error.
+"""
+import os
+import socket
+import sys
+import threading
+import time
+
+PATHS = ["/health", "/api/status", "/api/jobs?limit=5"]
+counts = {"answered": 0, "slowest": 0.0}
+faults = []
+lock = threading.Lock()
+
+
+def ask(path):
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(60)
+        connection.connect("/run/assistant/api.sock")
+        connection.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
+        answer = b""
+        while piece := connection.recv(65536):
+            answer += piece
+    head, _, body = answer.partition(b"\r\n\r\n")
+    if not head.startswith(b"HTTP/1.1 200") or not body:
+        raise ValueError(f"answered {head[:60]!r}")
+
+
+def send(end):
+    turn = 0
+    while not os.path.exists(end) and len(faults) < 20:
+        begun = time.monotonic()
+        turn += 1
+        try:
+            ask(PATHS[turn % len(PATHS)])
+        except (OSError, ValueError) as fault:
+            with lock:
+                faults.append(f"{PATHS[turn % len(PATHS)]}: {fault!r}")
+        with lock:
+            counts["answered"] += 1
+            if counts["answered"] % 100 == 0:
+                print("and a hundred", flush=True)
+            counts["slowest"] = max(counts["slowest"], time.monotonic() - begun)
+
+
+threads = [threading.Thread(target=send, args=(sys.argv[1],)) for _ in range(4)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+print(f"{counts['answered']} requests, {len(faults)} faults, the slowest answer after {counts['slowest']:.2f} s", *faults, sep="\n")
+sys.exit(1 if faults else 0)
