@@ -7,11 +7,14 @@
 mod access;
 mod approval;
 mod commands;
+mod credstore;
 mod exit;
+mod host;
 mod interrupt;
 mod local;
 mod output;
 mod progress;
+mod prompt;
 mod socket;
 mod steps;
 mod text;
@@ -23,8 +26,8 @@ use std::{path::PathBuf, process::ExitCode};
 use assistant_api::client::Client;
 use clap::{Args, Parser, Subcommand};
 use commands::{
-    completion, config, doctor, effects, events, files, job, jobs, models, query, sandbox, status, submit, switch,
-    tools,
+    completion, config, doctor, effects, events, files, job, jobs, models, query, sandbox, secret, setup, status,
+    submit, switch, tools,
 };
 use exit::{Code, Failure};
 use interrupt::Interrupts;
@@ -78,6 +81,8 @@ enum Command {
     Config(config::Args),
     Models(models::Args),
     Sandbox(sandbox::Args),
+    Secret(secret::Args),
+    Setup(setup::Args),
     Reload(switch::Reload),
     Events(events::Args),
     Query(query::Args),
@@ -154,6 +159,8 @@ async fn run(command: Command, cx: &Cx) -> exit::Result {
         Command::Config(args) => config::run(args, cx).await,
         Command::Models(args) => models::run(args, cx).await,
         Command::Sandbox(args) => sandbox::run(args, cx).await,
+        Command::Secret(args) => secret::run(args, cx).await,
+        Command::Setup(args) => setup::run(args, cx).await,
         Command::Reload(args) => switch::reload(args, cx).await,
         Command::Events(args) => events::run(args, cx).await,
         Command::Query(args) => query::run(args, cx).await,

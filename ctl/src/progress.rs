@@ -74,6 +74,12 @@ pub fn page(text: &str) {
     eprint!("{text}");
 }
 
+/// Prints text of this program as it is, with a line end.
+#[expect(clippy::print_stderr, reason = "this is the command line")]
+pub fn tell(text: &str) {
+    eprintln!("{}", text::clean(text));
+}
+
 /// Prints a question and stays on its line.
 #[expect(clippy::print_stderr, reason = "this is the command line")]
 pub fn ask(question: &str) {

@@ -45,7 +45,7 @@ fn examples_can_be_parsed() {
         let examples = help.split("Examples:\n").nth(1).unwrap_or_default();
         for line in examples.lines().take_while(|line| line.starts_with("  ")) {
             let Some(start) = line.find("assistantctl ") else { continue };
-            let end = line[start..].find(['|', '>', ')']).map_or(line.len(), |end| start + end);
+            let end = line[start..].find(['|', '<', '>', ')']).map_or(line.len(), |end| start + end);
             let end = line[start..].find(" && ").map_or(end, |and| end.min(start + and));
             let words = words(&line[start..end]);
             assert!(Cli::try_parse_from(&words).is_ok(), "{name}: {line}: {:?}", Cli::try_parse_from(&words).err());

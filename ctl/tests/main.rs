@@ -9,5 +9,6 @@ mod failures;
 mod fake;
 mod follow;
 mod outputs;
+mod secrets;
 mod terminal;
 mod transfers;

@@ -4,7 +4,7 @@ use std::{
     fs::File,
     io::{Read as _, Write as _},
     os::fd::OwnedFd,
-    process::Stdio,
+    process::{Command, Stdio},
 };
 
 use nix::pty::{Winsize, openpty};
@@ -33,8 +33,27 @@ fn on_terminal(daemon: &Daemon, arguments: &[&str], environment: &[(&str, &str)]
     (child.wait().unwrap().code().unwrap(), String::from_utf8(screen).unwrap().replace("\r\n", "\n"))
 }
 
+/// Runs a command on a terminal, types `input` once `question` is there, and returns the code and what the screen was sent.
+pub fn spawn_on_terminal(mut command: Command, question: &str, input: &str) -> (i32, String) {
+    let pty = openpty(None, None).unwrap();
+    let end = |fd: &OwnedFd| Stdio::from(fd.try_clone().unwrap());
+    command.stdin(end(&pty.slave)).stdout(end(&pty.slave)).stderr(end(&pty.slave));
+    let mut child = command.spawn().unwrap();
+    drop((command, pty.slave));
+    let mut master = File::from(pty.master);
+    let (mut screen, mut buffer, mut typed) = (Vec::new(), [0; 4096], false);
+    while let Ok(read @ 1..) = master.read(&mut buffer) {
+        screen.extend_from_slice(&buffer[..read]);
+        if !typed && String::from_utf8_lossy(&screen).contains(question) {
+            typed = true;
+            master.write_all(input.as_bytes()).unwrap();
+        }
+    }
+    (child.wait().unwrap().code().unwrap(), String::from_utf8(screen).unwrap().replace("\r\n", "\n"))
+}
+
 /// The text without the colours that this program gives it.
-fn plain(text: &str) -> String {
+pub fn plain(text: &str) -> String {
     let mut plain = String::new();
     let mut parts = text.split('\u{1b}');
     plain.push_str(parts.next().unwrap());

@@ -220,5 +220,5 @@ fn the_configuration_is_changed_only_if_the_daemon_likes_it() {
     assert_eq!(fs::read_dir(file.parent().unwrap()).unwrap().count(), 1);
     let ran = set("llm.api_key", "sk-123");
     assert_eq!(ran.code, Some(2));
-    assert!(!ran.err.contains("sk-123") && ran.err.contains("systemd-creds"), "{ran:?}");
+    assert!(!ran.err.contains("sk-123") && ran.err.contains("assistantctl secret set"), "{ran:?}");
 }

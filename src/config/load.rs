@@ -365,8 +365,8 @@ fn secret(place: &Place, path: &str, value: &DeValue<'_>) -> Option<Fault> {
     }
     let ours = ours.copied().unwrap_or(SecretName::Llm);
     Some(Fault::new(place.clone(), Some(path), "a secret must not stand in a configuration file").hint(format!(
-        "give it as the credential `{}` (LoadCredential= or LoadCredentialEncrypted= of the unit), or in the \
-             environment as {} when the daemon is started by hand",
+        "give it to the service: sudo assistantctl secret set {}; or in the environment as {} when the daemon is started \
+             by hand",
         ours.credential(),
         ours.env()
     )))

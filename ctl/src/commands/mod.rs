@@ -11,6 +11,8 @@ pub mod jobs;
 pub mod models;
 pub mod query;
 pub mod sandbox;
+pub mod secret;
+pub mod setup;
 pub mod status;
 pub mod submit;
 pub mod switch;

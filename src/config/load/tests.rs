@@ -344,7 +344,7 @@ fn secrets_in_a_file_are_refused_and_never_shown() {
         assert!(!format!("{message}{hint:?}").contains("canary"));
     }
     let place = Place::new("[llm]\nopenrouter_api_key = \"sk-canary\"\n");
-    assert!(place.hint().contains("`openrouter-api-key`") && place.hint().contains("OPENROUTER_API_KEY"));
+    assert!(place.hint().contains("secret set openrouter-api-key") && place.hint().contains("OPENROUTER_API_KEY"));
     // A misspelt ordinary key is not taken for a secret.
     assert_eq!(Place::new("[llm]\nmax_tokens_per_cal = 5\n").hint(), "did you mean `max_tokens_per_call`?");
 }

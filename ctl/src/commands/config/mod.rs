@@ -1,6 +1,7 @@
 //! `assistantctl config ...`: the daemon's configuration.
 
 pub mod daemon;
+pub mod drop_in;
 mod set;
 
 use std::{path::PathBuf, time::Duration};

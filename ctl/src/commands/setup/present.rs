@@ -1,0 +1,113 @@
+//! What stands before anything is changed.
+
+use assistant_api::{config::Settings, secrets::SecretName, status::Status};
+use nix::unistd::{Group, User};
+use serde_json::Value;
+
+use crate::{
+    Cx,
+    commands::config::{daemon, drop_in::DropIn},
+    credstore::Credstore,
+    exit::Result,
+};
+
+/// May use the API.
+pub const USERS: &str = "assistant-users";
+/// May do everything there.
+pub const ADMIN: &str = "assistant-admin";
+/// Owns the files of the workspace.
+pub const WORK: &str = "assistant-work";
+
+/// What stands.
+#[derive(Default)]
+pub struct Present {
+    /// Every key that the daemon knows, with its value in force.
+    pub settings: Settings,
+    /// The file that this command writes, as origins name it.
+    pub file: String,
+    /// The secrets that are stored, or that the daemon has.
+    pub secrets: Vec<SecretName>,
+    /// Whether the daemon has not started since one was stored.
+    pub unseen: bool,
+    /// Whether a new secret can be stored here.
+    pub stores: bool,
+    /// Who is to be let in.
+    pub user: Option<String>,
+    /// The groups that are here, and whether that user is in them.
+    pub groups: Vec<(&'static str, bool)>,
+}
+
+impl Present {
+    /// Asks the daemon, or its program when none runs.
+    pub async fn find(cx: &Cx, file: &DropIn, credstore: Option<&Credstore<'_>>, user: Option<String>) -> Result<Self> {
+        let settings = match cx.client.get::<Settings>("/api/config").await {
+            Ok(settings) => settings,
+            Err(_) => daemon::show()?,
+        };
+        let status = cx.client.get::<Status>("/api/status").await.ok();
+        let has = |name: &SecretName| {
+            let stored = credstore.is_some_and(|store| store.stored(*name).is_ok_and(|at| at.is_some()));
+            let mut known = status.iter().flat_map(|status| &status.secrets);
+            stored || known.any(|state| state.name == name.credential() && state.source.is_some())
+        };
+        let unseen = credstore.is_some_and(|store| {
+            let started = status.as_ref().map(|status| status.started_at);
+            SecretName::ALL.iter().filter_map(|name| store.stored(*name).ok()?).any(|at| Some(at) > started)
+        });
+        let groups = [USERS, ADMIN, WORK];
+        Ok(Self {
+            settings,
+            file: file.path().display().to_string(),
+            secrets: SecretName::ALL.iter().copied().filter(has).collect(),
+            unseen,
+            stores: credstore.is_some(),
+            groups: groups.into_iter().filter_map(|name| Some((name, member(name, user.as_deref())?))).collect(),
+            user,
+        })
+    }
+
+    /// Whether the daemon has such a key.
+    pub fn knows(&self, key: &str) -> bool {
+        self.settings.settings.iter().any(|setting| setting.key == key)
+    }
+
+    /// The value in force, if the key is set.
+    pub fn value(&self, key: &str) -> Option<String> {
+        let setting = self.settings.settings.iter().find(|setting| setting.key == key)?;
+        match &setting.value {
+            Value::Null => None,
+            Value::String(text) => Some(text.clone()),
+            other => Some(other.to_string()),
+        }
+    }
+
+    /// Where the value in force came from.
+    pub fn origin(&self, key: &str) -> &str {
+        let found = self.settings.settings.iter().find(|setting| setting.key == key);
+        found.map_or("default", |setting| &setting.origin)
+    }
+
+    /// Whether this command wrote the value in force.
+    pub fn is_ours(&self, key: &str) -> bool {
+        self.origin(key).strip_prefix(&self.file).is_some_and(|line| line.starts_with(':'))
+    }
+
+    /// What keeps a key from what this command would write: the environment, or a file that comes later.
+    pub fn overridden(&self, key: &str) -> Option<&str> {
+        let origin = self.origin(key);
+        if origin.starts_with("environment ") {
+            return Some(origin);
+        }
+        let (dir, ours) = self.file.rsplit_once('/')?;
+        let name = origin.strip_prefix(dir)?.strip_prefix('/')?.split(':').next()?;
+        (name > ours).then_some(origin)
+    }
+}
+
+/// Whether a user is in a group; null when there is no such group.
+fn member(group: &str, user: Option<&str>) -> Option<bool> {
+    let group = Group::from_name(group).ok()??;
+    let listed = user.is_some_and(|user| group.mem.iter().any(|member| member == user));
+    let primary = || Some(User::from_name(user?).ok()??.gid == group.gid);
+    Some(listed || primary().unwrap_or(false))
+}

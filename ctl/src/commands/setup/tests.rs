@@ -1,0 +1,277 @@
+use assistant_api::{
+    config::{Setting, Settings},
+    secrets::SecretName,
+};
+use clap::Parser as _;
+use secrecy::ExposeSecret as _;
+use serde_json::{Value, json};
+
+use super::{
+    Args, Plan,
+    present::{ADMIN, Present, USERS, WORK},
+};
+use crate::{
+    exit::{Code, Failure},
+    prompt::{Person, tests::Script},
+};
+
+const OURS: &str = "/etc/assistant/conf.d/10-setup.toml";
+/// Answers to the questions about mail and people that keep everything.
+const NO_CHANGE: [&str; 3] = ["", "", ""];
+
+#[derive(clap::Parser)]
+struct Line {
+    #[command(flatten)]
+    args: Args,
+}
+
+fn args(line: &str) -> Args {
+    Line::try_parse_from(["setup"].into_iter().chain(line.split_whitespace())).map(|line| line.args).unwrap()
+}
+
+/// A host on which these keys have these values, from these places.
+fn present(set: &[(&str, Value, &str)]) -> Present {
+    let keys = ["llm.provider", "llm.base_url", "llm.model", "admin.name", "admin.email", "identity.email"].into_iter();
+    let more = set.iter().map(|(key, ..)| *key).filter(|key| key.starts_with("email."));
+    let settings = keys.chain(more).map(|key| {
+        let found = set.iter().find(|(name, ..)| *name == key);
+        Setting {
+            key: key.to_owned(),
+            value: found.map_or(Value::Null, |(_, value, _)| value.clone()),
+            origin: found.map_or("default", |(.., origin)| *origin).to_owned(),
+            default: Value::Null,
+            environment: String::new(),
+            kind: String::new(),
+            doc: String::new(),
+            restart: false,
+        }
+    });
+    Present {
+        settings: Settings { file: "/etc/assistant/assistant.toml".into(), settings: settings.collect() },
+        file: OURS.into(),
+        stores: true,
+        ..Present::default()
+    }
+}
+
+fn ours(line: u32) -> String {
+    format!("{OURS}:{line}")
+}
+
+fn asked(line: &str, present: &Present, script: &mut Script) -> Result<Plan, Failure> {
+    Plan::make(args(line), present, Some(script as &mut dyn Person))
+}
+
+fn keys(plan: &Plan) -> Vec<String> {
+    plan.keys
+        .iter()
+        .map(|(key, value)| format!("{key}={}", value.as_ref().map_or("-".into(), ToString::to_string)))
+        .collect()
+}
+
+#[test]
+fn a_fresh_host_is_asked_for_everything() {
+    let host = Present {
+        user: Some("ann".into()),
+        groups: vec![(USERS, false), (ADMIN, false), (WORK, false)],
+        ..present(&[])
+    };
+    let answers = [
+        "gpt",
+        "anthropic",
+        "claude-x",
+        "",
+        "change-me",
+        "sk-canary-123456",
+        "Ann",
+        "ann",
+        "ann@example.org",
+        "",
+        "",
+        "y",
+        "",
+        "",
+    ];
+    let mut script = Script::new(answers);
+    let plan = asked("", &host, &mut script).unwrap();
+    assert!(script.answers.is_empty(), "{:?}", script.shown);
+    assert_eq!(
+        keys(&plan),
+        [
+            "llm.provider=\"anthropic\"",
+            "llm.model=\"claude-x\"",
+            "admin.name=\"Ann\"",
+            "admin.email=\"ann@example.org\""
+        ]
+    );
+    let (name, value) = plan.secret.as_ref().unwrap();
+    assert_eq!((*name, value.expose_secret()), (SecretName::Anthropic, "sk-canary-123456"));
+    assert_eq!(plan.groups, [USERS, ADMIN]);
+    assert!(plan.notes.iter().any(|note| note.contains("neither receives nor sends mail")));
+    let shown = script.shown.join("\n");
+    for expected in [
+        "Provider [openrouter]:",
+        "expected one of openrouter,",
+        "without it no model answers",
+        "that of an example",
+        "expected a mail address",
+        "May ann administer it",
+        "  the secret anthropic-api-key",
+        "Go on? [Y/n]",
+    ] {
+        assert!(shown.contains(expected), "{expected} is not in:\n{shown}");
+    }
+    assert!(!shown.contains("canary") && !format!("{plan:?}").contains("canary"));
+    assert!(!shown.contains("Address of the API"), "only for servers of one's own");
+}
+
+#[test]
+fn a_second_run_shows_what_stands_and_changes_nothing_by_itself() {
+    let host = Present {
+        secrets: vec![SecretName::OpenRouter],
+        user: Some("ann".into()),
+        groups: vec![(USERS, true), (ADMIN, true), (WORK, true)],
+        ..present(&[
+            ("llm.provider", json!("openrouter"), &ours(2)),
+            ("admin.email", json!("ann@example.org"), &ours(5)),
+        ])
+    };
+    let mut script = Script::new(["", "", "", "", "", ""]);
+    let plan = asked("", &host, &mut script).unwrap();
+    assert!(plan.keys.is_empty() && plan.secret.is_none() && plan.groups.is_empty(), "{plan:?}");
+    let shown = script.shown.join("\n");
+    assert!(
+        shown.contains("Your mail address [ann@example.org]:") && shown.contains("keeps the one that there is"),
+        "{shown}"
+    );
+    assert!(shown.ends_with("Nothing is to be changed."));
+    // Without anybody to ask it is the same.
+    let plan = Plan::make(args("--yes --admin-name Ann"), &host, None).unwrap();
+    assert_eq!((keys(&plan), plan.secret.is_none()), (vec!["admin.name=\"Ann\"".to_owned()], true));
+    // What is told anew as it is changes nothing either.
+    let plan = Plan::make(args("--yes --provider openrouter --admin-address ann@example.org"), &host, None).unwrap();
+    assert!(plan.keys.is_empty(), "{plan:?}");
+}
+
+#[test]
+fn what_belonged_to_another_provider_goes_with_it() {
+    let host = Present {
+        secrets: vec![SecretName::Anthropic],
+        ..present(&[
+            ("llm.provider", json!("openai"), &ours(2)),
+            ("llm.base_url", json!("http://10.0.0.7/v1"), &ours(3)),
+            ("llm.model", json!("qwen"), "/etc/assistant/conf.d/50-local.toml:4"),
+        ])
+    };
+    let plan = Plan::make(args("--provider anthropic --yes"), &host, None).unwrap();
+    assert_eq!(keys(&plan), ["llm.provider=\"anthropic\"", "llm.base_url=-"]);
+    assert!(plan.notes[0].contains("llm.model keeps its value") && plan.notes[0].ends_with("50-local.toml:4"));
+    // A key is asked for that of its address, and that only if there is one.
+    let mut script = Script::new(["openai", "", "", "", NO_CHANGE[0], NO_CHANGE[1], NO_CHANGE[2]]);
+    let plan = asked("", &host, &mut script).unwrap();
+    assert!(plan.keys.is_empty() && plan.secret.is_none(), "{plan:?}");
+    assert!(
+        script.shown.iter().any(|line| line.contains("llm.base_url") && line.contains("if it needs none")),
+        "{:?}",
+        script.shown
+    );
+    let mut script =
+        Script::new(["openai", "-", "", "", "sk-canary-1234", NO_CHANGE[0], NO_CHANGE[1], NO_CHANGE[2], "y"]);
+    let plan = asked("", &host, &mut script).unwrap();
+    assert_eq!((keys(&plan), plan.secret.unwrap().0), (vec!["llm.base_url=-".to_owned()], SecretName::OpenAi));
+}
+
+#[test]
+fn what_is_lacking_is_named_when_nobody_can_be_asked() {
+    let refused = |line: &str, host: &Present| Plan::make(args(line), host, None).unwrap_err();
+    let fresh = present(&[]);
+    for (line, hint) in [
+        ("", "--provider"),
+        ("--provider openrouter", "--key-file"),
+        ("--provider rehearsal --key-file /dev/null", "leave out --key-file"),
+        ("--provider rehearsal --imap-host mail.example.org", "leave out the options of mail servers"),
+        ("--provider rehearsal --work", "--user"),
+        ("--provider openai --base-url 10.0.0.7", ""),
+        ("--provider rehearsal --admin-address ann", ""),
+    ] {
+        let failure = refused(line, &fresh);
+        assert_eq!(failure.code, Code::Usage, "{line}: {failure:?}");
+        assert!(failure.hint.as_deref().unwrap_or_default().contains(hint), "{line}: {failure:?}");
+    }
+    // Models of one's own need no key, and a daemon that has one from elsewhere needs none from here.
+    for line in ["--provider ollama", "--provider openai --base-url http://10.0.0.7/v1"] {
+        assert!(Plan::make(args(line), &fresh, None).unwrap().secret.is_none(), "{line}");
+    }
+    let with = Present { secrets: vec![SecretName::OpenAi], ..present(&[]) };
+    assert!(Plan::make(args("--yes"), &with, None).unwrap().keys.is_empty());
+}
+
+#[test]
+fn keys_come_from_files_and_are_looked_at() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("key");
+    let line = format!("--provider openrouter --key-file {}", file.display());
+    std::fs::write(&file, "short\n").unwrap();
+    let plan = Plan::make(args(&line), &present(&[]), None).unwrap();
+    assert_eq!(plan.secret.as_ref().unwrap().1.expose_secret(), "short");
+    assert!(plan.notes.iter().any(|note| note.contains("under 12 characters")), "{:?}", plan.notes);
+    std::fs::write(&file, "change-me\n").unwrap();
+    assert_eq!(Plan::make(args(&line), &present(&[]), None).unwrap_err().code, Code::Usage);
+    std::fs::remove_file(&file).unwrap();
+    assert_eq!(Plan::make(args(&line), &present(&[]), None).unwrap_err().code, Code::NotFound);
+    // Without a service it is told how to have it by hand.
+    std::fs::write(&file, "sk-canary-1234\n").unwrap();
+    let host = Present { stores: false, ..present(&[]) };
+    let plan = Plan::make(args(&line), &host, None).unwrap();
+    assert!(plan.secret.is_none() && plan.notes.iter().any(|note| note.contains("was not stored")));
+    assert_eq!(plan.by_hand, Some(SecretName::OpenRouter));
+}
+
+#[test]
+fn servers_of_mail_are_asked_for_once_the_daemon_knows_them() {
+    let host = present(&[
+        ("llm.provider", json!("rehearsal"), &ours(2)),
+        ("email.imap_host", Value::Null, "default"),
+        ("email.imap_port", json!(993), "default"),
+    ]);
+    let plan = Plan::make(args("--imap-host mail.example.org --imap-port 143"), &host, None).unwrap();
+    assert_eq!(keys(&plan), ["email.imap_host=\"mail.example.org\"", "email.imap_port=143"]);
+    let mut script = Script::new(["", "", "", "", "", "0", "143", "n"]);
+    assert_eq!(asked("", &host, &mut script).unwrap_err().message, "nothing was done");
+    assert!(script.shown.contains(&"  expected a port from 1 to 65535".to_owned()), "{:?}", script.shown);
+}
+
+#[test]
+fn what_wins_over_the_file_is_told() {
+    let host = Present {
+        secrets: vec![SecretName::OpenRouter],
+        ..present(&[
+            ("llm.provider", json!("openrouter"), &ours(2)),
+            ("llm.model", json!("a"), "/etc/assistant/conf.d/50-local.toml:4"),
+            ("admin.name", json!("Bob"), "environment ADMIN_NAME"),
+            ("admin.email", json!("b@example.org"), "/etc/assistant/assistant.toml:9"),
+        ])
+    };
+    let line = "--model b --admin-name Ann --admin-address a@example.org";
+    let plan = Plan::make(args(line), &host, None).unwrap();
+    assert_eq!(plan.keys.len(), 3);
+    let told: Vec<_> = plan.notes.iter().filter(|note| note.contains("keeps its value")).collect();
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(told[0].ends_with("50-local.toml:4") && told[1].ends_with("environment ADMIN_NAME"));
+}
+
+#[test]
+fn groups_are_joined_by_options_or_questions() {
+    let host = Present {
+        user: Some("ann".into()),
+        groups: vec![(USERS, false), (ADMIN, false), (WORK, false)],
+        ..present(&[("llm.provider", json!("rehearsal"), &ours(2))])
+    };
+    assert_eq!(Plan::make(args("--yes"), &host, None).unwrap().groups, [USERS]);
+    assert_eq!(Plan::make(args("--yes --work"), &host, None).unwrap().groups, [USERS, WORK]);
+    let mut script = Script::new(["", NO_CHANGE[0], NO_CHANGE[1], NO_CHANGE[2], "n", "", "y"]);
+    assert_eq!(asked("--admin", &host, &mut script).unwrap().groups, [ADMIN]);
+    let nowhere = Present { groups: Vec::new(), ..host };
+    let plan = Plan::make(args("--yes"), &nowhere, None).unwrap();
+    assert!(plan.groups.is_empty() && plan.notes.iter().any(|note| note.starts_with("there is no group")));
+}
