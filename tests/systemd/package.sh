@@ -5,7 +5,8 @@
 # With a service that runs all the time.
 all+=(units_have_no_more_than_they_need the_api_socket_outlives_the_service a_reload_refuses_what_is_wrong
     bounds_are_changed_by_drop_ins the_status_line_counts_jobs the_journal_tells_a_jobs_story a_killed_daemon_goes_on_with_its_job
-    the_watchdog_restarts_what_is_stuck a_clock_that_jumps_repeats_nothing a_secret_is_found_nowhere requests_wait_during_restarts)
+    the_watchdog_restarts_what_is_stuck a_clock_that_jumps_repeats_nothing a_secret_is_found_nowhere requests_wait_during_restarts
+    a_profile_is_laid_where_apparmor_reads_it)
 
 state=/var/lib/assistant
 package=/var/tmp/assistant_0.1.0.deb
@@ -492,4 +493,18 @@ scripts_can_fail_and_repeat() {
     inside $scripts.postinst configure 0.1.0
     settles 5 is_ready
     for words in purge purge; do inside cp $scripts.postrm /var/tmp/postrm; inside /var/tmp/postrm $words || wrong "$words"; done
+}
+
+# Rules for user namespaces are known from AppArmor 4 on; in its place there is what shows its version.
+a_profile_is_laid_where_apparmor_reads_it() {
+    local profile=$machine_root/etc/apparmor.d/assistant-sandbox
+    [ ! -e "$profile" ] || wrong "it is laid where it cannot be read"
+    mkdir -p "$machine_root/etc/apparmor.d/abi"
+    : >"$machine_root/etc/apparmor.d/abi/4.0"
+    inside dpkg-reconfigure assistant
+    cmp "$profile" packaging/apparmor/assistant-sandbox
+    inside env DPKG_MAINTSCRIPT_PACKAGE=assistant /var/lib/dpkg/info/assistant.postrm remove
+    [ ! -e "$profile" ] || wrong "it stays when the package goes"
+    rm -r "$machine_root/etc/apparmor.d"
+    settles 10 is_ready
 }
