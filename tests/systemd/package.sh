@@ -4,8 +4,9 @@
 
 # With a service that runs all the time.
 all+=(units_have_no_more_than_they_need the_api_socket_outlives_the_service a_reload_refuses_what_is_wrong
-    bounds_are_changed_by_drop_ins the_status_line_counts_jobs the_journal_tells_a_jobs_story a_killed_daemon_goes_on_with_its_job
-    the_watchdog_restarts_what_is_stuck a_clock_that_jumps_repeats_nothing a_secret_is_found_nowhere requests_wait_during_restarts
+    a_damaged_database_fails_the_start bounds_are_changed_by_drop_ins the_status_line_counts_jobs
+    the_journal_tells_a_jobs_story a_killed_daemon_goes_on_with_its_job the_watchdog_restarts_what_is_stuck
+    a_clock_that_jumps_repeats_nothing a_secret_is_found_nowhere requests_wait_during_restarts
     a_profile_is_laid_where_apparmor_reads_it)
 
 state=/var/lib/assistant
@@ -67,6 +68,14 @@ the_package_installs() {
     is_installed
 }
 
+# What Debian's test beds run.
+the_smoke_test_passes() {
+    install -m 755 debian/tests/smoke "$machine_root/var/tmp/smoke"
+    inside /var/tmp/smoke
+    rm "$machine_root"/etc/assistant/conf.d/*-smoke.toml
+    inside sh -c 'userdel --remove smoke-user; userdel --remove smoke-stranger' 2>/dev/null
+}
+
 # What `machine_boot` is told: the same before there is a service manager, as in a chroot or a container. What was there
 # before is written down.
 # shellcheck disable=SC2034 # for run.sh
@@ -81,7 +90,9 @@ is_installed() {
     for unit in assistantd.socket assistantd.service assistant-sandbox.socket; do
         [ "$(inside systemctl is-enabled "$unit") $(inside systemctl is-active "$unit")" = "enabled active" ] || wrong "$unit"
     done
-    [ "$(inside systemctl is-enabled assistant-egress.service)" = disabled ] || wrong "the way out is open by itself"
+    for unit in assistant-egress.service assistantd-web.socket; do
+        [ "$(inside systemctl is-enabled "$unit") $(inside systemctl is-active "$unit")" = "disabled inactive" ] || wrong "$unit"
+    done
     # Nobody listens on TCP, neither for requests nor for a database.
     [ -z "$(inside ss --no-header --listening --tcp --udp --numeric)" ] || wrong "$(inside ss -ltun)"
     [ "$(inside stat -c '%a %U' $state $state/assistant.db)" = $'700 assistant\n600 assistant' ] ||
@@ -168,6 +179,19 @@ a_reload_refuses_what_is_wrong() {
     [ "$(inside systemctl show --property ExecMainStatus,NRestarts --value assistantd.service | tr '\n' ' ')" = "0 78 " ] ||
         wrong "$(inside systemctl show --property ExecMainStatus,NRestarts assistantd.service)"
     rm "$file"
+    inside systemctl reset-failed assistantd.service assistantd.socket
+    inside systemctl start assistantd.service
+    settles 5 is_ready
+}
+
+a_damaged_database_fails_the_start() {
+    inside systemctl stop assistantd.service
+    inside sh -ec "cd $state; mkdir aside; mv assistant.db* aside; head -c 65536 /dev/urandom >assistant.db
+        chown assistant:assistant assistant.db; chmod 600 assistant.db"
+    inside systemctl start assistantd.service && wrong "it started"
+    inside journalctl --no-pager --unit assistantd --lines 30 | grep -qi 'damaged' || wrong "nobody is told why"
+    inside systemctl stop assistantd.service
+    inside sh -ec "cd $state; rm assistant.db*; mv aside/* .; rmdir aside"
     inside systemctl reset-failed assistantd.service assistantd.socket
     inside systemctl start assistantd.service
     settles 5 is_ready
@@ -294,7 +318,7 @@ http.server.HTTPServer(("127.0.0.1", 7776), Refuses).serve_forever()' >/dev/null
     server=$!
     mv "$machine_root/etc/assistant/conf.d/10-check.toml" "$machine_root/var/tmp/"
     # shellcheck disable=SC2064 # now
-    trap "inside pkill -f 7776; kill $server; mv $machine_root/var/tmp/10-check.toml $machine_root/etc/assistant/conf.d/
+    trap "inside pkill -f 7776 || true; kill $server 2>/dev/null || true; mv $machine_root/var/tmp/10-check.toml $machine_root/etc/assistant/conf.d/
         rm -f $machine_root/etc/credstore.encrypted/llm-api-key; configure ''; inside systemctl restart assistantd.service" EXIT
     printf '[llm]\nbase_url = "http://127.0.0.1:7776/v1"\nmodel = "any"\n' >"$machine_root/etc/assistant/conf.d/50-check.toml"
     inside systemctl restart assistantd.service

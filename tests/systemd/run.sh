@@ -70,6 +70,7 @@ session() {
     shift
     machine_boot "$kind"
     check the_package_installs
+    check the_smoke_test_passes
     furnish_machine
     for name in "$@"; do
         check "$name"
