@@ -488,11 +488,26 @@ a_downgrade_is_refused_by_the_database() {
     settles 10 is_ready
     [ "$(ask 'PRAGMA user_version')" = 1 ] || wrong "it is not the copy"
     settles 30 jobs_are "completed 5 "
+}
+
+# What the upgrade changes fails in the middle: nothing is changed, and the way back is told.
+a_failed_migration_leaves_the_database() {
+    inside systemctl stop assistantd.service
+    change 'CREATE INDEX idempotency_age ON idempotency (created_at)'
     inside apt-get install --quiet --yes "$package"
+    settles 10 tells_of_the_migration
+    inside systemctl stop assistantd.service
+    [ "$(ask 'PRAGMA user_version')" = 1 ] || wrong "the schema is $(ask 'PRAGMA user_version')"
+    [ "$(ask "SELECT count(*) FROM sqlite_schema WHERE name = 'trash_age'")" = 0 ] || wrong "a part of the change is there"
+    jobs_are "completed 5 " || wrong "jobs are lost"
+    change 'DROP INDEX idempotency_age'
     inside systemctl reset-failed assistantd.service assistantd.socket
     inside systemctl start assistantd.service
     settles 10 is_ready
+    [ "$(ask 'PRAGMA user_version')" = 2 ] || wrong "the schema is $(ask 'PRAGMA user_version')"
 }
+change() { as_daemon python3 -c 'import sqlite3, sys; sqlite3.connect(sys.argv[1]).execute(sys.argv[2])' $state/assistant.db "$1"; }
+tells_of_the_migration() { inside journalctl --no-pager --unit assistantd --lines 50 | grep -q 'migrating the database: 0002_ages.*idempotency_age already exists'; }
 refuses() { inside journalctl --no-pager --unit assistantd --lines 50 | grep -q 'has schema version 2, this program knows 1'; }
 
 # dpkg goes back when a script fails, and scripts may run twice.

@@ -91,6 +91,7 @@ life_of_a_package() {
     check removed_it_keeps_its_state_and_purged_nothing
     check an_upgrade_loses_no_job
     check a_downgrade_is_refused_by_the_database
+    check a_failed_migration_leaves_the_database
     check scripts_can_fail_and_repeat
     machine_stop
 }
