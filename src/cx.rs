@@ -74,6 +74,8 @@ pub struct Process {
     pub noticed: ArcSwap<Noticed>,
     /// The warnings that the journal has already.
     pub reported: Mutex<Vec<assistant_api::status::Warning>>,
+    /// Where the API listens; set at the start.
+    pub listening: ArcSwap<Vec<assistant_api::status::Listening>>,
     /// Held while the configuration is replaced.
     pub reload: tokio::sync::Mutex<()>,
     pub systemd: Notifier,

@@ -96,7 +96,9 @@ pub async fn run(mut options: Options, mut listeners: Vec<Listener>, stop: impl 
         listeners.push(Listener::bind(&paths.socket(), &options.loaded.config.api.operator_group)?);
     }
 
+    let listening = http::exposure::listening(&listeners);
     let cx = build(options, store);
+    cx.process.listening.store(Arc::new(listening));
     workspace::attach(&cx).await;
     status::report_warnings(&cx);
     let outcome = serve(&cx, listeners, reloads, ready, stop).await;

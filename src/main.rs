@@ -9,14 +9,15 @@ use std::{
     process::ExitCode,
 };
 
+use assistant_api::status::Warning;
 use assistantd::{
-    config::{ConfigError, Environment, Paths, Sources, Wanted},
+    config::{self, ConfigError, Environment, Noticed, Paths, Sources, Wanted},
     crashpoint,
     daemon::{self, Options},
     error::{Error, ErrorKind, Result},
     http::Listener,
     logging::{Logging, catalog},
-    settings,
+    settings, status,
     systemd::{self, Inherited, Notifier},
 };
 use clap::{Parser, ValueEnum};
@@ -52,6 +53,10 @@ struct Args {
     /// Check the configuration and exit: 0 if it is good, 78 if it is not
     #[arg(long)]
     check: bool,
+    /// With --check: take the variables of this file, as the service manager
+    /// reads it, instead of those of the environment
+    #[arg(long, value_name = "FILE", requires = "check")]
+    environment: Option<PathBuf>,
     /// Print the configuration in force and exit
     #[arg(long, conflicts_with = "check")]
     show_config: bool,
@@ -70,7 +75,7 @@ enum Output {
 }
 
 fn main() -> ExitCode {
-    let environment = Environment::capture();
+    let mut environment = Environment::capture();
     let inherited = systemd::inherited();
     let args = match Args::try_parse() {
         Ok(args) => args,
@@ -79,6 +84,15 @@ fn main() -> ExitCode {
             return if err.use_stderr() { USAGE.into() } else { ExitCode::SUCCESS };
         }
     };
+    if let Some(file) = &args.environment {
+        match config::read_environment_file(file) {
+            Ok(pairs) => environment = environment.of_service(pairs),
+            Err(err) => {
+                complain(&format!("reading {}: {err}", file.display()), None);
+                return FAILURE.into();
+            }
+        }
+    }
     let options = match load(&args, environment.clone()) {
         Ok(options) => options,
         Err(err) => {
@@ -89,7 +103,7 @@ fn main() -> ExitCode {
         }
     };
     let outcome = if args.check {
-        check(&options)
+        check(&options, args.environment.is_some())
     } else if args.show_config {
         show(&options, &args)
     } else {
@@ -130,10 +144,16 @@ fn complain(message: &str, hint: Option<&str>) {
     }
 }
 
-fn check(options: &Options) -> Result<()> {
+fn check(options: &Options, service: bool) -> Result<()> {
     settings::check(&options.loaded.config, &options.sources.paths)?;
-    for warning in &options.loaded.warnings {
-        let _ = writeln!(io::stderr(), "warning: {warning}");
+    let environment = &options.sources.environment;
+    let mut settings = options.loaded.warnings.clone();
+    if service {
+        settings.extend(config::strange_names(environment.names()));
+    }
+    let noticed = Noticed { settings, secrets: options.secrets.weak().to_vec() };
+    for Warning { text, mend, .. } in status::before_start(environment, &noticed, service) {
+        let _ = writeln!(io::stderr(), "warning: {text}\nhint: {mend}");
     }
     let file = &options.sources.paths.config;
     let end = if file.exists() { "" } else { " (no such file: defaults, and conf.d beside it)" };

@@ -7,7 +7,7 @@ use std::{
 };
 
 /// Where the packaged daemon listens.
-const SYSTEM: &str = "/run/assistant/api.sock";
+pub const SYSTEM: &str = "/run/assistant/api.sock";
 
 /// The socket: the one that was named, else the system's if it is there, else the one of a daemon that this user
 /// started by hand.

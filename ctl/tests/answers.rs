@@ -41,6 +41,11 @@ pub fn answer(method: &str, path: &str, body: &[u8]) -> Option<(u16, Value)> {
             "root_job_id": 7, "job_ids": [7, 8], "thread_ids": ["t"], "shared_thread_ids": [],
             "deleted": {"jobs": 2, "task_logs": 31},
         }}),
+        ("POST", "/api/doctor") => json!({
+            "listening": [{"address": "/run/assistant/api.sock", "reach": "socket", "guard": "the kernel says who is there"}],
+            "servers": [{"purpose": "model", "host": "127.0.0.1", "latency_ms": 3, "problem": null},
+                {"purpose": "model", "host": "m.example", "latency_ms": null, "problem": "no connection: refused"}],
+        }),
         ("POST", "/api/stop") => json!({ "status": "stopped" }),
         ("POST", "/api/resume") => json!({ "status": "running" }),
         ("POST", "/api/reload") => json!({ "changed": ["llm.model"], "restart": [], "warnings": ["one thing is odd"] }),

@@ -264,15 +264,28 @@ fn a_doctor_tells_what_is_wrong() {
         status["disk"]["low"] = true.into();
         status["stopped"] = serde_json::json!({ "at": answers::AT, "by": "uid:0" });
         status["models"] = Value::Array(Vec::new());
+        status["warnings"] = serde_json::json!([{
+            "name": "weak-secret", "text": "the credential openai-api-key has under 12 characters",
+            "mend": "sudo assistantctl secret set openai-api-key",
+        }]);
         (path == "/api/status").then_some((200, status))
     });
     let ran = daemon.run(&["doctor", "--json"]);
     assert_eq!(ran.code, Some(75));
     let json = ran.json();
-    assert_eq!(json["level"], "fail");
-    let level = |check: &str| {
-        let found = json["findings"].as_array().unwrap().iter().find(|finding| finding["check"] == check);
-        found.map(|finding| finding["level"].as_str().unwrap().to_owned())
+    assert_eq!((&json["schema"], &json["verdict"], &json["exit_code"]), (&"v1".into(), &"error".into(), &75.into()));
+    for finding in json["findings"].as_array().unwrap() {
+        let mut keys: Vec<_> = finding.as_object().unwrap().keys().map(String::as_str).collect();
+        keys.sort_unstable();
+        match finding["verdict"].as_str().unwrap() {
+            "error" | "warning" => assert_eq!(keys, ["mend", "name", "text", "verdict"], "{finding}"),
+            "ok" | "skipped" => assert_eq!(keys, ["name", "text", "verdict"], "{finding}"),
+            other => panic!("{other}"),
+        }
+    }
+    let level = |name: &str| {
+        let found = json["findings"].as_array().unwrap().iter().find(|finding| finding["name"] == name);
+        found.map(|finding| finding["verdict"].as_str().unwrap().to_owned())
     };
     for (check, expected) in [
         ("socket", "ok"),
@@ -281,10 +294,13 @@ fn a_doctor_tells_what_is_wrong() {
         ("version", "ok"),
         ("database", "ok"),
         ("workspace", "ok"),
-        ("disk", "fail"),
-        ("models", "fail"),
-        ("work", "warn"),
-        ("jobs", "warn"),
+        ("disk", "error"),
+        ("models", "warning"),
+        ("work", "warning"),
+        ("jobs", "warning"),
+        ("secrets", "warning"),
+        ("servers", "ok"),
+        ("exposure", "ok"),
         ("sandbox", "ok"),
     ] {
         assert_eq!(level(check).as_deref(), Some(expected), "{check} {json}");
@@ -292,7 +308,7 @@ fn a_doctor_tells_what_is_wrong() {
     let dir = tempfile::tempdir().unwrap();
     let ran = Ran::of(program(dir.path()).args(["doctor", "--socket", "/nowhere/api.sock"]).output().unwrap());
     assert_eq!(ran.code, Some(5));
-    assert!(ran.out.contains("fail  socket"), "{ran:?}");
+    assert!(ran.out.contains("error    socket"), "{ran:?}");
 }
 
 #[test]
@@ -316,7 +332,10 @@ fn a_sandbox_that_runs_nothing_is_told_with_the_reason() {
     let status = daemon.run(&["status"]);
     assert!(status.code == Some(0) && status.out.contains(&format!("commands cannot run: {problem}")), "{status:?}");
     let doctor = daemon.run(&["doctor"]);
-    assert!(doctor.out.contains(&format!("warn  sandbox    commands cannot run: {problem}")), "{doctor:?}");
+    assert!(
+        doctor.out.contains(&format!("warning  sandbox    commands cannot run, all else works: {problem}")),
+        "{doctor:?}"
+    );
     let weak = Daemon::with(|_, path, _| {
         let (_, mut sandbox) = answers::answer("GET", "/api/sandbox", b"").unwrap();
         sandbox["backend"] = "landlock".into();
@@ -324,5 +343,5 @@ fn a_sandbox_that_runs_nothing_is_told_with_the_reason() {
         (path == "/api/sandbox").then_some((200, sandbox))
     });
     let doctor = weak.run(&["doctor"]);
-    assert!(doctor.out.contains("warn  sandbox    level work, backend landlock; without read"), "{doctor:?}");
+    assert!(doctor.out.contains("warning  sandbox    level work, backend landlock; without read"), "{doctor:?}");
 }

@@ -10,6 +10,7 @@ use super::{
 };
 
 const EXAMPLE: &str = "config/assistant.toml";
+const VARIABLES: &str = "debian/assistant.default";
 const MANUAL: &str = "docs/configuration.md";
 const PAGE: &str = "docs/man/assistant.toml.5";
 
@@ -150,6 +151,53 @@ fn is_current(file: &str, expected: &str) {
 #[test]
 fn the_example_file_is_current() {
     is_current(EXAMPLE, &example());
+}
+
+/// `/etc/default/assistant`: every name that has an effect, all of them comments.
+fn variables() -> String {
+    let mut text = String::from(
+        "# Environment of assistantd.service, read when it starts (EnvironmentFile=, systemd.exec(5)).\n\
+         #\n\
+         # Better places: /etc/assistant/conf.d/*.toml for settings, where a reload puts them into force, and\n\
+         # `assistantctl secret set NAME` for secrets, which do not belong here. A name here wins over every file.\n\
+         # Numbers without a unit count in what the name says, lists are separated by commas.\n\
+         # `assistantctl doctor` lists the names that have no effect.\n",
+    );
+    for table in Config::default().tables() {
+        let _ = writeln!(text, "\n# [{}]", table.name());
+        for key in table.keys() {
+            let meaning = lines(key.doc).next().unwrap_or_default().trim_end_matches('.');
+            let _ = writeln!(text, "# {}: {meaning} ({}; {})", key.name, describe(key), default(table, key));
+            let _ = writeln!(text, "#{}=", key.env_name(table.name()));
+        }
+    }
+    text.push_str("\n# Secrets: used where they stand here, and warned about.\n");
+    for name in SecretName::ALL {
+        let _ = writeln!(text, "#{}=   assistantctl secret set {}", name.env(), name.credential());
+    }
+    text
+}
+
+#[test]
+fn the_file_of_variables_is_current_and_sets_nothing() {
+    let text = variables();
+    is_current(VARIABLES, &text);
+    assert!(text.lines().all(|line| line.is_empty() || line.starts_with('#')));
+    // Every name in it is read, and every name that is read is in it.
+    let named: Vec<_> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix('#')?.split_once('='))
+        .map(|(name, _)| name)
+        .filter(|name| !name.starts_with(' '))
+        .collect();
+    let known =
+        Config::default().tables().iter().map(|table| table.keys().len()).sum::<usize>() + SecretName::ALL.len();
+    assert_eq!(named.len(), known);
+    assert_eq!(super::strange_names(named.iter().copied()), Vec::<String>::new());
+    assert_eq!(
+        super::strange_names(["OPENROUTR_API_KEY", "LOG_LEVEL", "TZ", "https_proxy"].into_iter()),
+        ["environment OPENROUTR_API_KEY names no key and has no effect; did you mean OPENROUTER_API_KEY?"]
+    );
 }
 
 #[test]

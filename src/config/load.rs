@@ -29,6 +29,26 @@ const OTHERS: &[&str] = &["ASSISTANT_SOCKET", "ASSISTANT_CRASH_AT"];
 const ALIASES: &[(&str, &str)] =
     &[("AGENT_API_PUBLISHED_HOST", "AGENT_API_BIND_HOST"), ("AGENT_API_PUBLISHED_PORT", "AGENT_API_PORT")];
 
+/// What others read: the C library, the HTTP client, the runtime; and what is warned about for itself.
+const NOT_OURS: &[&str] = &[
+    "ALL_PROXY",
+    "DATABASE_URL",
+    "HOME",
+    "HTTPS_PROXY",
+    "HTTP_PROXY",
+    "LANG",
+    "LANGUAGE",
+    "NO_COLOR",
+    "NO_PROXY",
+    "PATH",
+    "POSTGRES_PASSWORD",
+    "RUST_BACKTRACE",
+    "SSL_CERT_DIR",
+    "SSL_CERT_FILE",
+    "TMPDIR",
+    "TZ",
+];
+
 /// A configuration file's longest size.
 const MAX_BYTES: u64 = 1 << 20;
 
@@ -246,16 +266,7 @@ impl Loader {
 
     /// A variable that begins like ours but names no key would be silently without effect.
     fn warn_about_unknown(&mut self, environment: &Environment) {
-        let tables = self.config.tables();
-        let known: Vec<String> = tables
-            .iter()
-            .flat_map(|table| table.keys().iter().map(|key| key.env_name(table.name())))
-            .chain(SecretName::ALL.iter().map(|name| name.env().to_owned()))
-            .chain(ALIASES.iter().map(|(alias, _)| (*alias).to_owned()))
-            .chain(OTHERS.iter().map(|name| (*name).to_owned()))
-            .collect();
-        let prefixes = ["ASSISTANT_", "AGENT_", "SANDBOX_RUN_"];
-        let ours = |name: &str| prefixes.iter().any(|prefix| name.starts_with(prefix)) || later::variable(name);
+        let known = known_names(&self.config);
         let unknown = environment.names().filter(|name| ours(name));
         for name in unknown.filter(|name| !known.iter().any(|known| known == name)) {
             if later::variable(name) {
@@ -281,6 +292,41 @@ impl Loader {
             Err(ConfigError { faults: self.faults })
         }
     }
+}
+
+/// Every variable that has an effect.
+fn known_names(config: &Config) -> Vec<String> {
+    config
+        .tables()
+        .iter()
+        .flat_map(|table| table.keys().iter().map(|key| key.env_name(table.name())))
+        .chain(SecretName::ALL.iter().map(|name| name.env().to_owned()))
+        .chain(ALIASES.iter().map(|(alias, _)| (*alias).to_owned()))
+        .chain(OTHERS.iter().map(|name| (*name).to_owned()))
+        .collect()
+}
+
+/// Whether a name is meant for the assistant by the look of it.
+fn ours(name: &str) -> bool {
+    ["ASSISTANT_", "AGENT_", "SANDBOX_RUN_"].iter().any(|prefix| name.starts_with(prefix)) || later::variable(name)
+}
+
+/// Names of a file of the service's variables that [`load`] does not warn about and nothing here reads: in such a file
+/// every name is meant for the assistant.
+pub fn strange_names<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let known = known_names(&Config::default());
+    let strange = names.filter(|name| {
+        let read_elsewhere =
+            name.starts_with("LC_") || NOT_OURS.iter().any(|known| known.eq_ignore_ascii_case(name) || *known == *name);
+        !read_elsewhere && !ours(name) && !known.iter().any(|known| known == name)
+    });
+    strange
+        .map(|name| {
+            let near = nearest(name, known.iter().map(String::as_str));
+            let near = near.map_or_else(String::new, |near| format!("; did you mean {near}?"));
+            format!("environment {name} names no key and has no effect{near}")
+        })
+        .collect()
 }
 
 /// Whether `section` is `path` or lies below it.

@@ -6,6 +6,7 @@
 pub(crate) mod check;
 #[cfg(test)]
 mod document;
+mod environment_file;
 mod fault;
 pub mod general;
 mod later;
@@ -18,8 +19,9 @@ pub mod value;
 
 use self::section::Table;
 pub use self::{
+    environment_file::read as read_environment_file,
     fault::{ConfigError, Fault, Place},
-    load::{Loaded, Origin, Origins, Sources, load},
+    load::{Loaded, Origin, Origins, Sources, load, strange_names},
     paths::{Environment, Paths, Wanted},
     secrets::{SecretName, Secrets, WeakSecret},
 };

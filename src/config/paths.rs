@@ -19,6 +19,14 @@ impl Environment {
         Self(std::env::vars_os().map(|(name, value)| (text(name), text(value))).collect())
     }
 
+    /// What a service with these variables gets: nothing else of this environment but where things lie.
+    pub fn of_service(self, variables: Vec<(String, String)>) -> Self {
+        let kept = self.0.into_iter().filter(|(name, _)| {
+            matches!(name.as_str(), "HOME" | "PATH") || name.starts_with("XDG_") || name.ends_with("_DIRECTORY")
+        });
+        Self(kept.chain(variables).collect())
+    }
+
     /// The value of a variable, trimmed; a blank one counts as unset.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(|value| value.trim()).filter(|value| !value.is_empty())

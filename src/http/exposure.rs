@@ -7,6 +7,8 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
 };
 
+use assistant_api::status::Listening;
+
 use super::Listener;
 use crate::{
     config::Config,
@@ -118,6 +120,20 @@ pub fn guard(listeners: &[Listener], config: &Config) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Where the listeners are, who can reach them, and what stands before them.
+pub fn listening(listeners: &[Listener]) -> Vec<Listening> {
+    let one = |listener: &Listener| {
+        let network = listener.address().ok().flatten();
+        let guard = if listener.is_local() { "the kernel says who is there" } else { "a login" };
+        Listening {
+            address: listener.to_string(),
+            reach: network.map_or("socket", |address| Reach::of(address.ip()).as_str()).to_owned(),
+            guard: guard.to_owned(),
+        }
+    };
+    listeners.iter().map(one).collect()
 }
 
 #[cfg(test)]

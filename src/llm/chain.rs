@@ -18,7 +18,7 @@ use std::{
     time::Duration,
 };
 
-use assistant_api::status::ModelTest;
+use assistant_api::status::{ModelTest, Server};
 use tokio::time::Instant;
 
 use super::{Answer, BoxFuture, Delta, Llm, LlmError, ModelInfo, OnDelta, Request, Role, model::Model, probe};
@@ -199,6 +199,15 @@ impl Llm for Chain {
                     let _ = tokio::time::timeout(Duration::from_secs(1), model.name.get(&model.host)).await;
                 }
             }
+        })
+    }
+
+    fn reach(&self) -> BoxFuture<'_, Vec<Server>> {
+        Box::pin(async {
+            let mut hosts: Vec<_> =
+                self.distinct().filter(|model| model.is_there()).map(|model| Arc::clone(&model.host)).collect();
+            hosts.dedup_by(|one, other| Arc::ptr_eq(one, other));
+            probe::reach(&hosts).await
         })
     }
 

@@ -26,7 +26,7 @@ pub use select::{NOT_CONFIGURED, build, check};
 
 use std::{future::Future, pin::Pin, time::Duration};
 
-use assistant_api::status::{Model, ModelPrice, ModelTest};
+use assistant_api::status::{Model, ModelPrice, ModelTest, Server};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -262,6 +262,11 @@ pub trait Llm: Send + Sync {
     /// person, and before an estimate.
     fn prepare(&self) -> BoxFuture<'_, ()> {
         Box::pin(std::future::ready(()))
+    }
+
+    /// Connects to every host that would be asked, and sends nothing else.
+    fn reach(&self) -> BoxFuture<'_, Vec<Server>> {
+        Box::pin(std::future::ready(Vec::new()))
     }
 
     /// Makes one real call to each model. Costs what a small call costs.

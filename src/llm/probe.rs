@@ -5,10 +5,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use assistant_api::status::{ModelPrice, ModelTest};
+use assistant_api::status::{ModelPrice, ModelTest, Server};
 use serde_json::json;
 
-use super::{Answer, LlmError, Message, ModelInfo, Request, ToolSpec, model::Model};
+use super::{
+    Answer, LlmError, Message, ModelInfo, Request, ToolSpec,
+    model::Model,
+    net::{Host, NetError},
+};
 
 /// How long one model has; a local one may have to be loaded first.
 const PATIENCE: Duration = Duration::from_mins(2);
@@ -40,6 +44,21 @@ pub(super) fn request() -> Request {
 /// Asks every model once, all at the same time, whatever their circuits say.
 pub(super) async fn all(models: impl Iterator<Item = &Arc<Model>>) -> Vec<ModelTest> {
     futures_util::future::join_all(models.map(|model| one(model))).await
+}
+
+/// Connects to every host, all at the same time.
+pub(super) async fn reach(hosts: &[Arc<Host>]) -> Vec<Server> {
+    let one = async |host: &Arc<Host>| {
+        let begun = Instant::now();
+        let problem = host.reach().await.err().map(|err| match err {
+            NetError::Forbidden(why) | NetError::NoConnection(why) | NetError::Broken(why) => why,
+            NetError::TooLarge(_) => "its answer is too large".to_owned(),
+        });
+        let took = i64::try_from(begun.elapsed().as_millis()).unwrap_or(i64::MAX);
+        let latency_ms = problem.is_none().then_some(took);
+        Server { purpose: "model".into(), host: host.name(), latency_ms, problem }
+    };
+    futures_util::future::join_all(hosts.iter().map(one)).await
 }
 
 async fn one(model: &Model) -> ModelTest {

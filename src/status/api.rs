@@ -2,7 +2,7 @@
 
 use assistant_api::{
     ErrorKind, Role,
-    status::{ConfigStatus, Health, Stats, Status, ToolList, ToolReply},
+    status::{ConfigStatus, Diagnosis, Health, Stats, Status, ToolList, ToolReply},
 };
 use axum::http::Method;
 
@@ -30,6 +30,15 @@ pub(super) fn routes() -> Vec<Route> {
             "What the daemon does, and what waits for a person.",
             status,
         ),
+        // Bounded by the connections that it tries.
+        Route::new(
+            Method::POST,
+            "/api/doctor",
+            Role::Operator,
+            "Where the daemon listens, and whether it reaches the configured servers.",
+            doctor,
+        )
+        .stream(),
         Route::new(get.clone(), "/api/stats", Role::Viewer, "Counts and costs.", stats),
         Route::new(get.clone(), "/api/config/status", Role::Viewer, "What is configured and usable.", config_status),
         Route::new(get.clone(), "/api/tools", Role::Viewer, "Every tool that a model may be given.", tools),
@@ -44,6 +53,10 @@ async fn health(req: Req) -> Result<Json<Health>> {
 
 async fn status(req: Req) -> Result<Json<Status>> {
     super::status(&req.cx).await.map(Json)
+}
+
+async fn doctor(req: Req) -> Result<Json<Diagnosis>> {
+    Ok(Json(super::diagnosis(&req.cx).await))
 }
 
 async fn stats(req: Req) -> Result<Json<Stats>> {

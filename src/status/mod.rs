@@ -11,13 +11,15 @@ mod warnings;
 
 use std::os::unix::fs::MetadataExt as _;
 
-use assistant_api::status::{Costs, Database, Disk, Model, Part, Spend, Stats, Status, StatusCount, Tool, Workers};
+use assistant_api::status::{
+    Costs, Database, Diagnosis, Disk, Model, Part, Spend, Stats, Status, StatusCount, Tool, Workers,
+};
 use nix::sys::statvfs::statvfs;
 
 pub use self::{
     config::config_status,
     line::{keep_shown, line},
-    warnings::{report_warnings, warnings},
+    warnings::{before_start, report_warnings, warnings},
 };
 use crate::{
     agent::{control, tools::ToolDef},
@@ -78,6 +80,12 @@ pub async fn status(cx: &Cx) -> Result<Status> {
         secrets,
         warnings: warnings(cx),
     })
+}
+
+/// What only the daemon itself can find out.
+pub async fn diagnosis(cx: &Cx) -> Diagnosis {
+    let servers = cx.llm.load_full().reach().await;
+    Diagnosis { listening: Vec::clone(&cx.process.listening.load()), servers }
 }
 
 /// Counts and costs.

@@ -17,7 +17,7 @@ use assistant_api::{
 
 use crate::{
     config::{
-        Environment, Place, SecretName, WeakSecret,
+        Environment, Noticed, Place, SecretName, WeakSecret,
         secrets::{LEAST_CHARS, Weakness},
     },
     cx::Cx,
@@ -35,10 +35,16 @@ const VARIABLES: &str = "/etc/default/assistant";
 pub fn warnings(cx: &Cx) -> Vec<Warning> {
     let (sources, noticed) = (&cx.process.sources, cx.process.noticed.load());
     let service = cx.process.systemd.is_there();
-    let mut warnings: Vec<_> = noticed.secrets.iter().map(|weak| weak_secret(weak, service)).collect();
-    warnings.extend(exposed(&sources.environment, service));
+    let mut warnings = before_start(&sources.environment, &noticed, service);
     warnings.extend(missing(cx, service));
     warnings.extend(readable(&cx.state_dir, cx.store.path(), sources.paths.credentials_dir.as_deref()));
+    warnings
+}
+
+/// Those that need no running daemon; `service`: for one that the service manager starts.
+pub fn before_start(environment: &Environment, noticed: &Noticed, service: bool) -> Vec<Warning> {
+    let mut warnings: Vec<_> = noticed.secrets.iter().map(|weak| weak_secret(weak, service)).collect();
+    warnings.extend(exposed(environment, service));
     let without_effect = |text: &String| Warning {
         name: "unknown-variable".into(),
         text: text.clone(),

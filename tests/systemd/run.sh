@@ -12,6 +12,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 . tests/systemd/sandbox.sh
 . tests/systemd/package.sh
 . tests/systemd/docker.sh
+. tests/systemd/doctor.sh
 
 obstacle=$(machine_obstacle)
 [ -z "$obstacle" ] || fail "$obstacle"
@@ -71,6 +72,7 @@ session() {
     machine_boot "$kind"
     check the_package_installs
     check the_smoke_test_passes
+    check doctor_is_well_on_a_fresh_host
     furnish_machine
     for name in "$@"; do
         check "$name"

@@ -14,6 +14,9 @@ use crate::{
     secrets::SecretState,
 };
 
+/// The version of the database's schema that programs of this version write.
+pub const SCHEMA_VERSION: u64 = 2;
+
 /// `GET /health`
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Health {
@@ -76,6 +79,39 @@ pub struct Status {
     /// What does not stop the daemon and should be mended.
     #[serde(default)]
     pub warnings: Vec<Warning>,
+}
+
+/// `POST /api/doctor`: what only the daemon itself can find out.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Diagnosis {
+    /// Where it listens.
+    pub listening: Vec<Listening>,
+    /// The servers that are configured, each tried now by TCP and TLS; nothing else is sent.
+    pub servers: Vec<Server>,
+}
+
+/// A socket that the API listens on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Listening {
+    /// A path, or an address with its port.
+    pub address: String,
+    /// Who can reach it: `socket`, `loopback`, `private`, `every` or `public`.
+    pub reach: String,
+    /// What stands before it.
+    pub guard: String,
+}
+
+/// A server that was tried.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Server {
+    /// What it is for: `model`.
+    pub purpose: String,
+    /// Host, and port if it is an unusual one.
+    pub host: String,
+    /// Milliseconds until it answered; null when it did not.
+    pub latency_ms: Option<i64>,
+    /// Why it did not.
+    pub problem: Option<String>,
 }
 
 /// Something that does not stop the daemon and should be mended.

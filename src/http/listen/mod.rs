@@ -96,6 +96,11 @@ impl Listener {
         Ok(Self { socket, door, bound: None })
     }
 
+    /// Whether the kernel says who comes in.
+    pub(super) fn is_local(&self) -> bool {
+        self.door == Door::Local
+    }
+
     /// Its address, if it is one of the network.
     ///
     /// # Errors

@@ -241,6 +241,43 @@ async fn a_job_for_later_runs_when_the_wall_clock_says_so_however_it_got_there()
     stop(&cx).await;
 }
 
+static RUNS: AtomicUsize = AtomicUsize::new(0);
+
+fn tallied<'a>(_: &'a Cx, _: &'a Claimed, cancel: &'a CancellationToken) -> BoxFuture<'a, Outcome> {
+    Box::pin(async {
+        RUNS.fetch_add(1, Ordering::SeqCst);
+        let _ = tokio::time::timeout(Duration::from_millis(300), cancel.cancelled()).await;
+        Outcome::Completed { summary: "s".into(), response: "r".into() }
+    })
+}
+
+#[tokio::test]
+async fn a_clock_that_jumps_a_day_forward_and_back_runs_nothing_twice() {
+    let (cx, _dir) = cx();
+    let start = cx.clock.now();
+    runner::start(&cx, tallied).await.unwrap();
+    let day = SignedDuration::from_hours(24);
+    let timed = |at: jiff::Timestamp| NewJob { run_at: Some(at.to_string()), ..new("later") };
+    let soon = jobs::create(&cx, timed(start + SignedDuration::from_hours(1)), "me").await.unwrap().id;
+    let far = jobs::create(&cx, timed(start + day * 3), "me").await.unwrap().id;
+    let running = submit(&cx, "at once").await;
+    reaches(&cx, running, JobStatus::Running).await;
+    // What runs goes on, what became due runs, and going back over its time does not run it again.
+    for wall in [start + day, start - day, start + day, start] {
+        cx.clock.step_wall(wall);
+        tokio::time::sleep(Duration::from_millis(30)).await;
+    }
+    for id in [running, soon] {
+        let job = reaches(&cx, id, JobStatus::Completed).await;
+        assert_eq!(job.attempts, 1);
+    }
+    cx.clock.step_wall(start + day);
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(RUNS.load(Ordering::SeqCst), 2);
+    assert_eq!(job(&cx, far).await.status, JobStatus::Queued);
+    stop(&cx).await;
+}
+
 static AT_ONCE: AtomicUsize = AtomicUsize::new(0);
 static MOST: AtomicUsize = AtomicUsize::new(0);
 

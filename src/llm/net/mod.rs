@@ -151,6 +151,13 @@ impl Host {
         })
     }
 
+    /// Connects, by TLS if that is what it speaks, and waits for any answer; shows no key.
+    pub(super) async fn reach(&self) -> Result<(), NetError> {
+        let client = self.client.get_or_try_init(|| self.connect()).await?;
+        let answer = client.head(self.base.clone()).timeout(self.settings.connect_timeout * 2).send().await;
+        answer.map(drop).map_err(|err| classify(&err))
+    }
+
     /// The URL of a path below the base.
     pub(super) fn url(&self, path: &str) -> Url {
         let mut url = self.base.clone();

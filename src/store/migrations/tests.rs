@@ -126,3 +126,8 @@ fn a_copy_that_cannot_be_made_stops_the_upgrade() {
     assert!(error.message().contains("backups"), "{error}");
     assert_eq!(look(&place.conn), version_1());
 }
+
+#[test]
+fn the_command_line_knows_the_same_version() {
+    assert_eq!(current() as u64, assistant_api::status::SCHEMA_VERSION);
+}

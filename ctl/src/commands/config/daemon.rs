@@ -54,6 +54,10 @@ pub fn check(config: Option<&Path>) -> Result<Checked> {
     if let Some(config) = config {
         arguments.extend([OsStr::new("--config"), config.as_os_str()]);
     }
+    checked(arguments)
+}
+
+fn checked(arguments: Vec<&OsStr>) -> Result<Checked> {
     let (output, _) = run(arguments)?;
     let code = match output.status.code() {
         Some(0) => Code::Ok,
@@ -63,6 +67,15 @@ pub fn check(config: Option<&Path>) -> Result<Checked> {
     };
     let text = [output.stdout, output.stderr].concat();
     Ok(Checked { code, output: String::from_utf8_lossy(&text).into_owned() })
+}
+
+/// Checks the configuration of the packaged service, with the variables that the service manager gives it.
+pub fn check_service(config: &Path, variables: Option<&Path>) -> Result<Checked> {
+    let mut arguments = vec![OsStr::new("--check"), OsStr::new("--config"), config.as_os_str()];
+    if let Some(variables) = variables {
+        arguments.extend([OsStr::new("--environment"), variables.as_os_str()]);
+    }
+    checked(arguments)
 }
 
 /// The configuration as the files have it.
