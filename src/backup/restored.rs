@@ -3,7 +3,7 @@
 //! What happened after the backup was made is not in it. So work is stopped until somebody says otherwise, and an effect
 //! that was under way when it was made becomes `unknown`: looking would find the files of another time.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use assistant_api::effects::EffectState;
 use jiff::Timestamp;
@@ -29,15 +29,14 @@ pub struct Settled {
     pub stopped: bool,
 }
 
-/// Makes the state in `dir` ready for a daemon: brings its database to the schema of this program, puts jobs that ran
-/// back to the queue, stops all work if `hold`, gives up on effects that were under way, and forgets old contents of
-/// files that are not there.
+/// Makes a database ready for a daemon: brings it to the schema of this program, puts jobs that ran back to the queue,
+/// stops all work if `hold`, gives up on effects that were under way, and forgets old contents of files that are not in
+/// `kept`.
 ///
 /// # Errors
 /// When the database cannot be migrated or written.
-pub async fn settle(dir: &Path, now: Timestamp, hold: bool) -> Result<Settled> {
-    let database = Store::open(&dir.join("assistant.db"))?;
-    let kept = dir.join("kept");
+pub async fn settle(database: &Path, kept: PathBuf, now: Timestamp, hold: bool) -> Result<Settled> {
+    let database = Store::open(database)?;
     let settled = database
         .write(move |tx| {
             jobs::stop(tx, now, BY)?;

@@ -1,0 +1,258 @@
+//! `assistant-backup`: arguments and words; `assistantctl backup` and the daily timer run it.
+
+use std::{
+    io::{self, Write as _},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use assistant_api::backup::{BackupContents, BackupCreated, BackupKind, BackupList, BackupRestored, BackupVerified};
+use assistant_backup::{create, place::Place, restore, source::Source, verify};
+use assistantd::{
+    backup::Folder,
+    clock::Clock,
+    config::{Environment, Wanted},
+    error::{Error, Result},
+};
+use clap::{Args, Parser, Subcommand};
+use nix::sys::stat::{Mode, umask};
+use serde::Serialize;
+
+const FAILURE: u8 = 1;
+const USAGE: u8 = 64;
+
+/// Makes, checks and restores backups of the assistant's database and workspace.
+///
+/// For people there is assistantctl backup; this is the program behind it and behind assistant-backup.timer. Started as
+/// root it becomes the user to whom the state directory belongs.
+#[derive(Parser)]
+#[command(name = "assistant-backup", version, max_term_width = 80)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Args)]
+struct Global {
+    /// Configuration file; drop-ins are read from conf.d beside it
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Directory of the database and the workspace
+    #[arg(long, global = true, value_name = "DIR")]
+    state_dir: Option<PathBuf>,
+    /// Folder of backups [default: backup.directory]
+    #[arg(long, global = true, value_name = "DIR")]
+    directory: Option<PathBuf>,
+    /// Say what was done, or what is wrong, as JSON
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Make a backup
+    Create {
+        /// Encrypt to this age recipient instead of those in backup.recipients
+        #[arg(long, value_name = "RECIPIENT")]
+        recipient: Vec<String>,
+        /// Write it to the standard output
+        #[arg(long)]
+        stdout: bool,
+        /// Restore it into a scratch directory afterwards
+        #[arg(long, conflicts_with = "stdout")]
+        verify: bool,
+        /// As the timer does: check it if backup.verify says so, and remove those that are no longer kept
+        #[arg(long, conflicts_with = "stdout")]
+        scheduled: bool,
+    },
+    /// Restore a backup into a scratch directory and look at everything
+    Verify {
+        /// The file, or its name in the folder
+        file: PathBuf,
+        /// File with the age key that opens it
+        #[arg(long, value_name = "FILE")]
+        identity: Option<PathBuf>,
+    },
+    /// Put a backup in the place of the state; the daemon must be stopped
+    Restore {
+        /// The file, or its name in the folder, or a directory replaced-*
+        file: PathBuf,
+        /// File with the age key that opens it
+        #[arg(long, value_name = "FILE")]
+        identity: Option<PathBuf>,
+        /// Also where a state is already, which is put aside
+        #[arg(long)]
+        force: bool,
+        /// Let work go on as soon as the daemon starts
+        #[arg(long)]
+        no_hold: bool,
+    },
+    /// List the backups in the folder
+    List,
+}
+
+fn main() -> ExitCode {
+    let environment = Environment::capture();
+    umask(Mode::S_IRWXG | Mode::S_IRWXO);
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(err) => {
+            let _ = err.print();
+            return if err.use_stderr() { USAGE.into() } else { ExitCode::SUCCESS };
+        }
+    };
+    let json = cli.global.json;
+    match run(cli, environment) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(err) => {
+            complain(&err, json);
+            FAILURE.into()
+        }
+    }
+}
+
+fn complain(err: &Error, json: bool) {
+    let mut stderr = io::stderr().lock();
+    if json {
+        let problem =
+            serde_json::json!({ "kind": err.kind().as_str(), "message": err.message(), "hint": err.hint_text() });
+        let _ = writeln!(stderr, "{problem}");
+        return;
+    }
+    let _ = writeln!(stderr, "error: {}", err.chain());
+    if let Some(hint) = err.hint_text() {
+        let _ = writeln!(stderr, "hint: {hint}");
+    }
+}
+
+fn run(cli: Cli, environment: Environment) -> Result<()> {
+    let Global { config, state_dir, directory, json } = cli.global;
+    let mut place = Place::find(&Wanted { config, state_dir, runtime_dir: None }, environment)?;
+    if let Some(directory) = directory {
+        place.folder = Folder::at(std::path::absolute(directory).map_err(Error::internal)?);
+    }
+    let clock = Clock::default();
+    match cli.command {
+        Command::Create { recipient, stdout, verify, scheduled } => {
+            place.become_owner()?;
+            let working = place.work()?;
+            let verify = verify || (scheduled && place.config.backup.verify);
+            let wanted = create::Wanted { recipients: recipient, verify, prune: scheduled };
+            if stdout {
+                let made = create::pass(&place, &working, &clock, &wanted)?;
+                let _ = write!(io::stderr(), "{}", created(&made));
+                return Ok(());
+            }
+            tell(json, &create::create(&place, &working, &clock, &wanted)?, created)
+        }
+        Command::Verify { file, identity } => {
+            let source = Source::open(&file, &place.folder, identity.as_deref())?;
+            place.become_owner()?;
+            let working = place.work()?;
+            tell(json, &verify::verify(&source, &place, &working, &clock)?, verified)
+        }
+        Command::Restore { file, identity, force, no_hold } => {
+            let replaced = file.is_dir();
+            let from = if replaced {
+                restore::From::Replaced(std::path::absolute(file).map_err(Error::internal)?)
+            } else {
+                restore::From::Backup(Box::new(Source::open(&file, &place.folder, identity.as_deref())?))
+            };
+            place.become_owner()?;
+            let wanted = restore::Wanted { force, hold: !no_hold };
+            tell(json, &restore::restore(&from, &place, &clock, wanted)?, restored)
+        }
+        Command::List => {
+            let list = BackupList {
+                directory: place.folder.path().display().to_string(),
+                backups: place.folder.list()?,
+            };
+            tell(json, &list, listed)
+        }
+    }
+}
+
+fn tell<T: Serialize>(json: bool, what: &T, words: impl Fn(&T) -> String) -> Result<()> {
+    let text = if json { serde_json::to_string(what)? + "\n" } else { words(what) };
+    match io::stdout().lock().write_all(text.as_bytes()) {
+        Err(err) if err.kind() != io::ErrorKind::BrokenPipe => Err(Error::internal(err)),
+        _ => Ok(()),
+    }
+}
+
+fn held(contents: &BackupContents) -> String {
+    let mut text = format!(
+        "{} files and {} jobs, {} MiB, schema {}",
+        contents.files,
+        contents.jobs,
+        contents.bytes.div_ceil(1 << 20),
+        contents.schema_version
+    );
+    if contents.skipped > 0 {
+        text += &format!("\nnot in it, or not as they were: {}", contents.skipped);
+        for one in &contents.skipped_first {
+            text += &format!("\n  {}: {}", one.path, one.reason);
+        }
+    }
+    text + "\n"
+}
+
+fn created(made: &BackupCreated) -> String {
+    let how = match (made.encrypted, made.verified) {
+        (true, _) => ", encrypted",
+        (false, true) => ", restored into a scratch directory and good",
+        (false, false) => "",
+    };
+    let mut text = format!("{}: {} KiB{how}\n{}", made.path, made.size_bytes.div_ceil(1024), held(&made.contents));
+    for name in &made.removed {
+        text += &format!("removed {name}\n");
+    }
+    text
+}
+
+fn verified(found: &BackupVerified) -> String {
+    format!("{}: good\n{}", found.path, held(&found.contents))
+}
+
+fn restored(done: &BackupRestored) -> String {
+    let mut text = format!("{} is in {}\n{}", done.path, done.state_directory, held(&done.contents));
+    if let Some(replaced) = &done.replaced {
+        text += &format!("what was there before lies in {replaced}\n");
+    }
+    if done.stopped {
+        text += "work is stopped until it is resumed\n";
+    }
+    text
+}
+
+fn listed(list: &BackupList) -> String {
+    list.backups
+        .iter()
+        .map(|one| {
+            let kind = if one.kind == BackupKind::Full { "full" } else { "database" };
+            format!("{} {kind} {} KiB\n", one.name, one.size_bytes.div_ceil(1024))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_manual_page_is_up_to_date() {
+        let man = clap_mangen::Man::new(Cli::command()).section("8").manual("Assistant");
+        let mut page = Vec::new();
+        man.render(&mut page).unwrap();
+        let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../docs/man/assistant-backup.8");
+        if std::env::var_os("BLESS").is_some() {
+            std::fs::write(&file, &page).unwrap();
+        }
+        let found = std::fs::read(&file).unwrap_or_default();
+        assert!(found == page, "docs/man/assistant-backup.8 is stale: BLESS=1 cargo test -p assistant-backup --bin assistant-backup");
+    }
+}

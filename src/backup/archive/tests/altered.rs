@@ -1,0 +1,53 @@
+//! An archive that is not whole, or not as it was written, is refused, whatever was changed of it.
+
+use std::fs;
+
+use proptest::prelude::*;
+
+use crate::bed::Bed;
+
+#[test]
+fn a_file_that_ends_too_early_is_refused() {
+    let bed = Bed::filled();
+    let path = bed.create();
+    let whole = fs::read(&path).unwrap();
+    for length in [5, 100, whole.len() / 2, whole.len() - 41, whole.len() - 40, whole.len() - 39, whole.len() - 1] {
+        fs::write(&path, &whole[..length]).unwrap();
+        let refusal = bed.refused(&["verify", &path]);
+        assert!(refusal.starts_with("invalid") && refusal.contains("not whole"), "{length}: {refusal}");
+    }
+    fs::write(&path, [&whole[..], b"x"].concat()).unwrap();
+    assert!(bed.refused(&["verify", &path]).contains("something follows"));
+    fs::write(&path, [&whole[..], &whole[..]].concat()).unwrap();
+    assert!(bed.refused(&["verify", &path]).contains("something follows"));
+    fs::write(&path, "").unwrap();
+    assert!(bed.refused(&["verify", &path]).contains("not a backup"));
+    assert!(bed.refused(&["verify", "assistant-20260101T000000Z.tar.zst"]).starts_with("not_found"));
+    // A refusal changes nothing.
+    let before = bed.ask("SELECT count(*) FROM jobs");
+    bed.refused(&["restore", &path, "--force"]);
+    assert_eq!(bed.ask("SELECT count(*) FROM jobs"), before);
+    assert!(!bed.path("state/.restoring").exists() && bed.workspace().join("a.txt").exists());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_flipped_bit_anywhere_is_found(at in any::<prop::sample::Index>(), bit in 0..8_u8) {
+        thread_local!(static BED: (Bed, String, Vec<u8>) = {
+            let bed = Bed::filled();
+            let path = bed.create();
+            let whole = fs::read(&path).unwrap();
+            (bed, path, whole)
+        });
+        BED.with(|(bed, path, whole)| {
+            let mut bytes = whole.clone();
+            let at = at.index(bytes.len());
+            bytes[at] ^= 1 << bit;
+            fs::write(path, bytes).unwrap();
+            let refusal = bed.refused(&["verify", path]);
+            assert!(refusal.starts_with("invalid") || refusal.starts_with("forbidden"), "{at}: {refusal}");
+        });
+    }
+}
