@@ -33,7 +33,7 @@ fi
 SOURCE_DATE_EPOCH=$(git log -1 --format=%ct 2>/dev/null || dpkg-parsechangelog -STimestamp)
 export SOURCE_DATE_EPOCH
 
-cargo build --quiet --locked --profile "$profile" -p assistantd -p assistantctl -p assistant-broker --bins >&2
+cargo build --quiet --locked --profile "$profile" -p assistantd -p assistantctl -p assistant-backup -p assistant-broker --bins >&2
 cargo build --quiet --locked --profile "$profile" -p assistant-broker --features docker --bin assistant-docker >&2
 static=$(dirname "$(packaging/build-sandbox.sh "${sandbox[@]}")")
 
@@ -43,7 +43,7 @@ tree=$work/assistant
 rm -rf "$work"
 mkdir -p "$tree/bin" "$tree/completions"
 cp -r debian config docs systemd packaging CHANGELOG.md LICENSE "$tree"
-for program in assistantd assistantctl assistant-egress assistant-docker; do
+for program in assistantd assistantctl assistant-backup assistant-egress assistant-docker; do
     install -s -m 755 "$CARGO_TARGET_DIR/$folder/$program" "$tree/bin"
 done
 install -s -m 755 "$static/assistant-sandbox" "$static/assistant-sandbox-probe" "$tree/bin"

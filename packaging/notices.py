@@ -13,12 +13,13 @@ import re
 import subprocess
 import sys
 
-PROGRAMS = {"assistantd", "assistantctl", "assistant-broker", "assistant-sandbox"}
+PROGRAMS = {"assistantd", "assistantctl", "assistant-backup", "assistant-broker", "assistant-sandbox"}
 # The licences under which crates are used, the most wanted first, and their names in Debian.
 ORDER = {
     "Apache-2.0": "Apache-2.0",
     "MIT": "Expat",
     "BSD-3-Clause": "BSD-3-clause",
+    "BSD-2-Clause": "BSD-2-clause",
     "ISC": "ISC",
     "Zlib": "Zlib",
     "Unicode-3.0": "Unicode-3.0",
@@ -27,6 +28,7 @@ ORDER = {
 # A line of its own by which the text of a licence is known.
 MARKS = {
     "MIT": "Permission is hereby granted, free of charge",
+    "BSD-2-Clause": "Redistribution and use in source and binary forms",
     "BSD-3-Clause": "Redistribution and use in source and binary forms",
     "ISC": "Permission to use, copy, modify, and/or distribute",
     "Zlib": "This software is provided 'as-is'",
@@ -94,7 +96,8 @@ def paragraphs(found):
         licences = chosen(crate["license"])
         for licence in licences:
             for text in files:
-                if licence not in examples and MARKS.get(licence, "\0") in text:
+                two = licence != "BSD-2-Clause" or "Neither the name" not in text
+                if licence not in examples and two and MARKS.get(licence, "\0") in text:
                     examples[licence] = text
         names = " and ".join(ORDER[licence] for licence in licences)
         who = "\n           ".join(holders(crate, files))
@@ -105,7 +108,7 @@ def paragraphs(found):
             sys.exit(f"notices: no crate comes with the text of {licence}")
         # The terms alone: who holds the rights stands with each crate.
         terms = examples[licence]
-        if licence in ("MIT", "BSD-3-Clause", "ISC", "Zlib"):
+        if licence in ("MIT", "BSD-2-Clause", "BSD-3-Clause", "ISC", "Zlib"):
             terms = terms[terms.index(MARKS[licence]):]
         written.append(f"License: {ORDER[licence]}\n{indented(terms)}\n")
     return written

@@ -26,7 +26,7 @@ use std::{path::PathBuf, process::ExitCode};
 use assistant_api::client::Client;
 use clap::{Args, Parser, Subcommand};
 use commands::{
-    completion, config, doctor, effects, events, files, job, jobs, models, query, sandbox, secret, setup, status,
+    backup, completion, config, doctor, effects, events, files, job, jobs, models, query, sandbox, secret, setup, status,
     submit, switch, tools,
 };
 use exit::{Code, Failure};
@@ -83,6 +83,7 @@ enum Command {
     Sandbox(sandbox::Args),
     Secret(secret::Args),
     Setup(setup::Args),
+    Backup(backup::Args),
     Reload(switch::Reload),
     Events(events::Args),
     Query(query::Args),
@@ -161,6 +162,7 @@ async fn run(command: Command, cx: &Cx) -> exit::Result {
         Command::Sandbox(args) => sandbox::run(args, cx).await,
         Command::Secret(args) => secret::run(args, cx).await,
         Command::Setup(args) => setup::run(args, cx).await,
+        Command::Backup(args) => backup::run(args, cx).await,
         Command::Reload(args) => switch::reload(args, cx).await,
         Command::Events(args) => events::run(args, cx).await,
         Command::Query(args) => query::run(args, cx).await,

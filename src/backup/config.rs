@@ -3,7 +3,7 @@
 use crate::config::section::section;
 
 section! {
-    /// Backups of database and workspace, made by `assistant-backup create` and every day by
+    /// Backups of database and workspace, made by `assistantctl backup create` and every day by
     /// assistant-backup.timer.
     pub struct Backup = "backup" {
         /// Where they lie; the daemon's user must be able to write there, and the unit needs a

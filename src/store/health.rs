@@ -60,7 +60,7 @@ pub(crate) fn classify(err: rusqlite::Error) -> Error {
         ErrorCode::SystemIoFailure => Error::unavailable("the database cannot be read or written: input/output error")
             .hint("check the disk that holds the state directory, its space and its quota"),
         ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => Error::unavailable("the database is damaged").hint(
-            "stop the daemon and bring a backup back with assistant-backup restore FILE --force (assistant-backup list \
+            "stop the daemon and bring a backup back with assistantctl backup restore FILE --force (assistantctl backup list \
              has them)",
         ),
         ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::CannotOpen => {

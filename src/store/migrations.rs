@@ -68,8 +68,8 @@ fn run_list(conn: &mut Connection, path: &Path, migrations: &[Migration]) -> Res
                 path.display(),
             ))
             .hint(
-                "install the newer version again, or go back with: assistant-backup restore FILE --force, with the \
-                 before-v*.db that its upgrade left (assistant-backup list)",
+                "install the newer version again, or go back with: assistantctl backup restore FILE --force, with the \
+                 before-v*.db that its upgrade left (assistantctl backup list)",
             ));
         }
     };
@@ -89,7 +89,7 @@ fn run_list(conn: &mut Connection, path: &Path, migrations: &[Migration]) -> Res
 fn failed(name: &str, err: &rusqlite::Error) -> Error {
     Error::unavailable(format!("migrating the database: {name}: {err}")).hint(
         "the database is as it was before: install the version of the package that ran until now, and it goes on; the \
-         copy made of it is in assistant-backup list",
+         copy made of it is in assistantctl backup list",
     )
 }
 

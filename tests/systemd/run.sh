@@ -11,6 +11,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 . tests/systemd/checks.sh
 . tests/systemd/sandbox.sh
 . tests/systemd/package.sh
+. tests/systemd/backup.sh
 . tests/systemd/docker.sh
 . tests/systemd/doctor.sh
 

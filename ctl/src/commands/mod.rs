@@ -1,5 +1,6 @@
 //! One file per command or group: its arguments, whose comments are its help, and what it does.
 
+pub mod backup;
 pub mod completion;
 pub mod config;
 pub mod doctor;

@@ -15,7 +15,10 @@ fn archive(bed: &Bed, entries: &[(Entry, &[u8])]) -> String {
     let path = bed.path("hostile.tar.zst");
     let sealer = Sealer::new(fs::File::create(&path).unwrap(), &[]).unwrap();
     let mut writer = Writer::new(sealer, bed.dir.path()).unwrap();
-    let head = r#"{"format":1,"program":"0","schema":1,"created_at":"2026-11-22T00:00:00Z","estimated_bytes":0}"#;
+    let schema = assistantd::store::migrations::current();
+    let head = format!(
+        r#"{{"format":1,"program":"0","schema":{schema},"created_at":"2026-11-22T00:00:00Z","estimated_bytes":0}}"#
+    );
     writer.add_bytes("backup.json", head.as_bytes()).unwrap();
     let top = |name: &str| Entry { kind: Kind::Dir, mode: 0o700, ..Entry::own(name, 0) };
     writer.add(&top("workspace"), &mut std::io::empty()).unwrap();
