@@ -43,7 +43,7 @@ tree=$work/assistant
 rm -rf "$work"
 mkdir -p "$tree/bin" "$tree/completions"
 cp -r debian config docs systemd packaging CHANGELOG.md LICENSE "$tree"
-for program in assistantd assistantctl assistant-backup assistant-egress assistant-docker; do
+for program in assistantd assistant-backup assistantctl assistant-egress assistant-docker; do
     install -s -m 755 "$CARGO_TARGET_DIR/$folder/$program" "$tree/bin"
 done
 install -s -m 755 "$static/assistant-sandbox" "$static/assistant-sandbox-probe" "$tree/bin"
