@@ -26,8 +26,8 @@ use std::{path::PathBuf, process::ExitCode};
 use assistant_api::client::Client;
 use clap::{Args, Parser, Subcommand};
 use commands::{
-    backup, completion, config, doctor, effects, events, files, job, jobs, models, query, sandbox, secret, setup, status,
-    submit, switch, tools,
+    backup, completion, config, doctor, effects, events, files, job, jobs, models, query, sandbox, secret, setup,
+    status, submit, switch, tools,
 };
 use exit::{Code, Failure};
 use interrupt::Interrupts;

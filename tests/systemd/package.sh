@@ -482,10 +482,12 @@ a_downgrade_is_refused_by_the_database() {
     [ "$(ask 'PRAGMA user_version')" = 2 ] || wrong "it was changed"
     # As docs/installation.md says.
     inside systemctl stop assistantd.socket assistantd.service
-    inside sh -ec "cd $state; install -o assistant -g assistant -m 600 backups/before-v2-from-v1.db assistant.db; rm -f assistant.db-wal assistant.db-shm"
+    inside assistantctl backup list | grep -q before-v2-from-v1.db
+    inside env ASSISTANT_TEST_SCHEMA=1 assistantctl backup restore before-v2-from-v1.db --force
     inside systemctl reset-failed assistantd.service assistantd.socket
     inside systemctl start assistantd.service
     settles 10 is_ready
+    inside assistantctl resume
     [ "$(ask 'PRAGMA user_version')" = 1 ] || wrong "it is not the copy"
     settles 30 jobs_are "completed 5 "
 }

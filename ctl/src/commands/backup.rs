@@ -181,7 +181,8 @@ fn restored(done: &BackupRestored, cx: &Cx) -> Result {
         cx.out.line(format!("  when all is well: rm -r {replaced}"))?;
     }
     if let Some(configuration) = &done.configuration {
-        cx.out.line(format!("the configuration of that time lies in {}, for reading", text::one_line(configuration)))?;
+        cx.out
+            .line(format!("the configuration of that time lies in {}, for reading", text::one_line(configuration)))?;
     }
     if done.unknown_effects > 0 {
         cx.out.line(format!("{} effects were under way, see: assistantctl effects", done.unknown_effects))?;
@@ -316,14 +317,18 @@ impl Call {
                 failure.hint = hint.map(Into::into);
                 failure
             }
-            None => Failure::new(Code::Failed, format!("assistant-backup ended with {}: {}", output.status, said.trim())),
+            None => {
+                Failure::new(Code::Failed, format!("assistant-backup ended with {}: {}", output.status, said.trim()))
+            }
         })
     }
 
     /// Lets it write to the standard output itself.
     fn pass(&self) -> Result {
         if std::io::stdout().is_terminal() {
-            return Err(Failure::usage("a backup is not for a terminal").hint("write it to a file: ... --stdout > FILE"));
+            return Err(
+                Failure::usage("a backup is not for a terminal").hint("write it to a file: ... --stdout > FILE")
+            );
         }
         let status = self.command(None).status().map_err(|err| self.failed(&err))?;
         if status.success() {

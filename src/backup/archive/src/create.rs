@@ -203,7 +203,9 @@ fn configuration<W: Write>(writer: &mut Writer<W>, dir: Option<&Path>) -> io::Re
         for file in files {
             let wanted = file.extension().is_some_and(|end| end == "toml" || end == "md");
             let small = fs::metadata(&file).is_ok_and(|meta| meta.is_file() && meta.len() <= MAX_CONFIG);
-            let Some(own) = file.file_name().and_then(|name| name.to_str()).filter(|_| wanted && small) else { continue };
+            let Some(own) = file.file_name().and_then(|name| name.to_str()).filter(|_| wanted && small) else {
+                continue;
+            };
             match fs::read(&file) {
                 Ok(bytes) => writer.add_bytes(&format!("{name}/{own}"), &bytes)?,
                 Err(err) => writer.skip(escape(format!("{name}/{own}").as_bytes()).as_bytes(), &err.to_string())?,

@@ -165,10 +165,8 @@ fn run(cli: Cli, environment: Environment) -> Result<()> {
             tell(json, &restore::restore(&from, &place, &clock, wanted)?, restored)
         }
         Command::List => {
-            let list = BackupList {
-                directory: place.folder.path().display().to_string(),
-                backups: place.folder.list()?,
-            };
+            let list =
+                BackupList { directory: place.folder.path().display().to_string(), backups: place.folder.list()? };
             tell(json, &list, listed)
         }
     }
@@ -253,6 +251,9 @@ mod tests {
             std::fs::write(&file, &page).unwrap();
         }
         let found = std::fs::read(&file).unwrap_or_default();
-        assert!(found == page, "docs/man/assistant-backup.8 is stale: BLESS=1 cargo test -p assistant-backup --bin assistant-backup");
+        assert!(
+            found == page,
+            "docs/man/assistant-backup.8 is stale: BLESS=1 cargo test -p assistant-backup --bin assistant-backup"
+        );
     }
 }

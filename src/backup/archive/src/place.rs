@@ -44,7 +44,8 @@ impl Place {
         };
         let paths = Paths::find(wanted, &environment, geteuid().is_root()).map_err(wrong)?;
         let config = config::load(&Sources { paths: paths.clone(), environment }).map_err(wrong)?.config;
-        let workspace = config.filesystem.shared_root.as_ref().map_or_else(|| paths.state_dir.join("workspace"), PathBuf::from);
+        let workspace =
+            config.filesystem.shared_root.as_ref().map_or_else(|| paths.state_dir.join("workspace"), PathBuf::from);
         Ok(Self {
             folder: Folder::of(&config, &paths.state_dir),
             config_dir: paths.config.parent().map(Path::to_owned),
@@ -72,8 +73,11 @@ impl Place {
         let fail = |err: nix::Error| Error::unavailable(format!("becoming the owner of the state directory: {err}"));
         let uid = Uid::from_raw(owner);
         let user = User::from_uid(uid).map_err(fail)?.ok_or_else(|| {
-            Error::unavailable(format!("the owner of {} is uid {owner}, which has no name here", self.state_dir.display()))
-                .hint("on a new machine install the package first, which makes the user assistant")
+            Error::unavailable(format!(
+                "the owner of {} is uid {owner}, which has no name here",
+                self.state_dir.display()
+            ))
+            .hint("on a new machine install the package first, which makes the user assistant")
         })?;
         let name = std::ffi::CString::new(user.name).map_err(Error::internal)?;
         let groups = getgrouplist(&name, user.gid).map_err(fail)?;
@@ -110,7 +114,8 @@ impl Working {
         };
         fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(fail)?;
         let mut options = fs::OpenOptions::new();
-        let lock = options.write(true).create(true).truncate(false).mode(0o600).open(folder.join(".lock")).map_err(fail)?;
+        let lock =
+            options.write(true).create(true).truncate(false).mode(0o600).open(folder.join(".lock")).map_err(fail)?;
         let lock = Flock::lock(lock, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| match errno {
             nix::errno::Errno::EWOULDBLOCK => Error::conflict("another backup is being made or checked")
                 .hint("wait for it: systemctl status assistant-backup.service"),

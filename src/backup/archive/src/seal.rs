@@ -196,7 +196,9 @@ impl<'a> Opener<'a> {
         let begins = input.fill_buf().map_err(|err| unreadable(&err))?;
         let inner: Box<dyn BufRead + 'a> = if begins.starts_with(AGE) {
             if identities.is_empty() {
-                return Err(Error::forbidden("it is encrypted").hint("give the file of your age key with --identity FILE"));
+                return Err(
+                    Error::forbidden("it is encrypted").hint("give the file of your age key with --identity FILE")
+                );
             }
             let keys = identities.iter().map(|one| one as &dyn age::Identity);
             let opened = age::Decryptor::new_buffered(input).and_then(|decryptor| decryptor.decrypt(keys));
@@ -245,8 +247,9 @@ impl Read for Opener<'_> {
 pub fn unreadable(err: &io::Error) -> Error {
     match err.kind() {
         io::ErrorKind::UnexpectedEof => Error::invalid("it is not whole: it ends too early"),
-        io::ErrorKind::StorageFull => Error::storage_full(err.to_string())
-            .hint("make room on that disk; nothing was changed"),
+        io::ErrorKind::StorageFull => {
+            Error::storage_full(err.to_string()).hint("make room on that disk; nothing was changed")
+        }
         _ => Error::invalid(format!("it is damaged: {err}")),
     }
 }

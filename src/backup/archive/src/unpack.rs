@@ -158,7 +158,8 @@ struct Tree {
 /// The directories of a path and its last name, if it is one that we would write.
 fn parts(path: &[u8]) -> Option<(Vec<&[u8]>, &[u8])> {
     let mut parts: Vec<&[u8]> = path.split(|byte| *byte == b'/').collect();
-    let fits = |part: &&[u8]| !part.is_empty() && part.len() <= 255 && *part != b"." && *part != b".." && !part.contains(&0);
+    let fits =
+        |part: &&[u8]| !part.is_empty() && part.len() <= 255 && *part != b"." && *part != b".." && !part.contains(&0);
     if !parts.iter().all(fits) || parts.len() > MAX_DEPTH + 1 {
         return None;
     }
@@ -202,9 +203,9 @@ impl Tree {
                 let mode = Mode::from_bits_truncate(entry.mode & 0o777 | 0o700);
                 Ok(fchmodat(dir.as_fd(), name, mode, FchmodatFlags::FollowSymlink)?)
             }),
-            Kind::Symlink => reader
-                .content(entry, |_| Ok(()))
-                .and_then(|()| dir.symlink_contents(name_of(&entry.target), name)),
+            Kind::Symlink => {
+                reader.content(entry, |_| Ok(())).and_then(|()| dir.symlink_contents(name_of(&entry.target), name))
+            }
             Kind::Link => {
                 reader.content(entry, |_| Ok(()))?;
                 return self.link(entry, &dir, name);
@@ -236,7 +237,13 @@ impl Tree {
         Ok(Some(dir))
     }
 
-    fn file<R: Read>(&mut self, reader: &mut Reader<R>, entry: &Entry, dir: &Dir, name: &std::ffi::OsStr) -> io::Result<()> {
+    fn file<R: Read>(
+        &mut self,
+        reader: &mut Reader<R>,
+        entry: &Entry,
+        dir: &Dir,
+        name: &std::ffi::OsStr,
+    ) -> io::Result<()> {
         let mut options = OpenOptions::new();
         options.write(true).create_new(true).mode(0o600).follow(FollowSymlinks::No);
         let mut file: File = dir.open_with(name, &options)?.into_std();
@@ -257,7 +264,8 @@ impl Tree {
     }
 
     fn link(&mut self, entry: &Entry, dir: &Dir, name: &std::ffi::OsStr) -> io::Result<()> {
-        let Some((above, first)) = parts(&entry.target).filter(|(above, _)| above.first() == Some(&b"workspace".as_slice()))
+        let Some((above, first)) =
+            parts(&entry.target).filter(|(above, _)| above.first() == Some(&b"workspace".as_slice()))
         else {
             return self.refuse(entry, "links elsewhere");
         };

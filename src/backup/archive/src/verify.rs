@@ -77,7 +77,8 @@ pub fn open(source: &Source, place: &Place, dir: &Path, owner: Option<(u32, u32)
 /// # Errors
 /// What is wrong with it.
 pub fn verify(source: &Source, place: &Place, working: &Working, clock: &Clock) -> Result<BackupVerified> {
-    let opened = open(source, place, &working.path().join("verify"), None).map_err(|err| refused(source, place, err))?;
+    let opened =
+        open(source, place, &working.path().join("verify"), None).map_err(|err| refused(source, place, err))?;
     if source.path.parent() == Some(place.folder.path()) {
         note(source, place, &opened, clock)?;
     }

@@ -66,7 +66,10 @@ fn nothing_leads_out_of_the_target() {
         ("a log for the database", vec![file("assistant.db-wal")]),
         ("a plan", vec![file("restore.plan")]),
         ("through a link", vec![link(Kind::Symlink, "workspace/l", out), file("workspace/l/victim")]),
-        ("through a link upward", vec![link(Kind::Symlink, "workspace/l", "../../../outside"), file("workspace/l/victim")]),
+        (
+            "through a link upward",
+            vec![link(Kind::Symlink, "workspace/l", "../../../outside"), file("workspace/l/victim")],
+        ),
         ("over a link", vec![link(Kind::Symlink, "workspace/l", &victim), file("workspace/l")]),
         ("a directory over a link", vec![link(Kind::Symlink, "workspace/l", out), dir("workspace/l")]),
         ("a hard link out", vec![link(Kind::Link, "workspace/h", &victim)]),
@@ -141,7 +144,10 @@ fn databases_that_are_not_sound_are_refused() {
     for (sql, says) in [
         ("PRAGMA user_version = 99", "newer version"),
         ("CREATE TRIGGER evil AFTER UPDATE ON jobs BEGIN DELETE FROM steps; END", "tables are not those"),
-        ("PRAGMA foreign_keys = OFF; INSERT INTO reservations (job_id, day, nanos, created_at) VALUES (99, '', 1, 1)", "reservations"),
+        (
+            "PRAGMA foreign_keys = OFF; INSERT INTO reservations (job_id, day, nanos, created_at) VALUES (99, '', 1, 1)",
+            "reservations",
+        ),
     ] {
         let other = Bed::filled();
         other.sql(sql);

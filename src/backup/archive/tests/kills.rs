@@ -48,7 +48,8 @@ fn a_backup_that_is_cut_off_leaves_no_half_file() {
         }
     }
     bed.create();
-    let names: Vec<_> = fs::read_dir(bed.path("state/backups")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    let names: Vec<_> =
+        fs::read_dir(bed.path("state/backups")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert!(!names.iter().any(|name| name == ".working"), "{names:?}");
 }
 
@@ -109,7 +110,8 @@ fn a_full_disk_is_told_and_leaves_nothing() {
             bed.path("etc/assistant.toml").display(),
             bed.path("state").display(),
         );
-        let output = Command::new("unshare").args(["--mount", "--propagation", "private", "sh", "-c", &script]).output();
+        let output =
+            Command::new("unshare").args(["--mount", "--propagation", "private", "sh", "-c", &script]).output();
         let output = output.unwrap();
         (output.status.success(), String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
     };

@@ -113,7 +113,10 @@ fn backups_are_listed_and_kept_for_their_time() {
     let list = bed.good(&["list"]);
     let one = &list["backups"][0];
     let current = assistantd::store::migrations::current();
-    assert_eq!((&one["kind"], &one["encrypted"], &one["schema_version"]), (&"full".into(), &false.into(), &current.into()));
+    assert_eq!(
+        (&one["kind"], &one["encrypted"], &one["schema_version"]),
+        (&"full".into(), &false.into(), &current.into())
+    );
     assert!(one["verified_at"].is_string());
     bed.good(&["verify", one["name"].as_str().unwrap()]);
 }
