@@ -106,14 +106,18 @@ impl Wanted {
     /// Refuses a runner that promises less.
     pub(super) fn check(&self, ready: &Ready) -> Result<()> {
         let lacking = self.guarantees.iter().filter(|guarantee| !ready.guarantees.contains_key(guarantee));
-        let reasons: Vec<_> = lacking
-            .map(|guarantee| {
-                let reason = ready.missing.get(guarantee).map_or("not given", String::as_str);
-                format!("{} ({reason})", names(&[*guarantee]).concat())
-            })
-            .collect();
+        // Each reason once, with all that are lacking for it.
+        let mut reasons: Vec<(&str, Vec<Guarantee>)> = Vec::new();
+        for guarantee in lacking {
+            let reason = ready.missing.get(guarantee).map_or("not given", String::as_str);
+            match reasons.iter_mut().find(|(known, _)| *known == reason) {
+                Some((_, of)) => of.push(*guarantee),
+                None => reasons.push((reason, vec![*guarantee])),
+            }
+        }
         if !reasons.is_empty() {
-            return Err(Error::unavailable(format!("without {}", reasons.join(", "))));
+            let said = reasons.iter().map(|(reason, of)| format!("{} ({reason})", names(of).join(", ")));
+            return Err(Error::unavailable(format!("without {}", said.collect::<Vec<_>>().join(", "))));
         }
         if let (Level::WorkNet, Net::Missing(reason)) = (self.level, &ready.net) {
             return Err(Error::unavailable(format!("without the level work+net ({reason})")));

@@ -10,7 +10,7 @@ use std::{
 use assistant_broker::container::{self, Fault, Open};
 use assistant_sandbox::protocol::{self, Level, Limits, Wishes};
 use serde_json::Value;
-use tokio::{net::UnixStream, time::timeout};
+use tokio::{net::UnixStream, sync::Semaphore, time::timeout};
 
 use super::{backend::Backend, config::Sandbox, session::Session};
 use crate::error::{Error, Result};
@@ -22,6 +22,8 @@ mod tests;
 const NOBODYS: u32 = 65533;
 /// Where the package installs the runner.
 const INSTALLED: &str = "/usr/lib/assistant/assistant-sandbox";
+/// Units that are being started.
+static STARTING: Semaphore = Semaphore::const_new(8);
 /// How long systemd may take to accept.
 const ACCEPT_TIME: Duration = Duration::from_secs(5);
 /// How long a container may take to start.
@@ -76,6 +78,8 @@ fn proxy(config: &Sandbox, level: Level) -> Result<Option<fs::File>> {
 }
 
 async fn unit(path: &Path, proxy: Option<fs::File>) -> Result<Session> {
+    // So many at once that come at the same time are each ready in time.
+    let _starting = STARTING.acquire().await.map_err(Error::internal)?;
     let connected = timeout(ACCEPT_TIME, UnixStream::connect(path)).await;
     let socket = connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())).map_err(|err| {
         unreachable("sandbox.unit_socket", path, &err)

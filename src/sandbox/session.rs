@@ -29,8 +29,8 @@ use crate::error::{Error, ErrorKind, Result};
 #[cfg(test)]
 mod tests;
 
-/// What a runner gets to begin.
-const READY_TIME: Duration = Duration::from_secs(10);
+/// What a runner gets to begin, on a machine that is busy as well.
+const READY_TIME: Duration = Duration::from_secs(30);
 /// What a runner gets beyond a command's own time to end it and say so.
 const MARGIN: Duration = Duration::from_secs(10);
 

@@ -10,6 +10,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 . tests/systemd/machine.sh
 . tests/systemd/checks.sh
 . tests/systemd/sandbox.sh
+. tests/systemd/levels.sh
+. tests/systemd/ends.sh
 . tests/systemd/package.sh
 . tests/systemd/backup.sh
 . tests/systemd/docker.sh

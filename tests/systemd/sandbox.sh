@@ -2,10 +2,9 @@
 # What must hold for commands that run in units; sourced by run.sh after checks.sh.
 
 all+=(commands_run_in_units commands_reach_listed_hosts a_job_runs_a_command a_script_runs
-    the_probe_at_level_work the_probe_at_level_read a_timeout_ends_everything a_cancel_ends_everything
-    a_killed_daemon_leaves_nothing two_sessions_do_not_meet running_out_of_memory_is_told
-    what_commands_leave_is_the_daemons what_the_configuration_protects_is_protected bounds_follow_the_configuration
-    the_kernel_bounds_sessions the_way_out_is_the_proxy how_long_the_first_command_takes)
+    what_was_refused_is_explained two_sessions_do_not_meet fifty_sessions_at_once what_commands_leave_is_the_daemons
+    what_the_configuration_protects_is_protected bounds_follow_the_configuration the_way_out_is_the_proxy
+    nothing_outside_is_reached_through_the_proxy the_daemon_is_as_free_as_before how_long_the_first_command_takes)
 
 commands_run_in_units() {
     [ "$(printf 'in\n' | run cat)" = in ] || wrong "standard input"
@@ -94,72 +93,34 @@ a_script_runs() {
     inside sh -c "ls $workspace/script-runs/*.md" >/dev/null
 }
 
-# furnish: a workspace as one in use, with a repository and what is ours.
-furnish() {
-    as_daemon sh -ec "cd $workspace; umask 002
-        rm -rf .git; mkdir -p .git/hooks .assistant/cache
-        echo 'ref: refs/heads/main' >.git/HEAD
-        printf '[core]\n\trepositoryformatversion = 0\n' >.git/config
-        echo '#!/bin/sh' >.git/hooks/pre-push.sample
-        echo '[x]' >.assistant/config.toml
-        echo x >.assistant/cache/x"
-}
-
-probe() {
-    local said code=0
+# A job whose commands try what the filter, the file system and the proxy refuse.
+what_was_refused_is_explained() {
+    local id said entry
     configure '[sandbox]
-memory = "256 MiB"
-processes = 128
-tmp = "64 MiB"
-max_file = "1 GiB"'
-    # What the configuration asks of units is written when one is asked for.
-    run true
-    settles 10 no_sessions
-    furnish
-    said=$(inside "$tools/assistant-sandbox-probe" conduct --probe "$tools/assistant-sandbox-probe" --level "$1" \
-        --limits '{"memory_bytes": 268435456, "processes": 128, "tmp_bytes": 67108864, "file_bytes": 1073741824}' --socket /run/assistant-sandbox/run.sock) || code=$?
-    grep -E 'WRONG|missing' <<<"$said" && wrong "level $1"
-    [ "$code" = 0 ] || wrong "$said"
-    [ "$(grep -c '^promised' <<<"$said")" = 8 ] || wrong "not everything is promised: $(grep ^promised <<<"$said")"
-    tail -1 <<<"$said"
-    settles 10 no_sessions
-    as_daemon rm -rf "$workspace/.git"
+level = "work+net"'
+    id=$(as_ann assistantctl submit 'Try what is refused.' --wait --json | python3 -c 'import json,sys; print(json.load(sys.stdin)["job"]["id"])')
+    said=$(as_ann assistantctl sandbox explain --job "$id" 2>&1)
+    grep -q 'seccomp .*io_uring_setup' <<<"$said" || wrong "$said"
+    grep -qE 'proxy .*refused\.example:80 .*host_not_listed .*add ' <<<"$said" || wrong "$said"
+    # Nobody may read there what the kernel says of mounts and Landlock, and that is said.
+    grep -q 'files and directories' <<<"$said" || wrong "$said"
+    for layer in seccomp proxy; do
+        entry=$(inside journalctl --no-pager -o json MESSAGE_ID=e6374d03ee344e6aa2dafb4623e836e1 "ASSISTANT_JOB_ID=$id" "ASSISTANT_LAYER=$layer")
+        [ -n "$entry" ] || wrong "no line of the journal for $layer"
+    done
     configure ''
 }
 
-the_probe_at_level_work() { probe work; }
-the_probe_at_level_read() { probe read; }
-
-stubborn='trap "" TERM INT HUP; (setsid sleep 7771 &) ; (sleep 7771 & sleep 7771) & kill -STOP $$; sleep 7771'
-
-a_timeout_ends_everything() {
-    local said
-    said=$(as_ann assistantctl query POST /api/workspace/script-runs \
-        --data "$(python3 -c 'import json,sys; print(json.dumps({"command": ["sh", "-c", sys.argv[1]], "timeout_seconds": 1}))' "$stubborn")")
-    grep -q timed_out <<<"$said" || wrong "$said"
-    nobody_runs '^sleep 7771' || wrong "something is left"
-}
-
-a_cancel_ends_everything() {
-    inside runuser -u ann -- assistantctl sandbox run -- sh -c "$stubborn" &
-    local client=$!
-    settles 10 inside pgrep -f '^sleep 7771'
-    kill "$client" 2>/dev/null || true
-    # The client runs in another namespace, under nsenter.
-    inside pkill -KILL -u ann assistantctl || true
-    settles 2 nobody_runs '^sleep 7771'
-    wait "$client" 2>/dev/null || true
-}
-
-a_killed_daemon_leaves_nothing() {
-    inside runuser -u ann -- assistantctl sandbox run -- sh -c "$stubborn" >/dev/null 2>&1 &
-    local client=$!
-    settles 10 inside pgrep -f '^sleep 7771'
-    inside systemctl kill --signal=KILL assistantd.service
-    settles 2 nobody_runs '^sleep 7771'
-    settles 10 no_sessions
-    wait "$client" 2>/dev/null || true
-    settles 20 is_ready
+# All of them wait for each other, so all are there at the same time.
+fifty_sessions_at_once() {
+    local answers
+    as_daemon mkdir -m 2770 "$workspace/crowd"
+    answers=$(inside runuser -u ann -- bash -c 'for n in $(seq 50); do
+        assistantctl sandbox run -- bash -c "touch crowd/$n; until set -- crowd/*; [ \$# = 50 ]; do sleep 0.2; done; echo all of \$#" </dev/null &
+    done; wait')
+    [ "$(grep -c '^all of 50$' <<<"$answers")" = 50 ] || wrong "$answers"
+    settles 20 no_sessions
+    as_daemon rm -r "$workspace/crowd"
 }
 
 two_sessions_do_not_meet() {
@@ -173,17 +134,6 @@ two_sessions_do_not_meet() {
     [ "$users" = 1 ] || wrong "sessions have $users users while one runs"
     inside pkill -f '^sleep 7772'
     wait "$one" || true
-}
-
-running_out_of_memory_is_told() {
-    local said
-    said=$(as_ann assistantctl query POST /api/workspace/script-runs --data \
-        '{"command": ["python3", "-c", "x = bytearray(1 << 30); y = bytearray(1 << 30); z = bytearray(1 << 30)"]}')
-    grep -qE 'MemoryError|out_of_memory' <<<"$said" || wrong "$said"
-    # Each below its own bound, all together above.
-    said=$(as_ann assistantctl query POST /api/workspace/script-runs --data \
-        '{"command": ["sh", "-c", "for n in 1 2 3; do python3 -c \"import time; x = bytearray(1 << 30); time.sleep(20)\" & done; wait"]}')
-    grep -q out_of_memory <<<"$said" || wrong "$said"
 }
 
 what_commands_leave_is_the_daemons() {
@@ -233,51 +183,6 @@ tmp = "4 GiB"'
     configure ''
 }
 
-the_kernel_bounds_sessions() {
-    configure '[sandbox]
-memory = "256 MiB"
-processes = 64
-cpus = 0.5'
-    settles 10 no_sessions
-    run sh -c 'exec sleep 7773' &
-    local one=$! unit
-    settles 10 inside pgrep -f '^sleep 7773'
-    unit=$(inside systemctl list-units --plain --no-legend 'assistant-sandbox@*' | cut -d' ' -f1)
-    local shown
-    shown=$(inside systemctl show -p MemoryMax,TasksMax,CPUQuotaPerSecUSec,RuntimeMaxUSec,OOMPolicy "$unit")
-    for wanted in MemoryMax=268435456 TasksMax=73 CPUQuotaPerSecUSec=500ms RuntimeMaxUSec=2h OOMPolicy=continue; do
-        grep -qx "$wanted" <<<"$shown" || wrong "$wanted is not in: $shown"
-    done
-    inside pkill -f '^sleep 7773'
-    wait "$one" || true
-    # The same session goes on after the kernel has ended a command in it.
-    local said
-    said=$(as_ann assistantctl query POST /api/workspace/script-runs --data \
-        '{"command": ["sh", "-c", "for n in 1 2 3; do python3 -c \"import time; x = bytearray(150 << 20); time.sleep(20)\" & done; wait"]}')
-    grep -q out_of_memory <<<"$said" || wrong "$said"
-    # A busy loop gets its share and no more.
-    said=$(run python3 -c 'import os, time
-begun = time.monotonic()
-while time.monotonic() - begun < 2: pass
-used = os.times(); print(int((used.user + used.system) * 100))')
-    [ "$said" -le 140 ] || wrong "it used $said hundredths of a second in two seconds"
-    # A fork bomb ends, and the API answers meanwhile.
-    said=$(as_ann assistantctl query POST /api/workspace/script-runs --data \
-        '{"command": ["sh", "-c", "f() { f | f & }; f; sleep 5"], "timeout_seconds": 4}') &
-    for _ in 1 2 3 4 5 6 7 8 9 10; do
-        as_ann timeout 2 assistantctl status >/dev/null || wrong "the API does not answer beside a fork bomb"
-    done
-    wait $! || true
-    settles 10 no_sessions
-    configure ''
-}
-
-without_bounds_nothing_runs() {
-    local said
-    said=$(run true 2>&1) && wrong "it ran without bounds"
-    grep -q 'does not bound memory, processes and processors' <<<"$said" || wrong "$said"
-}
-
 the_way_out_is_the_proxy() {
     configure '[sandbox]
 level = "work+net"'
@@ -291,6 +196,55 @@ except urllib.error.HTTPError as refused: print(refused.code, refused.read().dec
     run python3 -c 'import socket; socket.create_connection(("192.0.2.1", 80), timeout=3)' && wrong "it connected"
     inside journalctl --no-pager -u assistant-egress ASSISTANT_VERDICT=refused | grep -q example.org || wrong "no line in the journal"
     configure ''
+}
+
+# What is not of the public Internet is refused whatever the list says, and so is whoever shows no token.
+nothing_outside_is_reached_through_the_proxy() {
+    local said
+    configure '[sandbox]
+level = "work+net"'
+    echo 'allow = ["localhost", "machine", "127.0.0.1", "169.254.169.254", "10.0.0.1"]' >"$machine_root/etc/assistant/egress.toml"
+    inside systemctl reload assistant-egress
+    said=$(run python3 -c 'import base64, os, socket, urllib.parse
+def ask(request, login):
+    proxy = urllib.parse.urlsplit(os.environ["http_proxy"])
+    token = base64.b64encode(urllib.parse.unquote(f"{proxy.username}:{proxy.password}").encode()).decode()
+    head = f"Proxy-Authorization: Basic {token}\r\n" if login else ""
+    with socket.create_connection((proxy.hostname, proxy.port), timeout=5) as there:
+        there.sendall(f"{request}\r\n{head}\r\n".encode())
+        return there.recv(4096).decode().split(" ")[1]
+for host in ["localhost", "machine", "127.0.0.1", "169.254.169.254", "10.0.0.1", "[::1]", "[::ffff:127.0.0.1]", "[fe80::1]"]:
+    print(ask(f"CONNECT {host}:443 HTTP/1.1\r\nHost: {host}:443", True), ask(f"GET http://{host}/ HTTP/1.1\r\nHost: {host}", True))
+print(ask("GET http://localhost/ HTTP/1.1\r\nHost: localhost", False))' 2>/dev/null)
+    [ "$(grep -c '^403 403$' <<<"$said")" = 8 ] && [ "$(tail -1 <<<"$said")" = 407 ] || wrong "$said"
+    : >"$machine_root/etc/assistant/egress.toml"
+    inside systemctl reload assistant-egress
+    configure ''
+}
+
+# What a process may: its rights, filters, bounds, namespaces and mounts.
+freedom() {
+    grep -E '^(Cap|NoNewPrivs|Seccomp|Groups|Uid|Gid|Speculation|Cpus_allowed:)' "/proc/$1/status"
+    cat "/proc/$1/limits" "/proc/$1/cgroup" "/proc/$1/mountinfo" "/proc/$1/oom_score_adj"
+    readlink "/proc/$1"/ns/* "/proc/$1/root" "/proc/$1/cwd"
+}
+
+the_daemon_is_as_free_as_before() {
+    local pid before after level
+    inside systemctl restart assistantd.service
+    settles 10 is_ready
+    # Its number here, as its files are read from here.
+    pid=$(pgrep -x assistantd --ns "$machine_init" --nslist pid)
+    before=$(freedom "$pid")
+    for level in read work; do
+        as_ann assistantctl sandbox run --level "$level" -- true
+    done
+    configure '[sandbox]
+level = "work+net"'
+    run true
+    configure ''
+    after=$(freedom "$pid")
+    [ -n "$before" ] && [ "$before" = "$after" ] || wrong "$(diff <(echo "$before") <(echo "$after"))"
 }
 
 # A figure, not a bound.

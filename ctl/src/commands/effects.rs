@@ -77,7 +77,7 @@ pub async fn run(args: Args, cx: &Cx) -> Result {
         return Ok(Code::Ok);
     }
     let request = cx.client.request("GET", "/api/effects").query("limit", args.limit);
-    let request = request.maybe("job_id", args.job).maybe("state", args.state.map(EffectState::as_str));
+    let request = request.maybe("job", args.job).maybe("state", args.state.map(EffectState::as_str));
     let list: EffectList = request.maybe("cursor", args.cursor).fetch().await?;
     if cx.out.json {
         cx.out.json(&json!({ "effects": list.effects, "next_cursor": list.next_cursor }))?;

@@ -2,7 +2,7 @@ use std::io::{self, IsTerminal as _};
 
 use assistant_api::{
     JobId,
-    effects::EffectList,
+    effects::{Effect, EffectList},
     sandbox::{CommandEnd, Denied, SandboxTest, StreamKind, read_stream_header},
 };
 use serde_json::{Value, json};
@@ -295,6 +295,11 @@ async fn explain(job: JobId, cx: &Cx) -> Result {
         })?;
     } else {
         cx.out.table(&table, "")?;
+    }
+    // The kernel tells of those only whoever may read its audit.
+    let unseen = |effect: &Effect| matches!(effect.detail["isolation_mode"].as_str(), Some("unit" | "docker"));
+    if effects.iter().any(unseen) {
+        cx.out.note("what was refused of files and directories is not in this list; the commands' own output says it");
     }
     Ok(Code::Ok)
 }

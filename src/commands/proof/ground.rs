@@ -37,7 +37,7 @@ pub(super) enum Ground {
     /// A workspace of its own.
     Apart(TempDir),
     /// A directory of the workspace, and one below `.assistant`, where the probe lies.
-    Within { made: Made, ours: TempDir },
+    Within { made: Made, ours: TempDir, backend: Backend },
 }
 
 /// A directory of the workspace that a command made. The daemon removes it: commands cannot, what is in it is protected.
@@ -52,7 +52,7 @@ impl Ground {
         if !backend.is_started_here() {
             let parent = root.path().join(".assistant");
             let ours = blocking(move || ours(&parent, &probe)).await?;
-            return Ok(Self::Within { made: Made::new(cx).await?, ours });
+            return Ok(Self::Within { made: Made::new(cx).await?, ours, backend });
         }
         let config = cx.config.load_full();
         let is_root = nix::unistd::geteuid().is_root();
@@ -69,6 +69,11 @@ impl Ground {
             Self::Apart(place) => Some(place.path()),
             Self::Within { .. } => None,
         }
+    }
+
+    /// Whether units are tried.
+    pub(super) fn is_of_unit(&self) -> bool {
+        matches!(self, Self::Within { backend: Backend::Unit, .. })
     }
 
     /// Where the probe runs, seen from the workspace.

@@ -106,14 +106,19 @@ fn word(of: impl Serialize) -> Result<String> {
 /// All attempts of one command, or one of those that want a command for themselves.
 fn exec(config: &Sandbox, ground: &Ground, plants: Option<&Plants>, only: Option<&str>) -> Result<Exec> {
     let most = sandbox::limits(config);
+    // Memory and processors a unit bounds for its session as a whole.
+    let mut bounds = BOUNDS;
+    if ground.is_of_unit() {
+        (bounds.memory_bytes, bounds.cpu_millis) = (most.memory_bytes, most.cpu_millis);
+    }
     let limits = Limits {
-        seconds: BOUNDS.seconds.min(most.seconds),
-        memory_bytes: BOUNDS.memory_bytes.min(most.memory_bytes),
-        processes: BOUNDS.processes.min(most.processes),
-        cpu_millis: BOUNDS.cpu_millis.min(most.cpu_millis),
+        seconds: bounds.seconds.min(most.seconds),
+        memory_bytes: bounds.memory_bytes.min(most.memory_bytes),
+        processes: bounds.processes.min(most.processes),
+        cpu_millis: bounds.cpu_millis.min(most.cpu_millis),
         tmp_bytes: most.tmp_bytes,
-        file_bytes: BOUNDS.file_bytes.min(most.file_bytes),
-        output_bytes: BOUNDS.output_bytes.min(most.output_bytes),
+        file_bytes: bounds.file_bytes.min(most.file_bytes),
+        output_bytes: bounds.output_bytes.min(most.output_bytes),
     };
     let level = serde_json::to_value(config.level.0)?;
     let level = level.as_str().unwrap_or_default();

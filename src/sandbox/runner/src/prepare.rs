@@ -109,7 +109,10 @@ fn tell(kind: Kind, body: &impl serde::Serialize) {
 fn make(place: &Place) -> Result<(), Fault> {
     leave_namespace()?;
     umask(Mode::empty());
-    let uid = place.uid()?.ok_or_else(|| Fault::new("user", format!("systemd knows no {}", place.user)))?;
+    let uid = place.uid()?.ok_or_else(|| {
+        let reason = format!("systemd knows no {}: the unit needs DynamicUser=yes and User=as%i", place.user);
+        Fault::new("user", reason)
+    })?;
     let (workspace, found) = place.open()?;
     let owner = Owner { uid: Uid::from_raw(found.st_uid), gid: Gid::from_raw(found.st_gid) };
     let wishes = match &place.wishes {

@@ -13,18 +13,20 @@ use std::{
 };
 
 use super::{
-    Expect, Outcome, Plants, Probe, Report, all,
+    Cell, Expect, Outcome, Plants, Probe, Report, all,
     arguments::{json, json_text},
 };
 use crate::protocol::{Denial, End, Exec, Exit, Frame, Kind, Level, Limits, Ready, Refused, VERSION, pass_proxy};
 
 pub(super) const USAGE: &str =
     "       assistant-sandbox-probe conduct --probe PATH [--level LEVEL] [--limits JSON] [--only NAME]... [--outside DIR] \\
-           [--proxy SOCKET] (--socket PATH | -- RUNNER ARGUMENT...)
+           [--proxy SOCKET] [--cells FILE --cell NAME [--bless yes]] (--socket PATH | -- RUNNER ARGUMENT...)
 
 Conducting, it runs where nothing confines it: connects to a runner's socket or starts a runner, and has it run the probe
 at PATH, as a command there finds it. What must not be reached is put into a new directory below DIR, /tmp by default.
 A descriptor of the egress proxy's SOCKET is passed to a runner that takes one (`--proxy passed`).
+With --cells all is well if every promise was tried and held, and what came out otherwise stands under NAME in FILE; with
+--bless it is written there.
 ";
 
 #[derive(Default)]
@@ -35,6 +37,9 @@ struct Arguments {
     only: Vec<String>,
     outside: Option<PathBuf>,
     proxy: Option<PathBuf>,
+    cells: Option<PathBuf>,
+    cell: String,
+    bless: bool,
     socket: Option<PathBuf>,
     runner: Vec<String>,
 }
@@ -51,6 +56,9 @@ impl Arguments {
                 "--only" => parsed.only.push(value()?),
                 "--outside" => parsed.outside = Some(value()?.into()),
                 "--proxy" => parsed.proxy = Some(value()?.into()),
+                "--cells" => parsed.cells = Some(value()?.into()),
+                "--cell" => parsed.cell = value()?,
+                "--bless" => parsed.bless = value()? == "yes",
                 "--socket" => parsed.socket = Some(value()?.into()),
                 "--" => parsed.runner = from.by_ref().collect(),
                 _ => return Err(format!("unknown argument: {argument}")),
@@ -58,6 +66,9 @@ impl Arguments {
         }
         match (&parsed.socket, parsed.runner.is_empty()) {
             _ if parsed.probe.is_empty() => Err("--probe: missing".to_owned()),
+            _ if parsed.cells.is_some() == parsed.cell.is_empty() => {
+                Err("--cells and --cell: give both or none".to_owned())
+            }
             (Some(_), true) | (None, false) => Ok(parsed),
             _ => Err("one of --socket and -- with a runner".to_owned()),
         }
@@ -186,9 +197,19 @@ pub(super) fn main(arguments: impl Iterator<Item = String>) -> Result<ExitCode, 
     if ready.version != VERSION {
         return Err(format!("the runner speaks version {} of the protocol, this probe {VERSION}", ready.version));
     }
-    let Arguments { probe, level, limits, only, .. } = arguments;
+    let Arguments { probe, level, limits, only, cells, cell: name, bless, .. } = arguments;
     let conducted = Conductor { probe, level, limits, only }.conduct(&mut runner.socket, &plants)?;
-    let (text, good) = describe(&ready, &conducted, &plants.touched().map_err(said)?);
+    let touched = plants.touched().map_err(said)?;
+    let (mut text, mut good) = describe(&ready, &conducted, &touched);
+    if let Some(cells) = cells {
+        let cell = Cell::of(&ready, &conducted.reports);
+        let mut wrong = cell.doubts(&conducted.reports, &[]);
+        wrong.extend(cell.hold(&cells, &name, bless).map_err(said)?.err());
+        good = wrong.is_empty() && touched.is_empty();
+        for wrong in wrong {
+            let _ = writeln!(text, "doubtful  {wrong}");
+        }
+    }
     io::stdout().write_all(text.as_bytes()).map_err(said)?;
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -301,6 +322,8 @@ mod tests {
             ("--probe /p --level none --socket /s", "--level"),
             ("--probe", "wants a value"),
             ("--probe /p --more", "unknown argument"),
+            ("--probe /p --socket /s --cells /c", "give both"),
+            ("--probe /p --socket /s --cell x", "give both"),
         ] {
             assert!(parse(line).unwrap().contains(reason), "{line}");
         }

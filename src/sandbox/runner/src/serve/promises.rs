@@ -146,6 +146,9 @@ fn one(session: &Session, guarantee: Guarantee) -> Result<String, String> {
         (Guarantee::Signals, Unit) if !session.apart.user => Err(
             "nobody has said whose processes are the session's: the unit needs its ExecStartPre= and DynamicUser=yes",
         ),
+        (Guarantee::Signals, Unit) if fs::metadata("/proc/1/cmdline").is_ok() => Err(
+            "processes outside can be looked at: the unit needs ProtectProc=invisible, which systemd knows from version 247 on",
+        ),
         (Guarantee::Signals, Unit) => Ok("a uid of the session's own; seccomp"),
         (Guarantee::Signals, Docker) => Ok("pid namespace of the container; seccomp"),
         (Guarantee::Signals, Landlock) if session.landlock >= SCOPES => Ok("Landlock; seccomp"),

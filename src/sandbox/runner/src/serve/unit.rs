@@ -52,7 +52,8 @@ impl Apart {
     /// Looks. A user who is not the session's own is an error: every process of that user would be taken for one of a
     /// command's.
     pub(crate) fn look(outside: &Path) -> Result<Self, Fault> {
-        let Ok(text) = fs::read(outside) else { return Ok(Self::default()) };
+        // Where nothing was bound, an empty file may stand for a later time.
+        let Some(text) = fs::read(outside).ok().filter(|text| !text.is_empty()) else { return Ok(Self::default()) };
         let outside: Outside = serde_json::from_slice(&text).map_err(|err| Fault::new(OUTSIDE, err))?;
         if getuid().as_raw() != outside.uid {
             return Err(Fault::new(
@@ -122,6 +123,8 @@ mod tests {
     fn nothing_is_apart_unless_it_is_seen_to_be() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("outside");
+        assert_eq!(Apart::look(&file).unwrap(), Apart::default());
+        fs::write(&file, "").unwrap();
         assert_eq!(Apart::look(&file).unwrap(), Apart::default());
         let here = Outside { ipc: namespace("self", "ipc").unwrap(), net: String::new(), uid: getuid().as_raw() };
         fs::write(&file, serde_json::to_vec(&here).unwrap()).unwrap();
