@@ -59,6 +59,10 @@ impl Host {
 
     /// Restarts the service and waits until it is ready.
     pub fn restart(&self) -> Result<()> {
+        // One that failed too often, as for a credential that cannot be decrypted, is not started again otherwise. Where
+        // nothing failed there is nothing to forget.
+        let socket = SERVICE.replace(".service", ".socket");
+        _ = self.run("systemctl", ["reset-failed", SERVICE, &socket], b"");
         let restarted = self.run("systemctl", ["restart", SERVICE], b"");
         restarted.map(drop).map_err(|failure| failure.hint("journalctl -u assistantd -n 20 says why"))
     }

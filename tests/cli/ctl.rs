@@ -207,6 +207,28 @@ fn the_configuration_is_shown_changed_and_checked() {
 }
 
 #[test]
+fn a_daemon_that_was_started_by_hand_is_set_up_as_far_as_it_goes() {
+    let desk = Desk::new();
+    let setup = desk.run(&["setup", "--yes", "--admin-name", "Ann", "--admin-address", "ann@example.org"]);
+    assert_eq!(setup.code, Some(0), "{}{}", setup.out, setup.err);
+    for expected in ["admin.name, admin.email", "has read its configuration", "rehearsal at this daemon answered"] {
+        assert!(setup.out.contains(expected), "{expected}: {}", setup.out);
+    }
+    assert!(setup.err.contains("neither receives nor sends mail"), "{}", setup.err);
+    assert_eq!(desk.json(&["config", "show", "admin.email"])["settings"][0]["value"], "ann@example.org");
+    let file = desk.place.config_file().with_file_name("conf.d").join("10-setup.toml");
+    let written = fs::read_to_string(&file).unwrap();
+    // Again, with another name alone, and with what the daemon refuses.
+    assert_eq!(desk.run(&["setup", "--yes", "--admin-name", "Eve"]).code, Some(0));
+    assert_eq!(fs::read_to_string(&file).unwrap(), written.replace("Ann", "Eve"));
+    let refused = desk.run(&["setup", "--yes", "--provider", "openai", "--base-url", "http://["]);
+    assert!(refused.code == Some(78) && refused.err.contains("what stands: nothing new"), "{}", refused.err);
+    assert_eq!(fs::read_to_string(&file).unwrap(), written.replace("Ann", "Eve"));
+    let key = desk.run(&["setup", "--yes", "--provider", "openrouter", "--imap-host", "mail.example.org"]);
+    assert!(key.code == Some(2) && key.err.contains("no key email.imap_host"), "{}", key.err);
+}
+
+#[test]
 fn everything_that_only_looks_works() {
     let desk = Desk::new();
     for command in [

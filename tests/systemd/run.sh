@@ -16,6 +16,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 . tests/systemd/backup.sh
 . tests/systemd/docker.sh
 . tests/systemd/doctor.sh
+. tests/systemd/setup.sh
 
 obstacle=$(machine_obstacle)
 [ -z "$obstacle" ] || fail "$obstacle"

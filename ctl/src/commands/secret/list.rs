@@ -1,4 +1,4 @@
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use assistant_api::{
     secrets::{SecretName, SecretSource, SecretState},
@@ -16,6 +16,9 @@ use crate::{
     output::{Style, Table, cell},
     text,
 };
+
+/// How long the daemon has to say what it has.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Show which secrets there are, and which of them the daemon has
 ///
@@ -61,7 +64,8 @@ struct Secret {
 
 pub async fn run(args: List, host: &Host, cx: &Cx) -> Result {
     let store = Credstore { dir: args.dir, host };
-    let status = cx.client.get::<Status>("/api/status").await;
+    // Where the service does not start, its socket still takes requests and nobody answers.
+    let status = cx.client.request("GET", "/api/status").timeout(Some(PATIENCE)).fetch::<Status>().await;
     let secrets: Vec<Secret> = SecretName::ALL.iter().map(|name| secret(*name, &store, status.as_ref().ok())).collect();
     if cx.out.json {
         cx.out.json(&json!({ "secrets": secrets }))?;

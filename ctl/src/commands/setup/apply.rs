@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use assistant_api::{
+    client,
     config::Reloaded,
     secrets::SecretName,
     status::{ModelTest, Status},
@@ -150,15 +151,28 @@ async fn follow(plan: &Plan, place: &Place<'_>, unseen: bool, steps: &mut Steps<
         let hint = failure.hint.clone().unwrap_or_default();
         failure.hint(format!("{hint}; then sudo assistantctl setup again, or sudo systemctl restart assistantd"))
     })?;
+    let status = status(cx).await?;
     if let Some((name, _)) = &plan.secret {
-        seen(*name, cx).await?;
+        seen(*name, status)?;
     }
     steps.done(DAEMON, "the daemon was restarted".to_owned())?;
     Ok(true)
 }
 
-async fn seen(name: SecretName, cx: &Cx) -> Result<()> {
-    let status: Status = cx.client.request("GET", "/api/status").timeout(Some(Duration::from_secs(30))).fetch().await?;
+/// Asks the daemon that has just started. A connection that ended with the former process is still believed in until it
+/// has failed once.
+async fn status(cx: &Cx) -> Result<Status> {
+    let ask = || cx.client.request("GET", "/api/status").timeout(Some(Duration::from_secs(30))).fetch();
+    for _ in 0..3 {
+        match ask().await {
+            Err(client::Error::Lost(_)) => {}
+            other => return Ok(other?),
+        }
+    }
+    Ok(ask().await?)
+}
+
+fn seen(name: SecretName, status: Status) -> Result<()> {
     let state = status.secrets.into_iter().find(|state| state.name == name.credential());
     if state.as_ref().is_some_and(|state| state.source.is_some()) {
         return Ok(());

@@ -164,9 +164,12 @@ impl Asker<'_> {
     fn models(&mut self, args: &ModelArgs) -> Result<()> {
         let provider = self.provider(args)?;
         if provider.name == "rehearsal" {
-            return match args.key_file {
-                Some(_) => Err(Failure::usage("a rehearsal needs no key").hint("leave out --key-file")),
-                None => Ok(()),
+            let told = args.key_file.is_some() || args.base_url.is_some() || args.model.is_some();
+            return if told {
+                Err(Failure::usage("a rehearsal needs neither key nor address nor model")
+                    .hint("leave out --key-file, --base-url and --model, or name a --provider"))
+            } else {
+                Ok(())
             };
         }
         let usual = provider.elsewhere && self.person.is_some();
@@ -317,6 +320,11 @@ impl Asker<'_> {
         let Some(user) = &self.present.user else {
             if args.admin || args.work {
                 return Err(Failure::usage("nobody is named who could join a group").hint("name one with --user"));
+            }
+            if !self.present.groups.is_empty() {
+                self.plan
+                    .notes
+                    .push(format!("nobody is put into {USERS}, as nobody called sudo: --user NAME lets one in"));
             }
             return Ok(());
         };

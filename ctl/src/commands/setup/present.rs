@@ -1,5 +1,7 @@
 //! What stands before anything is changed.
 
+use std::time::Duration;
+
 use assistant_api::{config::Settings, secrets::SecretName, status::Status};
 use nix::unistd::{Group, User};
 use serde_json::Value;
@@ -10,6 +12,9 @@ use crate::{
     credstore::Credstore,
     exit::Result,
 };
+
+/// How long the daemon has to say what stands.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// May use the API.
 pub const USERS: &str = "assistant-users";
@@ -40,11 +45,13 @@ pub struct Present {
 impl Present {
     /// Asks the daemon, or its program when none runs.
     pub async fn find(cx: &Cx, file: &DropIn, credstore: Option<&Credstore<'_>>, user: Option<String>) -> Result<Self> {
-        let settings = match cx.client.get::<Settings>("/api/config").await {
+        // Where the service does not start, its socket still takes requests and nobody answers.
+        let ask = |path| cx.client.request("GET", path).timeout(Some(PATIENCE));
+        let settings = match ask("/api/config").fetch::<Settings>().await {
             Ok(settings) => settings,
             Err(_) => daemon::show()?,
         };
-        let status = cx.client.get::<Status>("/api/status").await.ok();
+        let status = ask("/api/status").fetch::<Status>().await.ok();
         let has = |name: &SecretName| {
             let stored = credstore.is_some_and(|store| store.stored(*name).is_ok_and(|at| at.is_some()));
             let mut known = status.iter().flat_map(|status| &status.secrets);
