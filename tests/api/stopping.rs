@@ -28,7 +28,7 @@ async fn a_stop_with_streams_a_slow_upload_and_an_idle_connection_ends_within_it
     idle.write_all(b"GET /test/ids/1 HTTP/1.1\r\nhost: assistantd\r\n\r\n").await.unwrap();
     let mut byte = [0];
     idle.read_exact(&mut byte).await.unwrap();
-    let mut silent = served.connect().await;
+    let mut early = served.connect().await;
     let mut running = served.connect().await;
     running.write_all(request("GET", "/test/slow", "", "").as_bytes()).await.unwrap();
     tokio::time::sleep(Duration::from_millis(100)).await;
@@ -39,11 +39,14 @@ async fn a_stop_with_streams_a_slow_upload_and_an_idle_connection_ends_within_it
         let text = read_reply(stream).await;
         assert!(text.body.contains("event: shutdown"), "{text:?}");
     }
+    early.write_all(request("GET", "/test/ids/2", "", "").as_bytes()).await.unwrap();
+    let reply = read_reply(&mut early).await;
+    assert_eq!(reply.status, 200, "who had connected before is answered: {reply:?}");
     let reply = read_reply(&mut running).await;
     assert_eq!(reply.status, 200, "a request that runs is answered: {reply:?}");
     let mut rest = Vec::new();
     idle.read_to_end(&mut rest).await.unwrap();
-    silent.read_to_end(&mut rest).await.unwrap();
+    early.read_to_end(&mut rest).await.unwrap();
     assert!(begun.elapsed() < grace, "only the upload waits for the bound: {:?}", begun.elapsed());
 
     served.ended.await.unwrap();
