@@ -115,6 +115,7 @@ level = "work+net"'
 fifty_sessions_at_once() {
     local answers
     as_daemon mkdir -m 2770 "$workspace/crowd"
+    # shellcheck disable=SC2016 # for the shell in the machine
     answers=$(inside runuser -u ann -- bash -c 'for n in $(seq 50); do
         assistantctl sandbox run -- bash -c "touch crowd/$n; until set -- crowd/*; [ \$# = 50 ]; do sleep 0.2; done; echo all of \$#" </dev/null &
     done; wait')
@@ -216,7 +217,7 @@ def ask(request, login):
 for host in ["localhost", "machine", "127.0.0.1", "169.254.169.254", "10.0.0.1", "[::1]", "[::ffff:127.0.0.1]", "[fe80::1]"]:
     print(ask(f"CONNECT {host}:443 HTTP/1.1\r\nHost: {host}:443", True), ask(f"GET http://{host}/ HTTP/1.1\r\nHost: {host}", True))
 print(ask("GET http://localhost/ HTTP/1.1\r\nHost: localhost", False))' 2>/dev/null)
-    [ "$(grep -c '^403 403$' <<<"$said")" = 8 ] && [ "$(tail -1 <<<"$said")" = 407 ] || wrong "$said"
+    [[ $(grep -c '^403 403$' <<<"$said") = 8 && $(tail -1 <<<"$said") = 407 ]] || wrong "$said"
     : >"$machine_root/etc/assistant/egress.toml"
     inside systemctl reload assistant-egress
     configure ''
@@ -244,7 +245,7 @@ level = "work+net"'
     run true
     configure ''
     after=$(freedom "$pid")
-    [ -n "$before" ] && [ "$before" = "$after" ] || wrong "$(diff <(echo "$before") <(echo "$after"))"
+    [[ -n $before && $before = "$after" ]] || wrong "$(diff <(echo "$before") <(echo "$after"))"
 }
 
 # A figure, not a bound.
