@@ -119,8 +119,12 @@ impl DropIn {
         // The copy's place is nobody's business.
         let real = config.parent().unwrap_or(Path::new("/")).to_string_lossy().into_owned();
         let message = checked.message().replace(&*copy.path().to_string_lossy(), &real);
-        let (what, hint) = message.split_once("\nhint: ").unwrap_or((&message, "nothing was changed"));
-        Err(Failure::new(checked.code, what.trim_start_matches("error: ")).hint(hint.to_owned()))
+        let (what, hint) = message.split_once("\nhint: ").map_or((&*message, None), |(what, hint)| (what, Some(hint)));
+        let failure = Failure::new(checked.code, what.trim_start_matches("error: "));
+        Err(match hint {
+            Some(hint) => failure.hint(hint.to_owned()),
+            None => failure,
+        })
     }
 
     /// Writes the new text beside the file. It gets the group of the configuration's directory, and is as open as that:

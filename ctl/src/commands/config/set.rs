@@ -40,7 +40,10 @@ pub async fn run(args: Set, cx: &Cx) -> Result {
     refuse_secrets(&args.key, &args.value)?;
     let file = DropIn::new(&drop_in::main_file(args.config, cx).await?, FILE);
     let new = file.edit(&file.read()?, [(args.key.as_str(), Some(value(&args.value)))])?;
-    file.check(&new)?;
+    file.check(&new).map_err(|failure| match failure.hint {
+        Some(_) => failure,
+        None => failure.hint("nothing was changed"),
+    })?;
     file.prepare(&new)?.commit()?;
     let reloaded = cx.client.request("POST", "/api/reload").fetch::<Reloaded>().await;
     told(cx, &args.key, file.path(), reloaded)

@@ -86,8 +86,11 @@ pub async fn apply(plan: Plan, place: &Place<'_>, present: &Present, cx: &Cx) ->
     write(&plan, place, &mut steps).map_err(|failure| steps.stopped(failure))?;
     join(&plan, place, present, &mut steps).map_err(|failure| steps.stopped(failure))?;
     let runs = follow(&plan, place, present.unseen, &mut steps).await.map_err(|failure| steps.stopped(failure))?;
-    let tests =
-        if place.test && runs { call(&mut steps).await.map_err(|failure| steps.stopped(failure))? } else { Vec::new() };
+    let tests = if place.test && runs && plan.by_hand.is_none() {
+        call(&mut steps).await.map_err(|failure| steps.stopped(failure))?
+    } else {
+        Vec::new()
+    };
     the_end(&plan, present, runs, &steps, &tests)
 }
 
