@@ -9,7 +9,7 @@ all+=(setup_by_options what_is_set_up_works secrets_are_nowhere_else a_second_se
 canary='canary-5f1d7c0a93e84b62'
 setup_file=/etc/assistant/conf.d/10-setup.toml
 credential=/etc/credstore.encrypted/llm-api-key
-key_file=/root/key
+key_file=/var/tmp/key
 
 as_carol() { inside runuser -u carol -- "$@"; }
 secret_of() { inside assistantctl secret list -o json | python3 -c 'import json,sys
@@ -87,9 +87,9 @@ setup_asks_a_person() {
     local said
     printf '%s\t%s\n' 'Provider [openai]' '' 'Address of the API' '' 'Model' '' 'not shown' "$canary" 'Your name' Dave \
         'Your mail address' dave 'Your mail address' dave@example.org "assistant's own" '' 'use the assistant' '' \
-        'administer it' y 'files of its workspace' '' 'Go on?' '' >"$machine_root/root/answers"
-    said=$(inside env SUDO_USER=dave python3 /usr/local/lib/person.py /root/answers assistantctl setup) || wrong "$said"
-    rm "$machine_root/root/answers"
+        'administer it' y 'files of its workspace' '' 'Go on?' '' >"$machine_root/var/tmp/answers"
+    said=$(inside env SUDO_USER=dave python3 /usr/local/lib/person.py /var/tmp/answers assistantctl setup) || wrong "$said"
+    rm "$machine_root/var/tmp/answers"
     [[ $said != *"$canary"* ]] || wrong "the key is shown: $said"
     [[ $said == *'expected a mail address'*'To be changed:'*'the secret llm-api-key'*'answered in'* ]] || wrong "$said"
     [ "$(inside id -nG dave | tr ' ' '\n' | sort | paste -sd' ')" = 'assistant-admin assistant-users dave' ] || wrong "$(inside id dave)"
@@ -127,8 +127,8 @@ model = ""'
 # What systemd makes of it: the service does not start, whichever of the two keys is the wrong one.
 a_credential_of_another_machine_is_named() {
     local said secret=/var/lib/systemd/credential.secret
-    inside sh -ec "mv $secret /root/host-key; printf %s $canary | systemd-creds encrypt --name=llm-api-key - $credential --with-key=host
-        mv /root/host-key $secret"
+    inside sh -ec "mv $secret /var/tmp/host-key; printf %s $canary | systemd-creds encrypt --name=llm-api-key - $credential --with-key=host
+        mv /var/tmp/host-key $secret"
     inside systemctl restart assistantd && wrong "it started"
     said=$(inside journalctl --no-pager -b -u assistantd -n 40)
     [[ $said == *'status=243/CREDENTIALS'* ]] || wrong "$said"
