@@ -162,7 +162,7 @@ async fn run(command: Command, cx: &Cx) -> exit::Result {
         Command::Sandbox(args) => sandbox::run(args, cx).await,
         Command::Secret(args) => secret::run(args, cx).await,
         Command::Setup(args) => setup::run(args, cx).await,
-        Command::Backup(args) => backup::run(args, cx).await,
+        Command::Backup(args) => backup::run(args, cx),
         Command::Reload(args) => switch::reload(args, cx).await,
         Command::Events(args) => events::run(args, cx).await,
         Command::Query(args) => query::run(args, cx).await,

@@ -11,11 +11,14 @@ use std::{
 };
 
 use assistant_api::{
+    backup::BackupKind,
     secrets::{SecretState, is_set},
     status::Warning,
 };
+use jiff::Timestamp;
 
 use crate::{
+    backup,
     config::{
         Environment, Noticed, Place, SecretName, WeakSecret,
         secrets::{LEAST_CHARS, Weakness},
@@ -38,7 +41,31 @@ pub fn warnings(cx: &Cx) -> Vec<Warning> {
     let mut warnings = before_start(&sources.environment, &noticed, service);
     warnings.extend(missing(cx, service));
     warnings.extend(readable(&cx.state_dir, cx.store.path(), sources.paths.credentials_dir.as_deref()));
+    // By hand, backups are whoever's who starts the daemon.
+    if service {
+        let folder = backup::Folder::of(&cx.config.load(), &cx.state_dir);
+        let born = fs::metadata(cx.store.path()).and_then(|meta| meta.created()).ok();
+        warnings.extend(backup_is_old(&folder, born.and_then(|at| at.try_into().ok()), cx.clock.now()));
+    }
     warnings
+}
+
+/// Whether backups have ceased to be made, or never were since the database was, which was `born`.
+fn backup_is_old(folder: &backup::Folder, born: Option<Timestamp>, now: Timestamp) -> Option<Warning> {
+    // A folder that this process cannot read says nothing.
+    let last = folder.list().ok()?.into_iter().find(|backup| backup.kind == BackupKind::Full);
+    let since = last.as_ref().map(|backup| backup.created_at).or(born)?;
+    if backup::is_recent(since, now) {
+        return None;
+    }
+    let days = now.duration_since(since).as_hours() / 24;
+    let text = if last.is_some() {
+        format!("the last backup was made {days} days ago")
+    } else {
+        format!("no backup was made in the {days} days of this database")
+    };
+    let mend = "sudo systemctl start assistant-backup.service, and see: systemctl status assistant-backup.timer".into();
+    Some(Warning { name: "backup-old".into(), text, mend })
 }
 
 /// Those that need no running daemon; `service`: for one that the service manager starts.
@@ -62,7 +89,7 @@ pub fn report_warnings(cx: &Cx) {
         let Warning { name, text, mend } = warning;
         match name.as_str() {
             "credential-missing" => tracing::warn!(target: catalog::CREDENTIAL_MISSING, warning = name, mend, "{text}"),
-            "unknown-variable" => tracing::warn!(warning = name, mend, "{text}"),
+            "backup-old" | "unknown-variable" => tracing::warn!(warning = name, mend, "{text}"),
             _ => tracing::warn!(target: catalog::WEAK_SECRET, warning = name, mend, "{text}"),
         }
     }
@@ -233,5 +260,21 @@ mod tests {
         );
         assert!(!format!("{found:?}").contains("canary"));
         assert_eq!(names(&exposed(&environment, false)), ["unused-variable"], "by hand it is where secrets are");
+    }
+
+    #[test]
+    fn a_backup_that_is_old_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = backup::Folder::at(dir.path());
+        let at = |text: &str| -> Timestamp { text.parse().unwrap() };
+        let (born, now) = (at("2026-11-01T00:00:00Z"), at("2026-11-22T12:00:00Z"));
+        let look = || backup_is_old(&folder, Some(born), now).map(|warning| warning.text);
+        assert_eq!(look().as_deref(), Some("no backup was made in the 21 days of this database"));
+        assert_eq!(backup_is_old(&folder, Some(at("2026-11-21T00:00:00Z")), now), None, "it is new");
+        assert_eq!(backup_is_old(&folder, None, now), None);
+        fs::write(dir.path().join("assistant-20261119T030000Z.tar.zst"), "").unwrap();
+        assert_eq!(look().as_deref(), Some("the last backup was made 3 days ago"));
+        fs::write(dir.path().join("assistant-20261122T030000Z.tar.zst.age"), "").unwrap();
+        assert_eq!(look(), None);
     }
 }

@@ -121,7 +121,7 @@ enum Verb {
     },
 }
 
-pub async fn run(args: Args, cx: &Cx) -> Result {
+pub fn run(args: Args, cx: &Cx) -> Result {
     match args.verb {
         Verb::Create { recipient, verify, stdout, places } => {
             let mut call = Call::new("create", places)?;

@@ -8,7 +8,7 @@ use std::{
     fs::File,
     io::{self, Read as _},
     os::{
-        fd::{AsFd, AsRawFd as _, OwnedFd},
+        fd::{AsFd as _, AsRawFd as _, OwnedFd},
         unix::{ffi::OsStrExt as _, fs::MetadataExt as _},
     },
     path::Path,

@@ -1,6 +1,7 @@
 //! `assistant-backup`: arguments and words; `assistantctl backup` and the daily timer run it.
 
 use std::{
+    fmt::Write as _,
     io::{self, Write as _},
     path::PathBuf,
     process::ExitCode,
@@ -189,9 +190,9 @@ fn held(contents: &BackupContents) -> String {
         contents.schema_version
     );
     if contents.skipped > 0 {
-        text += &format!("\nnot in it, or not as they were: {}", contents.skipped);
+        let _ = write!(text, "\nnot in it, or not as they were: {}", contents.skipped);
         for one in &contents.skipped_first {
-            text += &format!("\n  {}: {}", one.path, one.reason);
+            let _ = write!(text, "\n  {}: {}", one.path, one.reason);
         }
     }
     text + "\n"
@@ -205,7 +206,7 @@ fn created(made: &BackupCreated) -> String {
     };
     let mut text = format!("{}: {} KiB{how}\n{}", made.path, made.size_bytes.div_ceil(1024), held(&made.contents));
     for name in &made.removed {
-        text += &format!("removed {name}\n");
+        let _ = writeln!(text, "removed {name}");
     }
     text
 }
@@ -217,7 +218,7 @@ fn verified(found: &BackupVerified) -> String {
 fn restored(done: &BackupRestored) -> String {
     let mut text = format!("{} is in {}\n{}", done.path, done.state_directory, held(&done.contents));
     if let Some(replaced) = &done.replaced {
-        text += &format!("what was there before lies in {replaced}\n");
+        let _ = writeln!(text, "what was there before lies in {replaced}");
     }
     if done.stopped {
         text += "work is stopped until it is resumed\n";
@@ -226,13 +227,12 @@ fn restored(done: &BackupRestored) -> String {
 }
 
 fn listed(list: &BackupList) -> String {
-    list.backups
-        .iter()
-        .map(|one| {
-            let kind = if one.kind == BackupKind::Full { "full" } else { "database" };
-            format!("{} {kind} {} KiB\n", one.name, one.size_bytes.div_ceil(1024))
-        })
-        .collect()
+    let mut text = String::new();
+    for one in &list.backups {
+        let kind = if one.kind == BackupKind::Full { "full" } else { "database" };
+        let _ = writeln!(text, "{} {kind} {} KiB", one.name, one.size_bytes.div_ceil(1024));
+    }
+    text
 }
 
 #[cfg(test)]

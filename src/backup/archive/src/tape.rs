@@ -349,7 +349,7 @@ impl<R: Read> Reader<R> {
     }
 
     fn name(&mut self, size: u64) -> io::Result<Vec<u8>> {
-        if size < 2 || size > MAX_NAME + 1 {
+        if !(2..=MAX_NAME + 1).contains(&size) {
             return Err(wrong("a name is too long"));
         }
         let mut name = vec![0; usize::try_from(size).unwrap_or(0)];

@@ -6,7 +6,7 @@ use std::{
     fs::{self, File},
     io::{self, Read, Seek as _, SeekFrom, Write as _},
     os::{
-        fd::AsFd,
+        fd::AsFd as _,
         unix::{ffi::OsStrExt as _, fs::DirBuilderExt as _},
     },
     path::Path,

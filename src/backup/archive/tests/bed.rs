@@ -128,7 +128,7 @@ pub fn tree(root: &Path) -> Vec<(Vec<u8>, String)> {
             let meta = fs::symlink_metadata(&path).unwrap();
             let mode = meta.permissions().mode() & 0o777;
             let what = if meta.is_symlink() {
-                format!("-> {:?}", fs::read_link(&path).unwrap())
+                format!("-> {}", fs::read_link(&path).unwrap().display())
             } else if meta.is_dir() {
                 left.push(path.clone());
                 format!("dir {mode:o}")

@@ -1,6 +1,10 @@
 //! Archives that somebody else made, to have something written where it does not belong.
 
-use std::{fs, io::Write as _, os::unix::fs::symlink};
+use std::{
+    fs,
+    io::Write as _,
+    os::unix::fs::{PermissionsExt as _, symlink},
+};
 
 use assistant_backup::{
     manifest::Kind,
@@ -35,6 +39,8 @@ fn archive(bed: &Bed, entries: &[(Entry, &[u8])]) -> String {
     path.to_str().unwrap().to_owned()
 }
 
+type Entries = Vec<(Entry, &'static [u8])>;
+
 fn file(path: &str) -> (Entry, &'static [u8]) {
     (Entry::own(path, 4), b"evil")
 }
@@ -55,7 +61,7 @@ fn nothing_leads_out_of_the_target() {
     fs::write(outside.join("victim"), "as it was").unwrap();
     let out = outside.to_str().unwrap();
     let victim = format!("{out}/victim");
-    let cases: Vec<(&str, Vec<(Entry, &[u8])>)> = vec![
+    let cases: Vec<(&str, Entries)> = vec![
         ("absolute", vec![file(&victim)]),
         ("upward", vec![file("workspace/../../outside/victim")]),
         ("upward at once", vec![file("../outside/victim")]),
@@ -119,7 +125,6 @@ fn what_is_harmless_is_taken() {
         ],
     );
     bed.good(&["restore", &path, "--force"]);
-    use std::os::unix::fs::PermissionsExt as _;
     let mode = fs::metadata(bed.workspace().join("setuid")).unwrap().permissions().mode();
     assert_eq!(mode & 0o7777, 0o755, "nothing runs as its owner");
     assert_eq!(fs::read_link(bed.workspace().join("s")).unwrap().to_str(), Some("/etc/passwd"));

@@ -2,7 +2,10 @@
 
 use std::{
     fs,
-    os::unix::{ffi::OsStrExt as _, fs::PermissionsExt as _},
+    os::unix::{
+        ffi::OsStrExt as _,
+        fs::{MetadataExt as _, PermissionsExt as _},
+    },
     process::Command,
     time::{Duration, Instant},
 };
@@ -66,7 +69,7 @@ fn what_was_there_comes_back() {
     assert_eq!(bed.ask("SELECT status FROM jobs WHERE id = 1"), "running");
     assert_eq!(tree(&bed.workspace()), before);
     assert!(other.path("state/restored-config/assistant.toml").is_file());
-    let holes = std::os::unix::fs::MetadataExt::blocks(&fs::metadata(other.workspace().join("sparse")).unwrap());
+    let holes = fs::metadata(other.workspace().join("sparse")).unwrap().blocks();
     assert!(holes < 100, "{holes} blocks");
 }
 
@@ -288,11 +291,10 @@ fn root_becomes_the_owner_of_the_state() {
         made["contents"]["skipped_first"].as_array().unwrap().iter().map(|one| one["path"].as_str().unwrap()).collect();
     assert_eq!(skipped, ["workspace/foreign", "workspace/pipe"], "{made}");
     let path = made["path"].as_str().unwrap();
-    use std::os::unix::fs::MetadataExt as _;
     assert_eq!(fs::metadata(path).unwrap().uid(), 65534);
     for name in ["closed", "shut"] {
-        let mode = fs::metadata(bed.workspace().join(name)).unwrap().permissions().mode() & 0o777;
-        assert_eq!(mode, 0, "{name} has its mode again");
+        let left = fs::metadata(bed.workspace().join(name)).unwrap().permissions().mode() & 0o777;
+        assert_eq!(left, 0, "{name} has its mode again");
     }
     // On a machine where the state belongs to another uid.
     let other = Bed::empty();
