@@ -114,7 +114,8 @@ level = "work+net"'
 # All of them wait for each other, so all are there at the same time.
 fifty_sessions_at_once() {
     local answers
-    as_daemon mkdir -m 2770 "$workspace/crowd"
+    run mkdir -m 770 crowd
+    settles 10 no_sessions
     # shellcheck disable=SC2016 # for the shell in the machine
     answers=$(inside runuser -u ann -- bash -c 'for n in $(seq 50); do
         assistantctl sandbox run -- bash -c "touch crowd/$n; until set -- crowd/*; [ \$# = 50 ]; do sleep 0.2; done; echo all of \$#" </dev/null &
