@@ -20,6 +20,7 @@ impl Environment {
     }
 
     /// What a service with these variables gets: nothing else of this environment but where things lie.
+    #[must_use]
     pub fn of_service(self, variables: Vec<(String, String)>) -> Self {
         let kept = self.0.into_iter().filter(|(name, _)| {
             matches!(name.as_str(), "HOME" | "PATH") || name.starts_with("XDG_") || name.ends_with("_DIRECTORY")

@@ -8,13 +8,13 @@ fn config(allowed: &[&str], base_url: &str) -> Config {
 }
 
 /// What becomes of a request to `local` whose head has these lines.
-fn checked(config: &Config, local: Option<&str>, method: Method, head: &[(&'static str, &str)]) -> Result<()> {
+fn checked(config: &Config, local: Option<&str>, method: &Method, head: &[(&'static str, &str)]) -> Result<()> {
     let mut headers = HeaderMap::new();
     for (name, value) in head {
         headers.append(*name, HeaderValue::from_str(value).unwrap());
     }
     let names = Names { config, local: local.map(|local| local.parse().unwrap()) };
-    names.check(&method, &Uri::from_static("/api/jobs"), &headers)
+    names.check(method, &Uri::from_static("/api/jobs"), &headers)
 }
 
 #[test]
@@ -63,7 +63,7 @@ fn a_host_is_an_address_that_was_connected_to_or_a_name_that_is_known() {
         ("192.168.1.50:8000", "assistant.example.org.evil.example", false),
     ];
     for (local, host, good) in table {
-        let outcome = checked(&config, Some(local), Method::GET, &[("host", host)]);
+        let outcome = checked(&config, Some(local), &Method::GET, &[("host", host)]);
         assert_eq!(outcome.is_ok(), *good, "{host} at {local}: {outcome:?}");
     }
     let bytes = HeaderValue::from_bytes(b"localhost:8000\xff").unwrap();
@@ -76,8 +76,8 @@ fn a_host_is_an_address_that_was_connected_to_or_a_name_that_is_known() {
 fn a_host_is_named_once_and_the_target_names_the_same_one() {
     let config = config(&[], "http://localhost:8000");
     let local = Some("127.0.0.1:8000");
-    checked(&config, local, Method::GET, &[]).unwrap_err();
-    checked(&config, local, Method::GET, &[("host", "localhost:8000"), ("host", "localhost:8000")]).unwrap_err();
+    checked(&config, local, &Method::GET, &[]).unwrap_err();
+    checked(&config, local, &Method::GET, &[("host", "localhost:8000"), ("host", "localhost:8000")]).unwrap_err();
     let names = Names { config: &config, local: Some("127.0.0.1:8000".parse().unwrap()) };
     let headers = HeaderMap::from_iter([(header::HOST, HeaderValue::from_static("localhost:8000"))]);
     for (target, good) in [
@@ -88,8 +88,8 @@ fn a_host_is_named_once_and_the_target_names_the_same_one() {
         assert_eq!(names.check(&Method::GET, &Uri::from_static(target), &headers).is_ok(), good, "{target}");
     }
     // At a socket file there is no address: only names that are configured.
-    checked(&config, None, Method::GET, &[("host", "localhost:8000")]).unwrap();
-    checked(&config, None, Method::GET, &[("host", "127.0.0.1:8000")]).unwrap_err();
+    checked(&config, None, &Method::GET, &[("host", "localhost:8000")]).unwrap();
+    checked(&config, None, &Method::GET, &[("host", "127.0.0.1:8000")]).unwrap_err();
 }
 
 #[test]
@@ -99,7 +99,7 @@ fn pages_of_other_sites_are_refused() {
     let config = config(&[], "https://assistant.example.org");
     let at = |method: Method, head: &[(&'static str, &str)]| {
         let head: Vec<_> = [HOST].into_iter().chain(head.iter().copied()).collect();
-        checked(&config, Some("192.168.1.50:8000"), method, &head).is_ok()
+        checked(&config, Some("192.168.1.50:8000"), &method, &head).is_ok()
     };
     for (origin, good) in [
         ("http://192.168.1.50:8000", true),
