@@ -118,7 +118,7 @@ what_a_unit_lacks_is_not_promised() {
     local lack setting reason said
     for lack in 'PrivateIPC=no|PrivateIPC=yes' 'ExecStartPre=|ExecStartPre=' 'DynamicUser=no\nUser=assistant|DynamicUser=yes' \
         'MemoryMax=infinity|' 'CPUQuota=|' 'PrivateNetwork=no|' 'PrivateUsers=no|' 'ProtectProc=default\nProcSubset=all|ProtectProc=invisible' \
-        'RestrictNamespaces=no\nRestrictAddressFamilies=\nSystemCallFilter=|' 'NoNewPrivileges=no|' 'InaccessiblePaths=|'; do
+        'RestrictNamespaces=no\nRestrictAddressFamilies=\nSystemCallFilter=|'; do
         setting=$(printf '%b' "${lack%|*}") reason=${lack#*|}
         drop_in "$setting"
         if [ -n "$reason" ]; then
