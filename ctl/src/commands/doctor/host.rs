@@ -2,10 +2,13 @@
 
 use std::{fs, io, os::unix::fs::MetadataExt as _, path::PathBuf, process::Command};
 
+/// What a program prints with these arguments.
+type Programs = dyn Fn(&str, &[&str]) -> Option<String> + Send + Sync;
+
 /// A host; tests make one of a directory and answers.
 pub(super) struct Host {
     root: PathBuf,
-    programs: Box<dyn Fn(&str, &[&str]) -> Option<String> + Send + Sync>,
+    programs: Box<Programs>,
     /// Whether root looks.
     pub(super) is_root: bool,
 }

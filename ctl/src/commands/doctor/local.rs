@@ -15,6 +15,10 @@ const CREDENTIALS: &[(&str, bool)] =
 /// Restarts the daemon with its socket, which keeps the group that it was made with.
 const RESTART: &str = "sudo systemctl restart assistantd.socket assistantd.service";
 
+/// The same for a service that systemd gave up to start.
+const RESTART_FAILED: &str =
+    "sudo systemctl reset-failed assistantd.service && sudo systemctl restart assistantd.service";
+
 /// Users and groups of the package.
 pub(super) fn people(host: &Host) -> Vec<Finding> {
     if !host.is_packaged() {
@@ -139,12 +143,9 @@ fn head(mut file: std::fs::File) -> Option<[u8; 100]> {
 pub(super) fn credentials(host: &Host) -> Vec<Finding> {
     let (mut found, mut findings) = (Vec::new(), Vec::new());
     for (dir, encrypted) in CREDENTIALS {
-        let names = match host.list(dir) {
-            Ok(names) => names,
-            Err(_) => {
-                findings.push(Finding::skipped("credentials", format!("only root can look into {dir}")));
-                continue;
-            }
+        let Ok(names) = host.list(dir) else {
+            findings.push(Finding::skipped("credentials", format!("only root can look into {dir}")));
+            continue;
         };
         for name in SecretName::ALL.iter().map(|name| name.credential()).filter(|name| names.iter().any(|n| n == name))
         {
@@ -161,7 +162,7 @@ pub(super) fn credentials(host: &Host) -> Vec<Finding> {
             } else if host.is_root && !decrypts(host, name, &path) {
                 let text =
                     format!("the credential {name} cannot be decrypted on this machine, so the service does not start");
-                let mend = format!("sudo rm {path} && sudo systemctl restart assistantd.service");
+                let mend = format!("sudo rm {path} && {RESTART_FAILED}");
                 findings.push(Finding::error("credentials", Code::Failed, text, mend));
             }
         }

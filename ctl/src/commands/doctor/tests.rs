@@ -18,10 +18,10 @@ impl Place {
         let (uid, gid) = (own.uid(), own.gid());
         place.write("/usr/lib/systemd/system/assistantd.service", "");
         place.write("/run/systemd/system/x", "");
-        place.write("/etc/passwd", &format!("root:x:9990:0:::\nassistant:x:{uid}:{gid}:::\n"));
+        place.write("/etc/passwd", format!("root:x:9990:0:::\nassistant:x:{uid}:{gid}:::\n"));
         place.write(
             "/etc/group",
-            &format!("assistant-users:x:{gid}:ann\nassistant-admin:x:992:\nassistant-work:x:993:\ndocker:x:994:bob\n"),
+            format!("assistant-users:x:{gid}:ann\nassistant-admin:x:992:\nassistant-work:x:993:\ndocker:x:994:bob\n"),
         );
         place.write("/run/assistant/api.sock", "");
         place.mode("/run/assistant/api.sock", 0o660);
@@ -74,7 +74,7 @@ impl Place {
     }
 
     /// All that needs no daemon, without the configuration, which its own program looks at.
-    fn look(&self, host: &Host) -> Vec<Finding> {
+    fn look(host: &Host) -> Vec<Finding> {
         let mut findings = units::look(host);
         findings.extend(local::people(host));
         findings.extend(local::socket(host));
@@ -85,12 +85,12 @@ impl Place {
     }
 
     /// The table, with the names of this directory taken out.
-    fn table(&self, host: &Host) -> String {
+    fn table(host: &Host) -> String {
         let shown = |(verdict, line): (Option<Verdict>, String)| {
             let verdict = verdict.map_or(String::new(), |verdict| format!("{:<7}", verdict.as_str()));
             format!("{verdict}{line}\n")
         };
-        lines(&self.look(host)).into_iter().map(shown).collect()
+        lines(&Self::look(host)).into_iter().map(shown).collect()
     }
 }
 
@@ -109,7 +109,7 @@ fn is_found(findings: &[Finding], name: &str, verdict: Verdict, text: &str, mend
 fn a_healthy_host_has_no_warnings() {
     let place = Place::new();
     place.database(u32::try_from(assistant_api::status::SCHEMA_VERSION).unwrap());
-    insta::assert_snapshot!(place.table(&place.host()));
+    insta::assert_snapshot!(Place::table(&place.host()));
 }
 
 #[test]
@@ -131,7 +131,7 @@ fn what_is_broken_is_told_with_the_command_that_mends_it() {
     place.write("/proc/sys/kernel/osrelease", "5.10.0-9-amd64\n");
     place.write("/sys/kernel/security/lsm", "lockdown,apparmor\n");
     place.write("/sys/fs/cgroup/cgroup.controllers", "hugetlb\n");
-    let table = place.table(&place.with_unit("LoadState=loaded\nActiveState=failed\nResult=exit-code\n"));
+    let table = Place::table(&place.with_unit("LoadState=loaded\nActiveState=failed\nResult=exit-code\n"));
     assert!(!table.contains("canary"), "{table}");
     insta::assert_snapshot!(table);
 }
@@ -146,7 +146,7 @@ fn the_printed_commands_close_what_is_open() {
         "[Service]\nUMask=0022\nSupplementaryGroups=docker\n",
     );
     let host = place.host();
-    for finding in place.look(&host).iter().filter(|finding| finding.mend.is_some()) {
+    for finding in Place::look(&host).iter().filter(|finding| finding.mend.is_some()) {
         let own = place.dir.path().display().to_string();
         // As on the real host, but below the directory and without the service manager.
         let command = finding.mend.as_deref().unwrap().split(" && ").next().unwrap().replace("sudo ", "");
@@ -155,7 +155,7 @@ fn the_printed_commands_close_what_is_open() {
         let status = std::process::Command::new("sh").args(["-ec", &command]).status().unwrap();
         assert!(status.success(), "{command}");
     }
-    let left = place.look(&host);
+    let left = Place::look(&host);
     // The second line of the drop-in has another number once the first is gone.
     assert!(left.iter().filter(|finding| finding.mend.is_some()).count() <= 1, "{left:#?}");
 }

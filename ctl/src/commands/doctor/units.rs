@@ -1,5 +1,7 @@
 //! The units of the package: there, enabled, running, and not made weaker by a drop-in.
 
+use std::path::Path;
+
 use super::{Finding, host::Host};
 use crate::exit::Code;
 
@@ -104,7 +106,8 @@ fn drop_ins(host: &Host) -> Vec<Finding> {
             let below = format!("{dir}/{unit}.d");
             match host.list(&below) {
                 Ok(names) => {
-                    let conf = names.into_iter().filter(|name| name.ends_with(".conf"));
+                    let conf =
+                        names.into_iter().filter(|name| Path::new(name).extension().is_some_and(|end| end == "conf"));
                     files.extend(conf.map(|name| (*unit, format!("{below}/{name}"))));
                 }
                 Err(err) => findings.push(Finding::skipped("drop-ins", format!("{below} cannot be listed: {err}"))),
