@@ -24,7 +24,7 @@ new_paths() {
     inside bash -c 'comm -13 /var/tmp/before <(find / -xdev | sort)' |
         grep -vE '^/(var/(log|cache|tmp|lib/(dpkg|apt|systemd/(catalog|random-seed|timesync|linger|rfkill|backlight|coredump)))|home|root|run|tmp)(/|$)' |
         grep -vE '^/etc/(passwd|group|shadow|gshadow|subuid|subgid|ld\.so\.cache|machine-id|\.updated|\.pwd\.lock)-?$|/\.updated$|__pycache__|^/var/lib/dbus/machine-id$' |
-        grep -vxE "/etc/systemd/system/[a-z-]+\.wants|/var/lib/systemd" || true
+        grep -vxE "/etc/systemd/system/[a-z-]+\.wants|/var/lib/systemd(/timers)?" || true
 }
 
 removed_it_keeps_its_state_and_purged_nothing() {
