@@ -273,6 +273,32 @@ CREATE TABLE manual_events (
 ) STRICT;
 CREATE INDEX manual_events_job ON manual_events (job_id) WHERE job_id IS NOT NULL;
 
+-- The password of the dashboard, as an argon2id hash in PHC form; one row at most.
+CREATE TABLE web_password (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    hash TEXT NOT NULL,
+    set_at INTEGER NOT NULL
+) STRICT;
+
+-- Browsers that are logged in, and tokens of programs: by the SHA-256 of what they send.
+CREATE TABLE web_sessions (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    hash BLOB NOT NULL UNIQUE,
+    address TEXT,
+    created_at INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL
+) STRICT;
+CREATE TABLE web_tokens (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    name TEXT NOT NULL UNIQUE,
+    hash BLOB NOT NULL UNIQUE,
+    role TEXT NOT NULL,
+    allow TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    expires_at INTEGER,
+    last_used_at INTEGER
+) STRICT;
+
 -- Answers to POSTs that carried an Idempotency-Key, kept 24 hours.
 CREATE TABLE idempotency (
     key TEXT NOT NULL,

@@ -82,6 +82,10 @@ pub struct Process {
     pub logging: Logging,
     /// What models are told of the tools, made at the first run of a job.
     pub toolbox: ArcSwapOption<Toolbox>,
+    /// Failed logins over the network.
+    pub logins: crate::http::login::Attempts,
+    /// Held while a password is hashed, which takes memory.
+    pub hashing: tokio::sync::Mutex<()>,
     /// The sandbox sessions that are open.
     pub sandbox: crate::sandbox::Sessions,
 }

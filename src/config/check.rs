@@ -67,6 +67,21 @@ pub(crate) fn provider(name: &str) -> Result<(), String> {
     Err(format!("expected one of {}, found {name:?}{}", KNOWN.join(", "), meant(name, &KNOWN)))
 }
 
+/// How callers from the network are known.
+pub(crate) fn auth(name: &str) -> Result<(), String> {
+    const KNOWN: [&str; 2] = ["login", "none"];
+    if KNOWN.contains(&name) {
+        return Ok(());
+    }
+    Err(format!("expected \"login\" or \"none\", found {name:?}{}", meant(name, &KNOWN)))
+}
+
+/// Addresses, not names.
+pub(crate) fn addresses(all: &[String]) -> Result<(), String> {
+    let wrong = all.iter().find(|text| text.parse::<std::net::IpAddr>().is_err());
+    wrong.map_or(Ok(()), |text| Err(format!("expected addresses such as \"127.0.0.1\", found {text:?}")))
+}
+
 /// The end of a message about a choice that there is not.
 fn meant(found: &str, known: &[&str]) -> String {
     let near = assistant_api::near::nearest(found, known.iter().copied());

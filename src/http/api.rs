@@ -13,11 +13,13 @@ use crate::error::Result;
 const EXTENSIONS: &[&str] = &["events", "idempotency-key", "problem-details"];
 
 pub(super) fn routes() -> Vec<Route> {
-    vec![
+    let mut routes = vec![
         Route::new(Method::GET, "/api", Role::Viewer, "Version, extensions, own role and limits.", info),
         super::events::route(),
         super::openapi::route(),
-    ]
+    ];
+    routes.extend(super::login::api::routes());
+    routes
 }
 
 async fn info(req: Req) -> Result<Json<ApiInfo>> {

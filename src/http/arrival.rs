@@ -3,15 +3,17 @@
 use std::{
     fmt, io,
     net::{IpAddr, SocketAddr},
+    sync::Arc,
 };
 
-use axum::http::{HeaderMap, HeaderValue, Method, Uri, header, uri::Authority};
+use axum::http::{HeaderMap, HeaderValue, Method, Request, Uri, header, uri::Authority};
 use tokio_util::either::Either;
 
 use super::{
     accept::Stream,
     config::Api,
     listen::Door,
+    login::{self, Visit},
     peer::{Peer, Who},
     server::Server,
 };
@@ -53,22 +55,56 @@ impl Arrival {
         })
     }
 
-    /// Who sends a request, if its head may be sent here at all.
+    /// Who sends a request, if its head may be sent here at all; and the routes that they are kept to, if any.
     ///
     /// # Errors
-    /// `forbidden`, with what is wrong with it.
-    pub(super) fn admit(self, method: &Method, uri: &Uri, headers: &HeaderMap, cx: &Cx) -> Result<Peer> {
+    /// `forbidden` with what is wrong with the head, `unauthorized` for a login that is not good.
+    pub(super) async fn admit<B>(self, request: &Request<B>, cx: &Cx) -> Result<(Peer, Arc<[String]>)> {
+        let headers = request.headers();
         match self {
             Self::Local(peer) => {
-                check_local(headers, uri.authority().map(Authority::as_str))?;
-                Ok(peer)
+                check_local(headers, request.uri().authority().map(Authority::as_str))?;
+                Ok((peer, Arc::default()))
             }
             Self::Web(place) => {
-                let names = Names { config: &cx.config.load(), local: place.local };
-                names.check(method, uri, headers)?;
-                Ok(Peer { who: Who::Web { address: place.remote }, role: None })
+                let config = cx.config.load_full();
+                let names = Names { config: &config, local: place.local };
+                names.check(request.method(), request.uri(), headers)?;
+                let visit = place.visit(headers, &config);
+                let identity = login::identify(cx, request.method(), headers, visit).await?;
+                let Visit { address, secure } = visit;
+                let (role, login) = (identity.as_ref().map(|known| known.role), identity.as_ref().map(|known| known.login));
+                let peer = Peer { who: Who::Web { address, secure, login }, role };
+                Ok((peer, identity.map_or_else(Arc::default, |known| known.allow)))
             }
         }
+    }
+}
+
+impl Place {
+    /// What the connection says of its client; a trusted proxy says for whom it asks.
+    fn visit(self, headers: &HeaderMap, config: &Config) -> Visit {
+        let trusted = |address: &IpAddr| {
+            let known = config.api.trusted_proxies.iter().filter_map(|text| text.parse::<IpAddr>().ok());
+            known.into_iter().any(|known| known == *address)
+        };
+        let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
+        if !self.remote.as_ref().is_none_or(trusted) {
+            return Visit { address: self.remote, secure: false };
+        }
+        // Each proxy appends whom it heard from: the last one that is no proxy of ours is the client.
+        let said = headers.get_all("x-forwarded-for").iter().filter_map(|line| line.to_str().ok()).collect::<Vec<_>>();
+        let chain = said.iter().flat_map(|line| line.split(',')).map(|address| address.trim().parse::<IpAddr>().ok());
+        let forwarded = chain.rev().map_while(|address| address).map(|address| address.to_canonical());
+        let client = forwarded.into_iter().find(|address| !trusted(address));
+        let address = client.or_else(|| text("x-real-ip")?.parse().ok()).or(self.remote);
+        let https = text("x-forwarded-proto").is_some_and(|scheme| scheme.eq_ignore_ascii_case("https"));
+        // Where the proxy says nothing, the address by which people are told to come does.
+        let named = || {
+            let (scheme, authority) = base(&config.app.base_url)?;
+            Some(scheme == "https" && text("host")?.eq_ignore_ascii_case(&authority))
+        };
+        Visit { address, secure: https || named() == Some(true) }
     }
 }
 

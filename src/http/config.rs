@@ -17,6 +17,14 @@ section! {
         allow_public_bind: bool = false, env "AGENT_API_ALLOW_PUBLIC_BIND";
         /// Further names that browsers and programs may call this host by, with a port where it is another one.
         allowed_hosts: Vec<String> = Vec::new();
+        /// Who is let in over the network: `login`, whoever has the password or a token; `none`, everybody, as an
+        /// administrator, and on loopback only unless `allow_public_bind` is set.
+        auth: String = "login".into(), check crate::config::check::auth;
+        /// How long a browser stays logged in.
+        session_lifetime: Seconds = Seconds::new(30 * 86_400), in Seconds::new(300)..=Seconds::new(366 * 86_400);
+        /// Proxies that are believed when they say for whom they ask (`X-Forwarded-For`, `X-Real-IP`,
+        /// `X-Forwarded-Proto`). Whoever comes by a web socket in the file system always is.
+        trusted_proxies: Vec<String> = vec!["127.0.0.1".into(), "::1".into()], check crate::config::check::addresses;
         /// Members of this group may look, but change nothing. Unset: nobody.
         viewer_group: Option<String> = None;
         /// Members of this group may use the API.

@@ -97,7 +97,15 @@ impl fmt::Display for Reach {
 /// `validation`, with the address and what to set.
 pub fn allow(address: SocketAddr, config: &Config) -> Result<()> {
     let reach = Reach::of(address.ip());
-    if !reach.is_open() || config.api.allow_public_bind {
+    if config.api.allow_public_bind {
+        return Ok(());
+    }
+    if config.api.auth == "none" && reach != Reach::Loopback {
+        return Err(Error::validation(format!("with api.auth = \"none\" the API would let everybody in on {address}: {reach}"))
+            .field("api.auth")
+            .hint("set api.auth = \"login\", listen on 127.0.0.1 only, or, if it is meant, set api.allow_public_bind = true"));
+    }
+    if !reach.is_open() {
         return Ok(());
     }
     tracing::error!(target: catalog::PUBLIC_BIND_REFUSED, %address, "refused to listen on {address}: {reach}");

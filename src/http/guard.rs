@@ -13,6 +13,7 @@ use tracing::Instrument as _;
 
 use super::{
     idempotency::{self, Repeats},
+    login,
     pace::{self, Paced},
     peer::Who,
     problem,
@@ -39,19 +40,19 @@ pub(super) async fn pass(gate: Arc<Gate>, route: Arc<Route>, mut request: Reques
     };
     let changes = !matches!(*request.method(), Method::GET | Method::HEAD);
     let config = gate.cx.config.load_full();
-    let result = match check(&route, &config, caller, request.headers()) {
-        Ok(limit) => perform(&gate, &route, &config, caller, request, limit, changes).await,
+    let result = match check(&route, &config, &caller, request.headers()) {
+        Ok(limit) => perform(&gate, &route, &config, &caller, request, limit, changes).await,
         Err(err) => Err(err),
     };
     if let Err(err) = &result
         && err.kind() == ErrorKind::Forbidden
     {
-        denied(caller, &route, err);
+        denied(&caller, &route, err);
     }
     let place = if takes_json(&route) { "body" } else { "query" };
     let response = result.unwrap_or_else(|err| problem::respond(&err, &caller.id, place));
     if changes {
-        let Caller { peer, id } = caller;
+        let Caller { peer, id, .. } = &caller;
         tracing::info!(
             target: "audit",
             caller = peer.label(),
@@ -67,8 +68,8 @@ pub(super) async fn pass(gate: Arc<Gate>, route: Arc<Route>, mut request: Reques
 }
 
 /// Tells the journal who was refused.
-fn denied(caller: Caller, route: &Route, err: &Error) {
-    let Caller { peer, id } = caller;
+fn denied(caller: &Caller, route: &Route, err: &Error) {
+    let Caller { peer, id, .. } = caller;
     tracing::warn!(
         target: catalog::AUTH_DENIED,
         caller = peer.label(),
@@ -87,12 +88,17 @@ fn takes_json(route: &Route) -> bool {
 }
 
 /// Everything that can be said without reading the body; gives the number of bytes that may be read.
-fn check(route: &Route, config: &Config, caller: Caller, headers: &HeaderMap) -> Result<usize> {
+fn check(route: &Route, config: &Config, caller: &Caller, headers: &HeaderMap) -> Result<usize> {
     if let Some(least) = route.role {
         match caller.peer.role {
             None => return Err(stranger(caller, config)),
             Some(role) if role < least => return Err(too_low(role, least, config)),
             Some(_) => {}
+        }
+        let kept = |rule: &String| login::permits(rule, &route.method, route.path);
+        if !caller.allow.is_empty() && !caller.allow.iter().any(kept) {
+            return Err(Error::forbidden("this token is not for this route")
+                .hint("assistantctl token list shows what it is for"));
         }
     }
     let limit = match route.body {
@@ -120,17 +126,17 @@ fn check(route: &Route, config: &Config, caller: Caller, headers: &HeaderMap) ->
 }
 
 /// The refusal of somebody who has no role.
-fn stranger(caller: Caller, config: &Config) -> Error {
+fn stranger(caller: &Caller, config: &Config) -> Error {
     if let Who::Web { .. } = caller.peer.who {
-        return Error::new(ErrorKind::Unauthorized, "nobody can log in over the network yet")
-            .hint("use assistantctl on the host of the daemon, which asks the kernel who you are");
+        return Error::new(ErrorKind::Unauthorized, "this takes a login")
+            .hint("POST /api/login or Authorization: Bearer TOKEN; `assistantctl web password` and `assistantctl token create` make them");
     }
     Error::forbidden("you are not a member of a group that may use this daemon")
         .hint(format!("sudo adduser $USER {}, then log in again", config.api.operator_group))
 }
 
 /// The answer where no route fits; somebody who is not let in does not hear even that.
-pub(super) fn unmatched(gate: &Gate, caller: Caller, kind: ErrorKind) -> Response<Body> {
+pub(super) fn unmatched(gate: &Gate, caller: &Caller, kind: ErrorKind) -> Response<Body> {
     let error = match kind {
         _ if caller.peer.role.is_none() => stranger(caller, &gate.cx.config.load()),
         ErrorKind::MethodNotAllowed => {
@@ -169,7 +175,7 @@ async fn perform(
     gate: &Arc<Gate>,
     route: &Arc<Route>,
     config: &Config,
-    caller: Caller,
+    caller: &Caller,
     request: Request<Body>,
     limit: usize,
     changes: bool,
@@ -218,7 +224,7 @@ async fn perform(
     }
 }
 
-fn span(route: &Route, caller: Caller) -> tracing::Span {
+fn span(route: &Route, caller: &Caller) -> tracing::Span {
     tracing::info_span!("request", request_id = %caller.id, method = route.method.as_str(), route = route.path)
 }
 

@@ -15,6 +15,7 @@ mod guard;
 mod id;
 pub mod idempotency;
 mod listen;
+pub mod login;
 pub mod openapi;
 mod pace;
 pub mod peer;

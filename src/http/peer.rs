@@ -12,7 +12,7 @@ use nix::{
 };
 use tokio::net::UnixStream;
 
-use super::config::Api;
+use super::{config::Api, login};
 
 /// The caller of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,8 +27,25 @@ pub struct Peer {
 pub enum Who {
     /// A process on this host, as the kernel says.
     Process { uid: u32, gid: u32, pid: i32 },
-    /// Somebody at the web door, who comes from this address if it is known.
-    Web { address: Option<IpAddr> },
+    /// Somebody at the web door.
+    Web {
+        /// Where from, if it is known.
+        address: Option<IpAddr>,
+        /// By HTTPS, to here or to a proxy in front.
+        secure: bool,
+        login: Option<Login>,
+    },
+}
+
+/// What somebody at the web door has logged in with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Login {
+    /// A browser, with the password; the number of its session.
+    Session(i64),
+    /// A program, with the token of this number.
+    Token(i64),
+    /// Nothing, where nobody has to (`api.auth`).
+    Anybody,
 }
 
 impl Peer {
@@ -36,8 +53,9 @@ impl Peer {
     pub fn label(&self) -> String {
         match self.who {
             Who::Process { uid, .. } => format!("uid:{uid}"),
-            Who::Web { address: Some(address) } => format!("web:{address}"),
-            Who::Web { address: None } => "web".into(),
+            Who::Web { login: Some(login), .. } => login::label(login),
+            Who::Web { address: Some(address), .. } => format!("web:{address}"),
+            Who::Web { address: None, .. } => "web".into(),
         }
     }
 

@@ -22,10 +22,12 @@ use crate::{config::Config, cx::Cx, logging::catalog};
 pub(super) static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Who sent a request and how it is called; travels in the request's extensions.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(super) struct Caller {
     pub peer: Peer,
     pub id: RequestId,
+    /// Routes that the caller is kept to; empty: none in particular.
+    pub allow: Arc<[String]>,
 }
 
 pub(super) struct Server {
@@ -57,10 +59,10 @@ impl Server {
     /// Answers one request.
     pub(super) async fn answer(&self, arrival: Arrival, request: Request<Incoming>) -> Response<Body> {
         let id = self.ids.next();
-        let mut response = match arrival.admit(request.method(), request.uri(), request.headers(), &self.cx) {
-            Ok(peer) => {
+        let mut response = match arrival.admit(&request, &self.cx).await {
+            Ok((peer, allow)) => {
                 let mut request = request.map(Body::new);
-                request.extensions_mut().insert(Caller { peer, id });
+                request.extensions_mut().insert(Caller { peer, id, allow });
                 let Ok(response) = self.router.clone().call(request).await;
                 response
             }

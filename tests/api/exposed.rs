@@ -28,6 +28,8 @@ const HOST: &str = "AGENT_API_BIND_HOST";
 const PORT: &str = "AGENT_API_PORT";
 const OPEN: (&str, &str) = ("AGENT_API_ALLOW_PUBLIC_BIND", "true");
 
+const NO_LOGIN: (&str, &str) = ("ASSISTANT_API_AUTH", "none");
+
 /// Name, environment, inherited sockets, outcome.
 const CASES: &[Case] = &[
     ("nothing is set", &[], &[], Listens(&[])),
@@ -79,6 +81,8 @@ const CASES: &[Case] = &[
         &[],
         Refused(&["0.0.0.0:8000"]),
     ),
+    ("no login on a private address", &[(HOST, "192.168.77.5"), NO_LOGIN], &[], Refused(&["api.auth", "192.168.77.5"])),
+    ("no login on an inherited one", &[NO_LOGIN], &["192.168.77.5:8123"], Refused(&["192.168.77.5:8123"])),
     ("an inherited one", &[], &["127.0.0.1:8123"], Listens(&["127.0.0.1:8123"])),
     ("an inherited private one", &[], &["192.168.77.5:8123"], Listens(&["192.168.77.5:8123"])),
     ("inherited, every address", &[], &["0.0.0.0:8123"], Refused(&["0.0.0.0:8123"])),

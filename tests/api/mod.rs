@@ -6,6 +6,7 @@ mod documents;
 mod events;
 mod exposed;
 mod jobs;
+mod login;
 mod refusals;
 mod repeats;
 mod roles;

@@ -1,6 +1,6 @@
 //! The API of a daemon without work: a real database file, a real socket, and a few routes made for the tests.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use assistant_api::{ErrorKind, EventId, Role};
@@ -22,8 +22,8 @@ use axum::http::Method;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::UnixStream,
+    io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpStream, UnixStream},
     task::JoinHandle,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -32,6 +32,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 pub(crate) struct Served {
     pub cx: Cx,
     pub socket: PathBuf,
+    /// Where it listens on the network, if it does.
+    pub web: Option<SocketAddr>,
     pub ended: JoinHandle<()>,
     pub dir: TempDir,
 }
@@ -71,7 +73,9 @@ impl Served {
         let mut config = Config::default();
         set(&mut config);
         let socket = dir.path().join("api.sock");
-        let listener = Listener::bind(&socket, &config.api.operator_group).unwrap();
+        let mut listeners = Listener::bind_web(&config).unwrap();
+        let web = listeners.first().and_then(|listener| listener.address().unwrap());
+        listeners.push(Listener::bind(&socket, &config.api.operator_group).unwrap());
         let cx = Cx::new(Inner {
             store: Store::open(&dir.path().join("assistant.db")).unwrap(),
             clock: Clock::System,
@@ -86,8 +90,8 @@ impl Served {
             stop: CancellationToken::new(),
             subsystems: subsystems(),
         });
-        let ended = http::start(&cx, vec![listener]).unwrap();
-        Self { cx, socket, ended, dir }
+        let ended = http::start(&cx, listeners).unwrap();
+        Self { cx, socket, web, ended, dir }
     }
 
     pub(crate) async fn connect(&self) -> UnixStream {
@@ -97,6 +101,24 @@ impl Served {
     /// Sends one request as it stands, on a connection of its own, and reads to the end.
     pub(crate) async fn send(&self, request: &str) -> Reply {
         let mut stream = self.connect().await;
+        stream.write_all(request.as_bytes()).await.unwrap();
+        read_reply(&mut stream).await
+    }
+
+    /// One that listens on a free port of loopback as well.
+    pub(crate) fn on_the_web(set: impl FnOnce(&mut Config)) -> Self {
+        Self::with(|config| {
+            config.api.bind_host = Some("127.0.0.1".into());
+            config.api.port = 0;
+            set(config);
+        })
+    }
+
+    /// A request over the network, with the right `Host`.
+    pub(crate) async fn visit(&self, method: &str, path: &str, headers: &str, body: &str) -> Reply {
+        let address = self.web.unwrap();
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let request = request(method, path, headers, body).replacen("assistantd", &address.to_string(), 1);
         stream.write_all(request.as_bytes()).await.unwrap();
         read_reply(&mut stream).await
     }
@@ -122,7 +144,7 @@ pub(crate) fn request(method: &str, path: &str, headers: &str, body: &str) -> St
     format!("{method} {path} HTTP/1.1\r\nhost: assistantd\r\nconnection: close\r\n{length}{headers}\r\n{body}")
 }
 
-pub(crate) async fn read_reply(stream: &mut UnixStream) -> Reply {
+pub(crate) async fn read_reply(stream: &mut (impl AsyncRead + Unpin)) -> Reply {
     let mut bytes = Vec::new();
     let _ = tokio::time::timeout(Duration::from_secs(10), stream.read_to_end(&mut bytes)).await.unwrap();
     let text = String::from_utf8_lossy(&bytes).into_owned();

@@ -11,6 +11,7 @@ pub mod effects;
 pub mod error;
 pub mod events;
 pub mod jobs;
+pub mod login;
 pub mod near;
 pub mod sandbox;
 pub mod secrets;

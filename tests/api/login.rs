@@ -1,0 +1,271 @@
+//! Logging in over the network: passwords, sessions, tokens, and what none of them opens.
+
+use assistant_api::{ErrorKind, Role};
+use assistantd::http;
+use serde_json::{Value, json};
+
+use super::{
+    roles::concrete,
+    served::{Reply, Served},
+};
+
+const PASSWORD: &str = "correct horse battery";
+
+/// A served API with that password.
+async fn with_password() -> Served {
+    let served = Served::on_the_web(|_| {});
+    let body = json!({ "password": PASSWORD }).to_string();
+    assert_eq!(served.call("PUT", "/api/web/password", "", &body).await.status, 204);
+    served
+}
+
+/// The headers of a page: where it is from, and what it was made to send.
+fn page(served: &Served, more: &str) -> String {
+    format!("origin: http://{}\r\nsec-fetch-site: same-origin\r\n{more}", served.web.unwrap())
+}
+
+async fn log_in(served: &Served, password: &str, more: &str) -> Reply {
+    let body = json!({ "password": password }).to_string();
+    served.visit("POST", "/api/login", &page(served, more), &body).await
+}
+
+/// The cookie line and the CSRF line of a session.
+async fn session(served: &Served) -> (String, String) {
+    let reply = log_in(served, PASSWORD, "").await;
+    assert_eq!(reply.status, 200, "{reply:?}");
+    let cookie = reply.header("set-cookie").unwrap();
+    assert!(cookie.contains("; HttpOnly; SameSite=Strict; ") && !cookie.contains("Secure"), "{cookie}");
+    let csrf = reply.json()["csrf_token"].as_str().unwrap().to_owned();
+    (format!("cookie: {}\r\n", cookie.split(';').next().unwrap()), format!("x-csrf-token: {csrf}\r\n"))
+}
+
+async fn token(served: &Served, request: Value) -> String {
+    let reply = served.call("POST", "/api/tokens", "", &request.to_string()).await;
+    assert_eq!(reply.status, 200, "{reply:?}");
+    let secret = reply.json()["secret"].as_str().unwrap().to_owned();
+    assert!(secret.starts_with("ast_") && secret.len() == 47, "{secret}");
+    format!("authorization: Bearer {secret}\r\n")
+}
+
+#[tokio::test]
+async fn without_a_login_only_health_answers() {
+    let served = Served::on_the_web(|_| {});
+    assert_eq!(served.visit("GET", "/health", "", "").await.status, 200);
+    for path in ["/api", "/api/jobs", "/api/status", "/api/events", "/openapi.json", "/nothing", "/test/ids/1"] {
+        let reply = served.visit("GET", path, "", "").await;
+        assert_eq!((reply.status, reply.kind().as_str()), (401, ErrorKind::Unauthorized.as_str()), "{path}");
+        assert!(reply.json()["hint"].as_str().unwrap().contains("assistantctl web password"), "{reply:?}");
+    }
+    // Refused before the body: none of it is ever sent.
+    let head = page(&served, "content-length: 4000000000\r\n");
+    assert_eq!(served.visit("PUT", "/test/upload", &head, "").await.status, 401);
+    let reply = log_in(&served, PASSWORD, "").await;
+    assert_eq!(reply.status, 401);
+    assert!(reply.json()["hint"].as_str().unwrap().contains("sudo assistantctl web password"), "{reply:?}");
+    // What a proxy in front has asked for is neither a login nor a failed one.
+    assert_eq!(served.visit("GET", "/health", "authorization: Basic dTpw\r\n", "").await.status, 200);
+    assert_eq!(served.visit("GET", "/api", "authorization: Basic dTpw\r\n", "").await.status, 401);
+}
+
+#[tokio::test]
+async fn a_password_opens_a_session() {
+    let served = with_password().await;
+    let (cookie, csrf) = session(&served).await;
+    let who = served.visit("GET", "/api/session", &cookie, "").await.json();
+    assert_eq!((&who["role"], &who["caller"]), (&json!("admin"), &json!("session:1")));
+    assert_eq!(csrf, format!("x-csrf-token: {}\r\n", who["csrf_token"].as_str().unwrap()));
+    assert_eq!(served.visit("GET", "/api/jobs", &cookie, "").await.status, 200);
+
+    // A change takes the token that only a page of ours was given.
+    for (token, status) in [("", 403), ("x-csrf-token: AAAA\r\n", 403), (csrf.as_str(), 200)] {
+        let head = page(&served, &format!("{cookie}{token}"));
+        assert_eq!(served.visit("POST", "/test/work", &head, "{}").await.status, status, "{token}");
+    }
+    assert_eq!(served.work_done().await, 1);
+    // A page of another site has the cookie sent along, and is refused before anybody looks at it.
+    let foreign = format!("origin: http://evil.example\r\nsec-fetch-site: cross-site\r\n{cookie}{csrf}");
+    assert_eq!(served.visit("POST", "/test/work", &foreign, "{}").await.status, 403);
+
+    let (other, _) = session(&served).await;
+    let out = served.visit("POST", "/api/logout", &page(&served, &format!("{cookie}{csrf}")), "").await;
+    assert_eq!(out.status, 204);
+    assert!(out.header("set-cookie").unwrap().starts_with("assistant=; ") && out.head.contains("Max-Age=0"), "{out:?}");
+    assert_eq!(served.visit("GET", "/api/jobs", &cookie, "").await.status, 401);
+    assert_eq!(served.visit("GET", "/api/jobs", &other, "").await.status, 200);
+    assert_eq!(served.call("DELETE", "/api/sessions", "", "").await.status, 204);
+    assert_eq!(served.visit("GET", "/api/jobs", &other, "").await.status, 401, "logged out everywhere");
+}
+
+#[tokio::test]
+async fn sessions_end_with_their_time_and_with_the_password() {
+    let served = with_password().await;
+    let (cookie, _) = session(&served).await;
+    let status = served.call("GET", "/api/web", "", "").await.json();
+    assert_eq!((&status["sessions"], status["password_set_at"].is_string()), (&json!(1), true));
+    let over = |conn: &rusqlite::Connection| {
+        conn.execute("UPDATE web_sessions SET expires_at = 1", ())?;
+        Ok(())
+    };
+    served.cx.store.write(over).await.unwrap();
+    assert_eq!(served.visit("GET", "/api/jobs", &cookie, "").await.status, 401);
+
+    let (cookie, _) = session(&served).await;
+    for (password, status) in [(json!("short"), 422), (json!("another long password"), 204)] {
+        let body = json!({ "password": password }).to_string();
+        assert_eq!(served.call("PUT", "/api/web/password", "", &body).await.status, status);
+        assert_eq!(served.visit("GET", "/api/jobs", &cookie, "").await.status, if status == 204 { 401 } else { 200 });
+    }
+    assert_eq!(log_in(&served, PASSWORD, "").await.status, 401);
+    assert_eq!(log_in(&served, "another long password", "").await.status, 200);
+    assert_eq!(served.call("PUT", "/api/web/password", "", "{}").await.status, 422);
+    assert_eq!(served.call("DELETE", "/api/web/password", "", "").await.status, 204);
+    assert_eq!(log_in(&served, "another long password", "").await.status, 401, "taken away");
+}
+
+#[tokio::test]
+async fn who_fails_too_often_has_to_wait_and_others_do_not() {
+    let served = with_password().await;
+    let from = |address: &str| format!("x-forwarded-for: {address}\r\n");
+    for _ in 0..5 {
+        assert_eq!(log_in(&served, "wrong password", &from("198.51.100.7")).await.status, 401);
+    }
+    let reply = log_in(&served, PASSWORD, &from("198.51.100.7")).await;
+    assert_eq!((reply.status, reply.kind().as_str()), (429, "rate_limited"), "even with the right one");
+    assert!(reply.header("retry-after").unwrap().parse::<u64>().unwrap() >= 1);
+    assert_eq!(log_in(&served, PASSWORD, &from("198.51.100.8")).await.status, 200);
+    // What a client claims before the proxy saw it does not count: the proxy's own entry is the last one.
+    let claimed = log_in(&served, PASSWORD, &from("203.0.113.1, 198.51.100.7")).await;
+    assert_eq!(claimed.status, 429);
+}
+
+#[tokio::test]
+async fn nobody_else_is_believed_about_where_they_come_from() {
+    let served = Served::on_the_web(|config| config.api.trusted_proxies = vec!["192.0.2.1".into()]);
+    let body = json!({ "password": PASSWORD }).to_string();
+    served.call("PUT", "/api/web/password", "", &body).await;
+    for host in 0..5 {
+        let from = format!("x-forwarded-for: 198.51.100.{host}\r\nx-real-ip: 198.51.100.{host}\r\n");
+        assert_eq!(log_in(&served, "wrong password", &from).await.status, 401);
+    }
+    assert_eq!(log_in(&served, PASSWORD, "x-forwarded-for: 198.51.100.99\r\n").await.status, 429, "all from one");
+    let secure = served.visit("GET", "/api/session", "x-forwarded-proto: https\r\ncookie: __Host-assistant=x\r\n", "");
+    assert_eq!(secure.await.status, 401);
+}
+
+#[tokio::test]
+async fn behind_https_the_cookie_is_for_https_alone() {
+    let served = with_password().await;
+    let reply = log_in(&served, PASSWORD, "x-forwarded-proto: https\r\n").await;
+    let cookie = reply.header("set-cookie").unwrap();
+    assert!(cookie.starts_with("__Host-assistant=") && cookie.ends_with("; Secure"), "{cookie}");
+    let cookie = format!("cookie: {}\r\n", cookie.split(';').next().unwrap());
+    assert_eq!(served.visit("GET", "/api", &cookie, "").await.status, 401, "not without it");
+    let both = format!("{cookie}x-forwarded-proto: https\r\n");
+    assert_eq!(served.visit("GET", "/api", &both, "").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_token_is_good_for_what_it_was_made_for() {
+    let served = Served::on_the_web(|_| {});
+    let viewer = token(&served, json!({ "name": "look", "role": "viewer" })).await;
+    let worker = token(&served, json!({ "name": "work" })).await;
+    let kept = token(&served, json!({ "name": "kept", "allow": ["GET /api/jobs", "POST /test/*"] })).await;
+    let admin = token(&served, json!({ "name": "all", "role": "admin" })).await;
+    for (holder, head, get, post, delete) in [
+        ("viewer", &viewer, 200, 403, 403),
+        ("operator", &worker, 200, 200, 403),
+        ("kept to routes", &kept, 200, 200, 403),
+        ("admin", &admin, 200, 200, 200),
+    ] {
+        assert_eq!(served.visit("GET", "/api/jobs", head, "").await.status, get, "{holder}");
+        assert_eq!(served.visit("POST", "/test/work", head, "{}").await.status, post, "{holder}");
+        assert_eq!(served.visit("DELETE", "/test/ids/1", head, "").await.status, delete, "{holder}");
+    }
+    assert_eq!(served.visit("GET", "/api", &worker, "").await.status, 200);
+    let refused = served.visit("GET", "/api", &kept, "").await;
+    assert_eq!((refused.status, refused.kind().as_str()), (403, "forbidden"));
+
+    let list = served.call("GET", "/api/tokens", "", "").await;
+    let secret = |head: &String| head.trim_end().rsplit(' ').next().unwrap().to_owned();
+    assert!(!list.body.contains(&secret(&worker)) && !list.body.contains("hash"), "{}", list.body);
+    let tokens = list.json()["tokens"].as_array().unwrap().clone();
+    assert_eq!(tokens.len(), 4);
+    assert!(tokens.iter().all(|token| token["last_used_at"].is_string()), "{tokens:?}");
+
+    assert_eq!(served.call("DELETE", "/api/tokens/work", "", "").await.status, 204);
+    assert_eq!(served.visit("GET", "/api", &worker, "").await.status, 401);
+    assert_eq!(served.call("DELETE", "/api/tokens/work", "", "").await.status, 404);
+    let over = |conn: &rusqlite::Connection| {
+        conn.execute("UPDATE web_tokens SET expires_at = 1 WHERE name = 'all'", ())?;
+        Ok(())
+    };
+    served.cx.store.write(over).await.unwrap();
+    assert_eq!(served.visit("GET", "/api", &admin, "").await.status, 401, "its time is over");
+}
+
+#[tokio::test]
+async fn a_token_that_makes_no_sense_is_refused_with_its_field() {
+    let served = Served::start();
+    token(&served, json!({ "name": "one" })).await;
+    for (request, status, field) in [
+        (json!({ "name": "one" }), 409, "name"),
+        (json!({ "name": "" }), 422, "name"),
+        (json!({ "name": "7" }), 422, "name"),
+        (json!({ "name": "a b" }), 422, "name"),
+        (json!({ "name": "x", "allow": ["GET /nothing"] }), 422, "allow"),
+        (json!({ "name": "x", "allow": ["/api/jobs"] }), 422, "allow"),
+        (json!({ "name": "x", "expires_at": "2001-01-01T00:00:00Z" }), 422, "expires_at"),
+        (json!({ "name": "x", "role": "king" }), 422, "role"),
+    ] {
+        let reply = served.call("POST", "/api/tokens", "", &request.to_string()).await;
+        assert_eq!((reply.status, reply.json()["field"].as_str()), (status, Some(field)), "{request}: {reply:?}");
+    }
+}
+
+#[tokio::test]
+async fn where_no_login_is_wanted_everybody_is_an_administrator() {
+    let served = Served::on_the_web(|config| config.api.auth = "none".into());
+    assert_eq!(served.visit("GET", "/api", "", "").await.json()["role"], "admin");
+    // The head is looked at all the same.
+    let foreign = "origin: http://evil.example\r\n";
+    assert_eq!(served.visit("POST", "/test/work", foreign, "{}").await.status, 403);
+    assert_eq!(served.visit("POST", "/test/work", &page(&served, ""), "{}").await.status, 200);
+}
+
+#[tokio::test]
+async fn every_route_is_open_to_the_roles_of_its_declaration_and_to_no_other() {
+    let served = with_password().await;
+    let of = |role: &str| token(&served, json!({ "name": role, "role": role }));
+    let (cookie, csrf) = session(&served).await;
+    let callers = [
+        ("nobody", page(&served, ""), None),
+        ("viewer", of("viewer").await, Some(Role::Viewer)),
+        ("operator", of("operator").await, Some(Role::Operator)),
+        ("admin", of("admin").await, Some(Role::Admin)),
+        ("session", page(&served, &format!("{cookie}{csrf}")), Some(Role::Admin)),
+    ];
+    // These take the password away, or end the sessions: last. A stream of events has no end.
+    let mut table = http::routes(served.cx.subsystems);
+    table.retain(|route| route.path != "/api/events");
+    let ends = ["/api/sessions", "/api/logout", "/api/web/password"];
+    table.sort_by_key(|route| route.method != "GET" && ends.contains(&route.path));
+    for route in table {
+        let path = concrete(route.path);
+        for (name, head, role) in &callers {
+            let body = if route.method == "GET" { "" } else { "{}" };
+            let reply = served.visit(route.method.as_str(), &path, head, body).await;
+            let what = format!("{} {path} for {name}: {reply:?}", route.method);
+            match (route.role, role) {
+                (None, _) => assert_ne!(reply.status, 403, "{what}"),
+                (Some(_), None) => assert_eq!(reply.status, 401, "{what}"),
+                (Some(least), Some(role)) if *role < least => assert_eq!(reply.status, 403, "{what}"),
+                // Nothing that is in the tables has this number, and an empty body says nothing.
+                (Some(_), Some(_)) => assert!(!matches!(reply.status, 401 | 403 | 0), "{what}"),
+            }
+            if reply.status < 300 && route.method != "GET" && ends.contains(&route.path) {
+                // Whoever did it, the session is gone.
+                break;
+            }
+        }
+    }
+}
