@@ -27,7 +27,7 @@ use assistant_api::client::Client;
 use clap::{Args, Parser, Subcommand};
 use commands::{
     backup, completion, config, doctor, effects, events, files, job, jobs, models, query, sandbox, secret, setup,
-    status, submit, switch, tools,
+    status, submit, switch, token, tools, web,
 };
 use exit::{Code, Failure};
 use interrupt::Interrupts;
@@ -84,6 +84,8 @@ enum Command {
     Secret(secret::Args),
     Setup(setup::Args),
     Backup(backup::Args),
+    Web(web::Args),
+    Token(token::Args),
     Reload(switch::Reload),
     Events(events::Args),
     Query(query::Args),
@@ -163,6 +165,8 @@ async fn run(command: Command, cx: &Cx) -> exit::Result {
         Command::Secret(args) => secret::run(args, cx).await,
         Command::Setup(args) => setup::run(args, cx).await,
         Command::Backup(args) => backup::run(args, cx),
+        Command::Web(args) => web::run(args, cx).await,
+        Command::Token(args) => token::run(args, cx).await,
         Command::Reload(args) => switch::reload(args, cx).await,
         Command::Events(args) => events::run(args, cx).await,
         Command::Query(args) => query::run(args, cx).await,

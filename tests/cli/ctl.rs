@@ -251,3 +251,37 @@ fn everything_that_only_looks_works() {
         }
     }
 }
+
+#[test]
+fn who_comes_over_the_network_is_let_in_from_the_command_line() {
+    let desk = Desk::new();
+    let set = |text: &str| {
+        let mut command = desk.command(&["web", "password"]);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        std::io::Write::write_all(&mut child.stdin.take().unwrap(), text.as_bytes()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let (code, err) = set("too short\n");
+    assert!(code == Some(2) && err.contains("12 characters"), "{code:?} {err}");
+    assert_eq!(desk.json(&["web", "status"])["password_set_at"], Value::Null);
+    assert_eq!(set("a few words that nobody would guess\n").0, Some(0));
+    assert!(desk.json(&["web", "status"])["password_set_at"].is_string());
+    assert!(desk.run(&["web", "password", "--remove"]).out.contains("no password any more"));
+    assert_eq!(desk.run(&["web", "logout"]).code, Some(0));
+
+    let made = desk.run(&["token", "create", "intake", "--allow", "POST /api/jobs", "--expires", "30d"]);
+    assert!(made.out.starts_with("ast_") && made.out.trim().len() == 47, "the secret alone: {}", made.out);
+    assert_eq!(desk.run(&["token", "create", "intake"]).code, Some(6), "the name is taken");
+    let wrong = desk.run(&["token", "create", "other", "--allow", "GET /nothing"]);
+    assert!(wrong.code == Some(2) && wrong.err.contains("no route") && wrong.err.contains("hint: "), "{}", wrong.err);
+    let tokens = desk.json(&["token", "list"]);
+    assert_eq!(tokens["tokens"][0]["name"], "intake");
+    assert_eq!(tokens["tokens"][0]["allow"][0], "POST /api/jobs");
+    assert!(desk.run(&["token", "list"]).out.contains("POST /api/jobs"));
+    for missing in ["nobody", "../jobs/1", ""] {
+        assert_eq!(desk.run(&["token", "revoke", missing]).code, Some(3), "{missing:?}");
+    }
+    assert_eq!(desk.run(&["token", "revoke", "intake"]).code, Some(0));
+    assert!(desk.run(&["token", "list"]).err.contains("no tokens"));
+}

@@ -17,7 +17,9 @@ pub mod setup;
 pub mod status;
 pub mod submit;
 pub mod switch;
+pub mod token;
 pub mod tools;
+pub mod web;
 
 use std::{io::IsTerminal as _, time::Duration};
 

@@ -1,0 +1,122 @@
+use std::io::{self, Read as _};
+
+use assistant_api::login::{PasswordRequest, WebStatus};
+use secrecy::{ExposeSecret as _, SecretString};
+use serde_json::json;
+
+use crate::{
+    Cx,
+    exit::{Code, Failure, Result},
+    prompt::{self, Person as _, Terminal},
+};
+
+/// Bytes that are read of a password.
+const MOST: u64 = 4096;
+
+/// Who may come in over the network
+///
+/// The daemon listens on the network only where api.bind_host or the unit
+/// assistantd-web.socket says so. People log in there with the password,
+/// programs with a token: assistantctl token.
+#[derive(clap::Args)]
+#[command(
+    arg_required_else_help = true,
+    after_help = "Examples:
+  assistantctl web status
+  assistantctl web password
+  assistantctl web logout"
+)]
+pub struct Args {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(clap::Subcommand)]
+enum Verb {
+    /// Show what there is to log in with
+    #[command(after_help = "Examples:
+  assistantctl web status
+  assistantctl web status -o json")]
+    Status,
+    Password(Password),
+    /// Log every browser out
+    #[command(after_help = "Examples:
+  assistantctl web logout")]
+    Logout,
+}
+
+/// Set the password that people log in with; every browser is logged out
+///
+/// It has 12 characters at least, and is asked for without showing it, or read
+/// from the standard input when that is no terminal.
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  assistantctl web password
+  assistantctl web password < password.txt
+  assistantctl web password --remove")]
+struct Password {
+    /// Take it away: nobody logs in with a password any more
+    #[arg(long)]
+    remove: bool,
+}
+
+pub async fn run(args: Args, cx: &Cx) -> Result {
+    match args.verb {
+        Verb::Status => status(cx).await,
+        Verb::Password(args) => password(args, cx).await,
+        Verb::Logout => {
+            let () = cx.client.delete("/api/sessions").await?;
+            done(cx, "every browser is logged out")
+        }
+    }
+}
+
+async fn status(cx: &Cx) -> Result {
+    let status: WebStatus = cx.client.get("/api/web").await?;
+    if cx.out.json {
+        cx.out.json(&status)?;
+        return Ok(Code::Ok);
+    }
+    let set = status.password_set_at.map_or_else(|| "none: assistantctl web password".to_owned(), |at| cx.out.when(at));
+    cx.out.fields([
+        ("password", set),
+        ("browsers", status.sessions.to_string()),
+        ("tokens", status.tokens.to_string()),
+    ])?;
+    Ok(Code::Ok)
+}
+
+async fn password(args: Password, cx: &Cx) -> Result {
+    if args.remove {
+        let () = cx.client.delete("/api/web/password").await?;
+        return done(cx, "there is no password any more, and every browser is logged out");
+    }
+    let password = given()?;
+    let request = PasswordRequest { password: password.expose_secret().to_owned() };
+    let () = cx.client.put("/api/web/password", &request).await?;
+    done(cx, "the password is set, and every browser is logged out")
+}
+
+/// From the person at the terminal, twice, or from the standard input.
+fn given() -> Result<SecretString> {
+    let Some(mut terminal) = Terminal::find() else {
+        let mut bytes = Vec::new();
+        let read = io::stdin().take(MOST).read_to_end(&mut bytes);
+        read.map_err(|err| Failure::file("reading", "-".as_ref(), &err))?;
+        return prompt::secret(bytes);
+    };
+    let (one, again) = (terminal.ask_secret("password (not shown):")?, terminal.ask_secret("once more:")?);
+    if one.expose_secret() != again.expose_secret() {
+        return Err(Failure::usage("these are not the same; nothing was done"));
+    }
+    Ok(one)
+}
+
+fn done(cx: &Cx, what: &str) -> Result {
+    if cx.out.json {
+        cx.out.json(&json!({ "done": what }))?;
+    } else {
+        cx.out.line(what)?;
+    }
+    Ok(Code::Ok)
+}
