@@ -73,7 +73,8 @@ impl Arrival {
                 let visit = place.visit(headers, &config);
                 let identity = login::identify(cx, request.method(), headers, visit).await?;
                 let Visit { address, secure } = visit;
-                let (role, login) = (identity.as_ref().map(|known| known.role), identity.as_ref().map(|known| known.login));
+                let (role, login) =
+                    (identity.as_ref().map(|known| known.role), identity.as_ref().map(|known| known.login));
                 let peer = Peer { who: Who::Web { address, secure, login }, role };
                 Ok((peer, identity.map_or_else(Arc::default, |known| known.allow)))
             }

@@ -101,9 +101,13 @@ pub fn allow(address: SocketAddr, config: &Config) -> Result<()> {
         return Ok(());
     }
     if config.api.auth == "none" && reach != Reach::Loopback {
-        return Err(Error::validation(format!("with api.auth = \"none\" the API would let everybody in on {address}: {reach}"))
-            .field("api.auth")
-            .hint("set api.auth = \"login\", listen on 127.0.0.1 only, or, if it is meant, set api.allow_public_bind = true"));
+        return Err(Error::validation(format!(
+            "with api.auth = \"none\" the API would let everybody in on {address}: {reach}"
+        ))
+        .field("api.auth")
+        .hint(
+            "set api.auth = \"login\", listen on 127.0.0.1 only, or, if it is meant, set api.allow_public_bind = true",
+        ));
     }
     if !reach.is_open() {
         return Ok(());

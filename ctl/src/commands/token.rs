@@ -157,7 +157,9 @@ async fn revoke(token: &str, cx: &Cx) -> Result {
     // What no name holds would name another path.
     let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     if token.is_empty() || !token.chars().all(good) {
-        return Err(Failure::new(Code::NotFound, format!("there is no token {token:?}")).hint("assistantctl token list"));
+        return Err(
+            Failure::new(Code::NotFound, format!("there is no token {token:?}")).hint("assistantctl token list")
+        );
     }
     let () = cx.client.delete(&format!("/api/tokens/{token}")).await?;
     if cx.out.json {

@@ -18,10 +18,16 @@ use crate::{
 
 pub(in crate::http) fn routes() -> Vec<Route> {
     vec![
-        Route::new(Method::POST, "/api/login", Role::Viewer, "Opens a session of a browser, with the password.", log_in)
-            .open()
-            .produces("application/json")
-            .errors(&[ErrorKind::Unauthorized, ErrorKind::RateLimited]),
+        Route::new(
+            Method::POST,
+            "/api/login",
+            Role::Viewer,
+            "Opens a session of a browser, with the password.",
+            log_in,
+        )
+        .open()
+        .produces("application/json")
+        .errors(&[ErrorKind::Unauthorized, ErrorKind::RateLimited]),
         Route::new(Method::POST, "/api/logout", Role::Viewer, "Ends the session of the caller.", log_out)
             .produces("application/json"),
         Route::new(Method::GET, "/api/session", Role::Viewer, "Who the caller is.", session),

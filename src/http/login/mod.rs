@@ -174,8 +174,10 @@ fn check(request: &TokenRequest, now: Timestamp, routes: &[(Method, &str)]) -> R
     let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     let number = name.bytes().all(|byte| byte.is_ascii_digit());
     if name.is_empty() || name.len() > 64 || number || !name.chars().all(good) {
-        return Err(Error::validation("a token's name has letters, digits, '-', '_' and '.', 64 at most, not only digits")
-            .field("name"));
+        return Err(Error::validation(
+            "a token's name has letters, digits, '-', '_' and '.', 64 at most, not only digits",
+        )
+        .field("name"));
     }
     if expires_at.is_some_and(|at| at <= now) {
         return Err(Error::validation("this time has passed").field("expires_at"));

@@ -78,7 +78,13 @@ pub(super) fn tokens(conn: &Connection) -> Result<Vec<Token>> {
 }
 
 /// Makes a token.
-pub(super) fn create(conn: &Connection, now: Timestamp, request: &TokenRequest, role: Role, hash: &Hash) -> Result<Token> {
+pub(super) fn create(
+    conn: &Connection,
+    now: Timestamp,
+    request: &TokenRequest,
+    role: Role,
+    hash: &Hash,
+) -> Result<Token> {
     let taken: bool = conn
         .prepare_cached("SELECT EXISTS (SELECT 1 FROM web_tokens WHERE name = ?1)")?
         .query_row([&request.name], |row| row.get(0))?;
