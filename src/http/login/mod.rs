@@ -211,10 +211,8 @@ pub(super) fn label(login: Login) -> String {
 
 /// In the journal, for people and for fail2ban.
 fn refused(visit: Visit, why: &str) {
-    match visit.address {
-        Some(address) => tracing::warn!(target: catalog::AUTH_DENIED, %address, "login refused from {address}: {why}"),
-        None => tracing::warn!(target: catalog::AUTH_DENIED, "login refused from an unknown address: {why}"),
-    }
+    let from = visit.address.map_or_else(|| "an unknown address".to_owned(), |address| address.to_string());
+    tracing::warn!(target: catalog::AUTH_DENIED, address = from, "login refused from {from}: {why}");
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {
