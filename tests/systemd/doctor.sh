@@ -84,7 +84,7 @@ an_open_state_directory_is_found_and_mended() {
 }
 
 a_wrong_credential_is_found_and_mended() {
-    mkdir -p "$machine_root/etc/credstore.encrypted"
+    install -d -m 700 "$machine_root/etc/credstore.encrypted"
     echo nonsense >"$machine_root/etc/credstore.encrypted/anthropic-api-key"
     chmod 600 "$machine_root/etc/credstore.encrypted/anthropic-api-key"
     ! inside systemctl restart assistantd.service || wrong "it starts with a credential that cannot be decrypted"

@@ -53,8 +53,8 @@ begins() {
     begun=$(now)
 }
 
-# answers TEXT: what became of it.
-answers() {
+# answer_tells TEXT: what became of it.
+answer_tells() {
     wait "$client" || true
     grep -q "$1" "$answer" || wrong "not $1: $(cat "$answer")"
     rm -f "$answer"
@@ -67,10 +67,10 @@ a_timeout_ends_everything() {
         begins "$victim" 1
         # Its time began before its processes were seen. A bomb may have been ended before for their number.
         gone $((begun + 1000000000)) 1
-        answers 'timed_out\|too_many_processes'
+        answer_tells 'timed_out\|too_many_processes'
     done
     begins "$stubborn" 1
-    answers timed_out
+    answer_tells timed_out
 }
 
 # submits TASK: a job; its number.
@@ -113,7 +113,7 @@ a_killed_daemon_leaves_nothing() {
         event=$(now)
         inside systemctl kill --signal=KILL assistantd.service
         gone "$event" 0
-        answers .
+        answer_tells .
         settles 20 is_ready
     done
 }
@@ -128,7 +128,7 @@ a_killed_runner_leaves_nothing() {
         event=$(now)
         inside systemctl kill --kill-who=main --signal=KILL "$unit"
         gone "$event" 0
-        answers 'ended by the signal KILL'
+        answer_tells 'ended by the signal KILL'
     done
 }
 
@@ -139,13 +139,13 @@ a_stopped_session_is_told() {
     event=$(now)
     inside systemctl stop "$unit"
     gone "$event" 0
-    answers "the sandbox's runner broke off"
+    answer_tells "the sandbox's runner broke off"
 }
 
 # RuntimeMaxSec= bounds a session: the job hears of it, nobody knows what the command did, and it is not run again.
 a_session_has_its_time() {
     local id effects begun
-    drop_in 'RuntimeMaxSec=2s'
+    session_drop_in 'RuntimeMaxSec=2s'
     settles 10 no_sessions
     inside rm -f "$workspace/began"
     id=$(submits 'Stay longer than a session.')
@@ -157,7 +157,7 @@ a_session_has_its_time() {
     effects=$(as_ann assistantctl effects --job "$id" --json)
     grep -q '"unknown"' <<<"$effects" || wrong "$effects"
     grep -q 'the time of its session was over (RuntimeMaxSec=' <<<"$effects" || wrong "$effects"
-    drop_in ''
+    session_drop_in ''
 }
 
 running_out_of_memory_is_told() {

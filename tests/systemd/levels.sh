@@ -8,8 +8,8 @@ all+=(the_probe_at_level_read the_probe_at_level_work the_probe_at_level_work_ne
     the_level_container_is_not_given the_host_proves_its_sandbox what_a_unit_lacks_is_not_promised
     what_cannot_be_prepared_is_told)
 
-# drop_in TEXT: what the unit of sessions says beside its file; nothing takes that away again.
-drop_in() {
+# session_drop_in TEXT: what the unit of sessions says beside its file; nothing takes that away again.
+session_drop_in() {
     local directory=$machine_root/run/systemd/system/assistant-sandbox@.service.d
     rm -rf "$directory"
     if [ -n "$1" ]; then
@@ -60,7 +60,7 @@ probe() {
     local said code=0 bless=()
     [ -z "${BLESS:-}" ] || bless=(--bless yes)
     install -m 644 tests/systemd/matrix.json "$machine_root/run/matrix.json"
-    drop_in "Environment=\"SERVE_OPTIONS=--landlock-abi $2\""
+    session_drop_in "Environment=\"SERVE_OPTIONS=--landlock-abi $2\""
     said=$(conduct "$1" --cells /run/matrix.json --cell "unit, $1, landlock $2" "${bless[@]}") || code=$?
     [ "$code" = 0 ] || wrong "$(grep -vE '^(denied|works|absent) ' <<<"$said")"
     [ -z "${BLESS:-}" ] || cat "$machine_root/run/matrix.json" >tests/systemd/matrix.json
@@ -71,7 +71,7 @@ probe() {
     tail -1 <<<"$said"
     settles 10 no_sessions
     as_daemon rm -rf "$workspace/.git"
-    drop_in ''
+    session_drop_in ''
     configure ''
 }
 
@@ -120,7 +120,7 @@ what_a_unit_lacks_is_not_promised() {
         'MemoryMax=infinity|' 'CPUQuota=|' 'PrivateNetwork=no|' 'PrivateUsers=no|' 'ProtectProc=default\nProcSubset=all|ProtectProc=invisible' \
         'RestrictNamespaces=no\nRestrictAddressFamilies=\nSystemCallFilter=|'; do
         setting=$(printf '%b' "${lack%|*}") reason=${lack#*|}
-        drop_in "$setting"
+        session_drop_in "$setting"
         if [ -n "$reason" ]; then
             said=$(run true 2>&1) && wrong "it ran with $setting"
             grep -q "unit: .*$reason" <<<"$said" || wrong "$setting: $said"
@@ -131,15 +131,15 @@ what_a_unit_lacks_is_not_promised() {
             configure ''
         fi
     done
-    drop_in ''
+    session_drop_in ''
     run true
 }
 
 # Why a session could not be prepared is said to whoever asked for it.
 what_cannot_be_prepared_is_told() {
     local said
-    drop_in 'Environment="PREPARE_OPTIONS=--protect ../outside"'
+    session_drop_in 'Environment="PREPARE_OPTIONS=--protect ../outside"'
     said=$(run true 2>&1) && wrong "it ran"
     grep -q 'is not a path inside the workspace' <<<"$said" || wrong "$said"
-    drop_in ''
+    session_drop_in ''
 }

@@ -303,7 +303,7 @@ runs_one() { [ -n "$(ask "SELECT id FROM jobs WHERE status = 'running'")" ]; }
 a_secret_is_found_nowhere() {
     local canary server found main
     canary=canary-$(od -An -N12 -tx1 /dev/urandom | tr -d ' \n')
-    mkdir -p "$machine_root/etc/credstore.encrypted"
+    install -d -m 700 "$machine_root/etc/credstore.encrypted"
     printf %s "$canary" | inside systemd-creds encrypt --name=llm-api-key - /etc/credstore.encrypted/llm-api-key
     grep -q '^LoadCredentialEncrypted=llm-api-key' "$machine_root/usr/lib/systemd/system/assistantd.service" || wrong "the unit does not load it"
     inside python3 -c 'import http.server

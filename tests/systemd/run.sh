@@ -18,6 +18,9 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 . tests/systemd/docker.sh
 . tests/systemd/doctor.sh
 . tests/systemd/setup.sh
+# All of these share one set of names, in which the last one wins.
+twice=$(grep -hoE '^[a-z_]+\(\)' tests/systemd/*.sh | sort | uniq -d)
+[ -z "$twice" ] || fail "defined more than once in tests/systemd: $twice"
 
 obstacle=$(machine_obstacle)
 [ -z "$obstacle" ] || fail "$obstacle"
