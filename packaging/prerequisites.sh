@@ -60,6 +60,14 @@ need_rust() {
 $commands"
 }
 
+# need_rust_target TARGET: the standard library for it.
+need_rust_target() {
+    rustup target list --installed 2>/dev/null | grep -qx "$1" && return 0
+    rustup target add "$1" >/dev/null 2>&1 ||
+        fail "Rust's standard library for $1 is needed and cannot be had from here; where the network allows it, run:
+  rustup target add $1"
+}
+
 # need_cargo_tool NAME VERSION: a program from the crate registry, unless some version of it is there.
 need_cargo_tool() {
     have "$1" && return 0

@@ -105,8 +105,8 @@ containers() {
 
 # The runner and its probe name system calls, which differ from one architecture to the next: both of Debian's servers.
 other_architecture() {
-    local other=aarch64-unknown-linux-gnu
-    [ "$(uname -m)" != aarch64 ] || other=x86_64-unknown-linux-gnu
+    local other=aarch64-unknown-linux-musl
+    [ "$(uname -m)" != aarch64 ] || other=x86_64-unknown-linux-musl
     if ! rustup target list --installed 2>/dev/null | grep -qx "$other" && ! rustup target add "$other" >/dev/null 2>&1; then
         skip "$other: its standard library cannot be had from here"
         return

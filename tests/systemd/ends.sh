@@ -22,14 +22,11 @@ in_sessions() {
 more_than() { [ "$(in_sessions)" -gt "$1" ]; }
 now() { date +%s%N; }
 
-# gone EVENT MOST: at most so many processes are left a second after the time EVENT; on a machine that has more to do than
-# it can, where a second says nothing, ten.
+# gone EVENT MOST: at most so many processes are left a second after the time EVENT.
 gone() {
-    local left load seconds=1
-    load=$(cut -d. -f1 /proc/loadavg)
-    [ "$load" -lt $((2 * $(nproc))) ] || seconds=10
+    local left
     while left=$(in_sessions) && [ "$left" -gt "$2" ]; do
-        [ $(($(now) - $1)) -lt ${seconds}000000000 ] || wrong "$left processes are left after $seconds s, at a load of $load"
+        [ $(($(now) - $1)) -lt 1000000000 ] || wrong "$left processes are left after a second, at a load of $(cat /proc/loadavg)"
     done
     echo "ended within $((($(now) - $1) / 1000000)) ms"
 }

@@ -6,6 +6,10 @@ mod reclaim;
 mod serve;
 mod userdb;
 
+/// In a static program the C library's own asks the kernel for a page at a time, and so keeps the first command waiting.
+#[global_allocator]
+static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+
 use std::{ffi::OsString, process::ExitCode};
 
 use prepare::Place;

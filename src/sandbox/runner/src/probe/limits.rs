@@ -31,10 +31,10 @@ pub(super) const PROBES: &[Probe] = &[
         attempt(check(answer), "nice -10")
     }),
     Probe::must_fail(Resources, "real-time-priority", |_| {
-        let priority = libc::sched_param { sched_priority: 1 };
-        #[expect(unsafe_code, reason = "a structure that lives, on this process")]
-        let answer = unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO, &raw const priority) };
-        attempt(check(answer), "SCHED_FIFO")
+        let priority: i32 = 1; // all of `struct sched_param`
+        #[expect(unsafe_code, reason = "a number that lives, on this process; not every C library has the call")]
+        let answer = unsafe { libc::syscall(libc::SYS_sched_setscheduler, 0, libc::SCHED_FIFO, &raw const priority) };
+        attempt(check(i32::try_from(answer).unwrap_or(-1)), "SCHED_FIFO")
     }),
     Probe::must_fail(Resources, "escape-the-out-of-memory-killer", |_| {
         attempt(fs::write("/proc/self/oom_score_adj", "-1000"), "oom_score_adj -1000")

@@ -13,6 +13,7 @@
 //! of the listener must not outlive the exec (it is close-on-exec), else the command could answer for itself.
 
 mod checks;
+mod compact;
 mod denied;
 mod listener;
 mod program;

@@ -9,6 +9,7 @@ use seccompiler::{BpfProgram, TargetArch, sock_filter};
 
 use super::{
     checks::Check,
+    compact::compact,
     table::{self, Verdict},
 };
 use crate::protocol::Level;
@@ -56,10 +57,10 @@ const ABSENT: u32 = libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32;
 const SILENT: u32 = libc::SECCOMP_RET_ERRNO | libc::EPERM as u32;
 
 const LOAD: u16 = 0x20; // BPF_LD | BPF_W | BPF_ABS
-const JUMP: u16 = 0x05; // BPF_JMP | BPF_JA
+pub(super) const JUMP: u16 = 0x05; // BPF_JMP | BPF_JA
 const EQUAL: u16 = 0x15; // BPF_JMP | BPF_JEQ | BPF_K
 const AT_LEAST: u16 = 0x35; // BPF_JMP | BPF_JGE | BPF_K
-const RETURN: u16 = 0x06; // BPF_RET | BPF_K
+pub(super) const RETURN: u16 = 0x06; // BPF_RET | BPF_K
 
 /// What the filter need not see to, as others do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -155,7 +156,7 @@ impl Program {
             instruction(RETURN, 0, 0, NOTIFY),
         ];
         code.extend(search(&ranges(calls))?);
-        Ok(Self { code })
+        Ok(Self { code: compact(&code)? })
     }
 
     #[cfg(test)]
@@ -164,7 +165,7 @@ impl Program {
     }
 }
 
-fn instruction(code: u16, jt: u8, jf: u8, k: u32) -> sock_filter {
+pub(super) fn instruction(code: u16, jt: u8, jf: u8, k: u32) -> sock_filter {
     sock_filter { code, jt, jf, k }
 }
 

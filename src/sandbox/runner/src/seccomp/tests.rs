@@ -26,7 +26,7 @@ const ABSENT: u32 = libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32;
 const SILENT: u32 = libc::SECCOMP_RET_ERRNO | libc::EPERM as u32;
 
 /// Runs the program as the kernel would; the answer, and how many instructions it took.
-fn interpret(code: &[sock_filter], nr: u32, arch: u32, args: [u64; 6]) -> (u32, usize) {
+pub(super) fn interpret(code: &[sock_filter], nr: u32, arch: u32, args: [u64; 6]) -> (u32, usize) {
     let mut data = Vec::new();
     data.extend_from_slice(&nr.to_le_bytes());
     data.extend_from_slice(&arch.to_le_bytes());
@@ -328,7 +328,8 @@ fn few_instructions_run() {
                 }
             }
         }
-        assert!(case.program.code().len() <= 4096);
+        // The kernel compiles it for every command.
+        assert!(case.program.code().len() <= 400, "{}", case.program.code().len());
     }
     assert!((10..=100).contains(&most), "{most}");
 }

@@ -179,8 +179,11 @@ pub(crate) fn loopback_up() -> Result<()> {
     }
     device.ifr_ifru.ifru_flags = i16::try_from(libc::IFF_UP | libc::IFF_RUNNING).unwrap_or(0);
     // SAFETY: the kernel reads name and flags of the structure, which lives until the call is over.
-    Errno::result(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const device) }).map(drop)
+    unsafe { set_device_flags(socket.as_raw_fd(), &raw const device) }.map(drop)
 }
+
+// C libraries differ in the type of a request's number.
+nix::ioctl_write_ptr_bad!(set_device_flags, libc::SIOCSIFFLAGS, libc::ifreq);
 
 /// The Landlock version of this kernel; 0 if it has none.
 pub(crate) fn landlock_abi() -> i32 {
