@@ -2,14 +2,18 @@
 
 use std::{
     fmt::Write as _,
-    fs::OpenOptions,
     io::{self, Write as _},
     os::{
         fd::{AsFd as _, OwnedFd},
-        unix::{fs::OpenOptionsExt as _, net::UnixStream},
+        unix::net::UnixStream,
     },
     path::{Path, PathBuf},
     process::{Child, Command, ExitCode, Stdio},
+};
+
+use nix::{
+    fcntl::{OFlag, open},
+    sys::stat::Mode,
 };
 
 use super::{
@@ -186,7 +190,7 @@ pub(super) fn main(arguments: impl Iterator<Item = String>) -> Result<ExitCode, 
     let plants = Plants::new(arguments.outside.as_deref().unwrap_or(Path::new("/tmp"))).map_err(said)?;
     let mut runner = Runner::reach(&arguments).map_err(said)?;
     if let Some(proxy) = &arguments.proxy {
-        let proxy = OpenOptions::new().read(true).custom_flags(libc::O_PATH).open(proxy).map_err(said)?;
+        let proxy = open(proxy, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()).map_err(|errno| said(errno.into()))?;
         pass_proxy(runner.socket.as_fd(), proxy.as_fd()).map_err(said)?;
     }
     let frame = next(&mut runner.socket).map_err(said)?;
