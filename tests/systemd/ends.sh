@@ -4,7 +4,7 @@
 
 all+=(a_timeout_ends_everything a_cancel_ends_everything a_client_that_goes_ends_everything
     a_killed_daemon_leaves_nothing a_killed_runner_leaves_nothing a_session_has_its_time a_stopped_session_is_told
-    running_out_of_memory_is_told a_session_outlives_what_ran_out_of_memory the_kernel_bounds_sessions)
+    the_api_answers_beside_fork_bombs running_out_of_memory_is_told a_session_outlives_what_ran_out_of_memory the_kernel_bounds_sessions)
 
 # Whatever resists: ignores signals, has left its parents and their session, is stopped.
 stubborn='trap "" TERM INT HUP; (setsid sh -c "trap \"\" TERM; sleep 7771 & exec sleep 7771" &); (sleep 7771 & sleep 7771) &
@@ -68,6 +68,28 @@ a_timeout_ends_everything() {
     done
     begins "$stubborn" 1
     answer_tells timed_out
+}
+
+# bombs N: commands that make processes without end, one after another, until so many hundred requests are answered.
+bombs() {
+    local most=0 count bomber
+    until hundreds_are "$1"; do
+        asks "$bomb" 5 >/dev/null 2>&1 &
+        bomber=$!
+        while kill -0 "$bomber" 2>/dev/null; do
+            count=$(in_sessions)
+            [ "$count" -le "$most" ] || most=$count
+            sleep 0.05
+        done
+        wait "$bomber" || true # a bomb is ended, which makes it fail
+    done
+    [ "$most" -gt 100 ] || wrong "the bombs had $most processes at most"
+    echo "figure: up to $most processes of bombs"
+}
+the_api_answers_beside_fork_bombs() {
+    settles 10 no_sessions
+    under_load 1 bombs 5
+    settles 10 no_sessions
 }
 
 # submits TASK: a job; its number.

@@ -70,14 +70,14 @@ an_upgrade_loses_no_job() {
     settles 5 parts_are first 2
     # What people change is not what the package comes with, so that nobody is asked which to keep.
     as_root_ctl config set limits.max_iterations_per_task 77
-    said=$(under_load inside apt-get install --quiet --yes "$package" </dev/null) || wrong "$said"
+    said=$(under_load 4 inside apt-get install --quiet --yes "$package" </dev/null) || wrong "$said"
     echo "$said"
     [ "$(installed)" = "0.1.0 install ok installed" ] || wrong "$(installed)"
     settles 30 jobs_are "completed 5 "
     [ "$(parts first) $(parts second)" = "5 5" ] || wrong "first: $(parts first), second: $(parts second)"
     [ "$(ask 'PRAGMA user_version')" = 2 ] || wrong "the schema is $(ask 'PRAGMA user_version')"
     inside find "$state/backups" -type f | grep -q . || wrong "there is no copy of the database before its change"
-    said=$(under_load inside apt-get install --quiet --yes /var/tmp/assistant_0.2.0.deb </dev/null) || wrong "$said"
+    said=$(under_load 4 inside apt-get install --quiet --yes /var/tmp/assistant_0.2.0.deb </dev/null) || wrong "$said"
     grep -q 'Of a later version' "$machine_root/etc/assistant/assistant.toml" || wrong "the new configuration file is not there"
     [[ $(as_ann assistantctl config show limits.max_iterations_per_task) == *77* ]] || wrong "what was set is gone"
     said=$(inside dpkg --verify assistant | grep ' c ' || true)

@@ -352,13 +352,14 @@ http.server.HTTPServer(("127.0.0.1", 7776), Refuses).serve_forever()' >/dev/null
     [ -z "$found" ] || wrong "an image of the memory: $found"
 }
 
-# under_load COMMAND...: runs it while requests come, each with a connection of its own; says how many came, and fails
+# under_load THREADS COMMAND...: runs it while requests come, each with a connection of its own; says how many came, and fails
 # if one was not answered.
 under_load() {
     local client said status=0
     install -m 644 tests/systemd/load.py "$machine_root/var/tmp/load.py"
-    as_ann python3 /var/tmp/load.py /var/tmp/enough >"$machine_root/var/tmp/load" 2>&1 &
+    as_ann python3 /var/tmp/load.py /var/tmp/enough "$1" >"$machine_root/var/tmp/load" 2>&1 &
     client=$!
+    shift
     "$@" || status=$?
     touch "$machine_root/var/tmp/enough"
     wait "$client" || status=1
@@ -380,7 +381,7 @@ restarts() {
 
 requests_wait_during_restarts() {
     local said
-    said=$(under_load restarts "${ASSISTANT_RESTARTS:-10}") || wrong "$said"
+    said=$(under_load 4 restarts "${ASSISTANT_RESTARTS:-10}") || wrong "$said"
     echo "$said"
     [ "$(sed -E 's/^figure: ([0-9]+) .*/\1/' <<<"$said")" -ge $((100 * ${ASSISTANT_RESTARTS:-10})) ] || wrong "too few came"
 }
