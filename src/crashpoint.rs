@@ -16,48 +16,64 @@ use crate::error::{Error, Result};
 pub const VARIABLE: &str = "ASSISTANT_CRASH_AT";
 
 macro_rules! points {
-    ($($(#[$doc:meta])* $name:ident = $text:literal;)*) => {
-        /// Where the daemon can be killed, in the order of one tool call's life.
+    ($($(#[$about:meta])* $group:ident { $($(#[$doc:meta])* $name:ident = $text:literal;)* })*) => {
+        /// Where the daemon can be killed.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub enum Point { $($(#[$doc])* $name,)* }
+        pub enum Point { $($($(#[$doc])* $name,)*)* }
 
         impl Point {
+            $($(#[$about])* pub const $group: &[Self] = &[$(Self::$name,)*];)*
+
             /// All of them.
-            pub const ALL: &[Self] = &[$(Self::$name,)*];
+            pub const ALL: &[Self] = &[$($(Self::$name,)*)*];
 
             /// As [`VARIABLE`] names it.
             pub fn name(self) -> &'static str {
-                match self { $(Self::$name => $text,)* }
+                match self { $($(Self::$name => $text,)*)* }
             }
         }
     };
 }
 
 points! {
-    /// The runner holds the lease of a job and has told nobody.
-    Claimed = "jobs.claimed";
-    /// The first prompt is stored.
-    PromptStored = "agent.prompt-stored";
-    /// The model is about to be asked.
-    BeforeModel = "agent.before-model";
-    /// The model has answered, and nothing of it is stored.
-    AfterModel = "agent.after-model";
-    /// The answer is stored, and nothing has acted on it.
-    AnswerStored = "agent.answer-stored";
-    /// The ledger says that an effect is under way, and it is not.
-    EffectDispatched = "ledger.dispatched";
-    /// The new content lies beside the file that it will replace.
-    FileWritten = "root.file-written";
-    /// The new content has replaced the old one, and the ledger does not know.
-    FileRenamed = "root.file-renamed";
-    /// The ledger knows what came of the effect, and the conversation does not.
-    EffectSettled = "ledger.settled";
-    /// The results of an answer's calls are stored.
-    ResultsStored = "agent.results-stored";
-    /// The run is over, and the job does not say so.
-    BeforeOutcome = "jobs.before-outcome";
-    /// The job says how its run ended.
-    OutcomeStored = "jobs.outcome-stored";
+    /// In the order of one tool call's life.
+    JOB {
+        /// The runner holds the lease of a job and has told nobody.
+        Claimed = "jobs.claimed";
+        /// The first prompt is stored.
+        PromptStored = "agent.prompt-stored";
+        /// The model is about to be asked.
+        BeforeModel = "agent.before-model";
+        /// The model has answered, and nothing of it is stored.
+        AfterModel = "agent.after-model";
+        /// The answer is stored, and nothing has acted on it.
+        AnswerStored = "agent.answer-stored";
+        /// The ledger says that an effect is under way, and it is not.
+        EffectDispatched = "ledger.dispatched";
+        /// The new content lies beside the file that it will replace.
+        FileWritten = "root.file-written";
+        /// The new content has replaced the old one, and the ledger does not know.
+        FileRenamed = "root.file-renamed";
+        /// The ledger knows what came of the effect, and the conversation does not.
+        EffectSettled = "ledger.settled";
+        /// The results of an answer's calls are stored.
+        ResultsStored = "agent.results-stored";
+        /// The run is over, and the job does not say so.
+        BeforeOutcome = "jobs.before-outcome";
+        /// The job says how its run ended.
+        OutcomeStored = "jobs.outcome-stored";
+    }
+    /// In the order of an upgrade of the database.
+    MIGRATION {
+        /// The copy of the database is written, and does not have its name.
+        CopyWritten = "store.copy-written";
+        /// The copy is whole and has its name.
+        CopyKept = "store.copy-kept";
+        /// All changes are made, and none is committed.
+        Migrated = "store.migrated";
+        /// The changes are committed.
+        Committed = "store.committed";
+    }
 }
 
 struct Armed {

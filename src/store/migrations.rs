@@ -10,6 +10,7 @@ use std::{
 use rusqlite::{Connection, TransactionBehavior};
 
 use crate::{
+    crashpoint::{self, Point},
     error::{Error, Result},
     logging::catalog,
 };
@@ -81,7 +82,9 @@ fn run_list(conn: &mut Connection, path: &Path, migrations: &[Migration]) -> Res
         tx.execute_batch(sql).map_err(|err| failed(name, &err).source(err))?;
     }
     tx.pragma_update(None, "user_version", i64::try_from(current).unwrap_or(i64::MAX))?;
+    crashpoint::hit(Point::Migrated);
     tx.commit()?;
+    crashpoint::hit(Point::Committed);
     tracing::info!(target: catalog::DB_MIGRATED, from = done, to = current, "migrated the database");
     Ok(())
 }
@@ -115,7 +118,9 @@ fn back_up(conn: &Connection, path: &Path, from: usize, to: usize) -> Result<()>
     OpenOptions::new().write(true).create_new(true).mode(0o600).open(&partial).map_err(fail)?;
     conn.execute("VACUUM INTO ?1", [partial.to_string_lossy()])?;
     File::open(&partial).and_then(|file| file.sync_all()).map_err(fail)?;
+    crashpoint::hit(Point::CopyWritten);
     fs::rename(&partial, &target).and_then(|()| File::open(&dir)?.sync_all()).map_err(fail)?;
+    crashpoint::hit(Point::CopyKept);
     tracing::info!(backup = %target.display(), "copied the database before the upgrade");
     Ok(())
 }

@@ -5,6 +5,7 @@
 
 mod evidence;
 mod job;
+mod upgrade;
 
 use std::time::{Duration, Instant};
 
@@ -19,7 +20,7 @@ use crate::support::process::Place;
 async fn a_job_survives_a_kill_at_every_named_point() {
     // These are reached once in the life of a job.
     let once = [Point::Claimed, Point::PromptStored, Point::BeforeOutcome, Point::OutcomeStored];
-    let cases = Point::ALL.iter().flat_map(|point| [(*point, 1), (*point, 7)]);
+    let cases = Point::JOB.iter().flat_map(|point| [(*point, 1), (*point, 7)]);
     let cases = cases.filter(|(point, times)| *times == 1 || !once.contains(point));
     let runs = cases.map(|(point, times)| async move { (point, times, survives(point, times).await) });
     let silent: Vec<String> = futures_util::stream::iter(runs)
