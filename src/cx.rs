@@ -84,6 +84,8 @@ pub struct Process {
     pub toolbox: ArcSwapOption<Toolbox>,
     /// Failed logins over the network.
     pub logins: crate::http::login::Attempts,
+    /// Links that log a browser in once.
+    pub links: crate::http::login::Links,
     /// Held while a password is hashed, which takes memory.
     pub hashing: tokio::sync::Mutex<()>,
     /// The sandbox sessions that are open.

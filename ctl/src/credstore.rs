@@ -15,6 +15,7 @@ use tempfile::NamedTempFile;
 use crate::{
     exit::{Code, Failure, Result},
     host::Host,
+    replace::Prepared,
 };
 
 /// Where systemd finds them.
@@ -24,12 +25,6 @@ pub const DIR: &str = "/etc/credstore.encrypted";
 pub struct Credstore<'a> {
     pub dir: PathBuf,
     pub host: &'a Host,
-}
-
-/// A credential that lies beside its place, ready to be put there.
-pub struct Prepared {
-    temporary: NamedTempFile,
-    file: PathBuf,
 }
 
 impl Credstore<'_> {
@@ -97,15 +92,5 @@ impl Credstore<'_> {
             Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(false),
             Err(err) => Err(Failure::file("removing", &path, &err).hint("run it as root, with sudo before it")),
         }
-    }
-}
-
-impl Prepared {
-    /// Puts it in its place, at once and for good.
-    pub fn commit(self) -> Result<()> {
-        let file = self.file;
-        let failed = |err: io::Error| Failure::file("writing", &file, &err);
-        self.temporary.persist(&file).map_err(|err| failed(err.error))?;
-        fs::File::open(file.parent().unwrap_or(Path::new("/"))).and_then(|dir| dir.sync_all()).map_err(failed)
     }
 }

@@ -15,6 +15,7 @@ mod local;
 mod output;
 mod progress;
 mod prompt;
+mod replace;
 mod socket;
 mod steps;
 mod text;
@@ -26,8 +27,8 @@ use std::{path::PathBuf, process::ExitCode};
 use assistant_api::client::Client;
 use clap::{Args, Parser, Subcommand};
 use commands::{
-    backup, completion, config, doctor, effects, events, files, job, jobs, models, query, sandbox, secret, setup,
-    status, submit, switch, token, tools, web,
+    backup, completion, config, dashboard, doctor, effects, events, files, job, jobs, models, query, sandbox, secret,
+    setup, status, submit, switch, token, tools, web,
 };
 use exit::{Code, Failure};
 use interrupt::Interrupts;
@@ -84,6 +85,7 @@ enum Command {
     Secret(secret::Args),
     Setup(setup::Args),
     Backup(backup::Args),
+    Dashboard(dashboard::Args),
     Web(web::Args),
     Token(token::Args),
     Reload(switch::Reload),
@@ -165,6 +167,7 @@ async fn run(command: Command, cx: &Cx) -> exit::Result {
         Command::Secret(args) => secret::run(args, cx).await,
         Command::Setup(args) => setup::run(args, cx).await,
         Command::Backup(args) => backup::run(args, cx),
+        Command::Dashboard(args) => dashboard::run(args, cx).await,
         Command::Web(args) => web::run(args, cx).await,
         Command::Token(args) => token::run(args, cx).await,
         Command::Reload(args) => switch::reload(args, cx).await,

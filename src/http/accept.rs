@@ -26,6 +26,7 @@ use tokio_util::{either::Either, sync::CancellationToken, task::TaskTracker};
 
 use super::{
     arrival::Arrival,
+    forwarded,
     listen::{Bound, Door, Listener, Socket},
     problem,
     server::Server,
@@ -160,11 +161,12 @@ impl Drop for Place {
     }
 }
 
-async fn serve(server: Arc<Server>, stream: Stream, door: Door, cut: CancellationToken) {
-    let arrival = match Arrival::of(&stream, door, &server) {
-        Ok(arrival) => arrival,
+async fn serve(server: Arc<Server>, mut stream: Stream, door: Door, cut: CancellationToken) {
+    let arrival = match arrived(&server, &mut stream, door, &cut).await {
+        Ok(Some(arrival)) => arrival,
+        Ok(None) => return,
         Err(err) => {
-            tracing::warn!(%err, "the kernel does not say who connected; closing");
+            tracing::warn!(%err, "it cannot be said who connected; closing");
             return;
         }
     };
@@ -207,6 +209,30 @@ async fn serve(server: Arc<Server>, stream: Stream, door: Door, cut: Cancellatio
             }
             () = cut.cancelled() => return,
         }
+    }
+}
+
+/// Who connected; `None` for whoever says nothing until it is too late.
+async fn arrived(
+    server: &Server,
+    stream: &mut Stream,
+    door: Door,
+    cut: &CancellationToken,
+) -> io::Result<Option<Arrival>> {
+    let arrival = Arrival::of(stream, door, server)?;
+    let (Door::Local, Either::Left(unix)) = (door, &mut *stream) else { return Ok(Some(arrival)) };
+    let time = server.cx.config.load().api.header_timeout.0;
+    let stopped = async {
+        server.cx.stop.cancelled().await;
+        tokio::time::sleep(FIRST_REQUEST_TIME).await;
+    };
+    tokio::select! {
+        begun = tokio::time::timeout(time, forwarded::begin(unix)) => match begun {
+            Ok(begun) => Ok(Some(begun?.map_or(arrival, Arrival::forwarded))),
+            Err(_) => Ok(None),
+        },
+        () = stopped => Ok(None),
+        () = cut.cancelled() => Ok(None),
     }
 }
 

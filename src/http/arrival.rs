@@ -37,6 +37,8 @@ pub(super) enum Arrival {
 pub(super) struct Place {
     local: Option<SocketAddr>,
     remote: Option<IpAddr>,
+    /// By `assistantctl dashboard`, for whoever reaches its port on this host.
+    forwarded: bool,
 }
 
 impl Arrival {
@@ -47,12 +49,17 @@ impl Arrival {
     pub(super) fn of(stream: &Stream, door: Door, server: &Server) -> io::Result<Self> {
         Ok(match (stream, door) {
             (Either::Left(unix), Door::Local) => Self::Local(Peer::of(unix, &server.role_groups())?),
-            (Either::Left(_), Door::Web) => Self::Web(Place { local: None, remote: None }),
+            (Either::Left(_), Door::Web) => Self::Web(Place { local: None, remote: None, forwarded: false }),
             (Either::Right(tcp), _) => {
                 let remote = tcp.peer_addr()?.ip().to_canonical();
-                Self::Web(Place { local: Some(tcp.local_addr()?), remote: Some(remote) })
+                Self::Web(Place { local: Some(tcp.local_addr()?), remote: Some(remote), forwarded: false })
             }
         })
+    }
+
+    /// On the API's socket, forwarded from `local`, where any user of this host may have connected.
+    pub(super) fn forwarded(local: SocketAddr) -> Self {
+        Self::Web(Place { local: Some(local), remote: Some(local.ip()), forwarded: true })
     }
 
     /// Who sends a request, if its head may be sent here at all; and the routes that they are kept to, if any.
@@ -72,7 +79,7 @@ impl Arrival {
                 names.check(request.method(), request.uri(), headers)?;
                 let visit = place.visit(headers, &config);
                 let identity = login::identify(cx, request.method(), headers, visit).await?;
-                let Visit { address, secure } = visit;
+                let Visit { address, secure, .. } = visit;
                 let (role, login) =
                     (identity.as_ref().map(|known| known.role), identity.as_ref().map(|known| known.login));
                 let peer = Peer { who: Who::Web { address, secure, login }, role };
@@ -90,14 +97,16 @@ impl Place {
             known.into_iter().any(|known| known == *address)
         };
         let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
-        if !self.remote.as_ref().is_none_or(trusted) {
-            return Visit { address: self.remote, secure: false };
+        let forwarded = self.forwarded;
+        // Who comes through a forwarder is no proxy, whatever the address.
+        if forwarded || !self.remote.as_ref().is_none_or(trusted) {
+            return Visit { address: self.remote, secure: false, forwarded };
         }
         // Each proxy appends whom it heard from: the last one that is no proxy of ours is the client.
         let said = headers.get_all("x-forwarded-for").iter().filter_map(|line| line.to_str().ok()).collect::<Vec<_>>();
         let chain = said.iter().flat_map(|line| line.split(',')).map(|address| address.trim().parse::<IpAddr>().ok());
-        let forwarded = chain.rev().map_while(|address| address).map(|address| address.to_canonical());
-        let client = forwarded.into_iter().find(|address| !trusted(address));
+        let through = chain.rev().map_while(|address| address).map(|address| address.to_canonical());
+        let client = through.into_iter().find(|address| !trusted(address));
         let address = client.or_else(|| text("x-real-ip")?.parse().ok()).or(self.remote);
         let https = text("x-forwarded-proto").is_some_and(|scheme| scheme.eq_ignore_ascii_case("https"));
         // Where the proxy says nothing, the address by which people are told to come does.
@@ -105,7 +114,7 @@ impl Place {
             let (scheme, authority) = base(&config.app.base_url)?;
             Some(scheme == "https" && text("host")?.eq_ignore_ascii_case(&authority))
         };
-        Visit { address, secure: https || named() == Some(true) }
+        Visit { address, secure: https || named() == Some(true), forwarded: false }
     }
 }
 

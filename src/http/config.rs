@@ -43,6 +43,12 @@ section! {
         stream_idle_timeout: Seconds = Seconds::new(60), in Seconds::new(1)..=Seconds::new(86400);
         /// Time that open requests get when the daemon stops.
         stop_grace: Seconds = Seconds::new(5), in Seconds::new(0)..=Seconds::new(600);
+        /// Serve the dashboard at `/` and `/admin`. Off: 404 there, while the API stays as it is.
+        dashboard_enabled: bool = true, env "AGENT_API_DASHBOARD_ENABLED";
+        /// Serve the workspace page at `/workspace`.
+        workspace_enabled: bool = true, env "AGENT_API_WORKSPACE_ENABLED";
+        /// Serve the documentation of the API at `/docs` and `/redoc`.
+        docs_enabled: bool = false, env "AGENT_API_DOCS_ENABLED";
         /// Serve `/openapi.json`.
         openapi_enabled: bool = false, env "AGENT_API_OPENAPI_ENABLED";
     }

@@ -148,16 +148,11 @@ pub(super) fn unmatched(gate: &Gate, caller: &Caller, kind: ErrorKind) -> Respon
 }
 
 fn too_low(role: Role, least: Role, config: &Config) -> Error {
-    let name = |role| match role {
-        Role::Viewer => "viewer",
-        Role::Operator => "operator",
-        Role::Admin => "admin",
-    };
     let group = match least {
         Role::Admin => &config.api.admin_group,
         Role::Operator | Role::Viewer => &config.api.operator_group,
     };
-    Error::forbidden(format!("this takes the role {}, yours is {}", name(least), name(role)))
+    Error::forbidden(format!("this takes the role {least}, yours is {role}"))
         .hint(format!("as root, or: sudo adduser $USER {group}, then log in again"))
 }
 

@@ -11,6 +11,7 @@ pub mod cursor;
 pub mod etag;
 mod events;
 pub mod exposure;
+mod forwarded;
 mod guard;
 mod id;
 pub mod idempotency;

@@ -3,10 +3,11 @@
 use assistant_api::{ErrorKind, Role};
 use assistantd::http;
 use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt as _;
 
 use super::{
     roles::concrete,
-    served::{Reply, Served},
+    served::{Reply, Served, read_reply, request},
 };
 
 const PASSWORD: &str = "correct horse battery";
@@ -222,6 +223,72 @@ async fn a_token_that_makes_no_sense_is_refused_with_its_field() {
     }
 }
 
+/// A request through a port that `assistantctl dashboard` opens at 127.0.0.1:4711.
+async fn through_forwarder(served: &Served, method: &str, path: &str, headers: &str, body: &str) -> Reply {
+    let mut stream = served.connect().await;
+    let header = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\x7f\0\0\x01\x7f\0\0\x01\xc3\x50\x12\x67";
+    stream.write_all(header).await.unwrap();
+    let request = request(method, path, headers, body).replacen("assistantd", "127.0.0.1:4711", 1);
+    stream.write_all(request.as_bytes()).await.unwrap();
+    read_reply(&mut stream).await
+}
+
+#[tokio::test]
+async fn who_comes_through_a_forwarder_has_not_the_role_of_the_forwarder() {
+    for auth in ["login", "none"] {
+        let served = Served::with(|config| config.api.auth = auth.into());
+        for path in ["/api", "/api/jobs", "/api/status", "/nothing"] {
+            assert_eq!(through_forwarder(&served, "GET", path, "", "").await.status, 401, "{auth}: {path}");
+        }
+        assert_eq!(through_forwarder(&served, "GET", "/health", "", "").await.status, 200);
+        // Nor does it mint a link, nor is it believed about where it comes from.
+        let own = "origin: http://127.0.0.1:4711\r\nsec-fetch-site: same-origin\r\n";
+        assert_eq!(through_forwarder(&served, "POST", "/api/login/links", own, "{}").await.status, 401);
+        let link = served.call("POST", "/api/login/links", "", "").await;
+        assert_eq!(link.status, 200, "{link:?}");
+        let body = json!({ "once": link.json()["token"] }).to_string();
+        let foreign = "origin: http://evil.example\r\n";
+        assert_eq!(through_forwarder(&served, "POST", "/api/login", foreign, &body).await.status, 403);
+        let forwarded = format!("{own}x-forwarded-proto: https\r\n");
+        let reply = through_forwarder(&served, "POST", "/api/login", &forwarded, &body).await;
+        assert_eq!((reply.status, &reply.json()["role"]), (200, &json!("admin")), "{reply:?}");
+        let cookie = reply.header("set-cookie").unwrap();
+        assert!(cookie.starts_with("assistant="), "not Secure, as nobody comes by HTTPS here: {cookie}");
+        let cookie = format!("cookie: {}\r\n", cookie.split(';').next().unwrap());
+        assert_eq!(through_forwarder(&served, "GET", "/api/jobs", &cookie, "").await.status, 200);
+        let again = through_forwarder(&served, "POST", "/api/login", own, &body).await;
+        assert_eq!((again.status, again.kind().as_str()), (401, "unauthorized"), "used up");
+        // Names are held against the port of the forwarder, and a page that rebound its name is refused.
+        let rebound = request("GET", "/api/jobs", &cookie, "").replacen("assistantd", "evil.example:4711", 1);
+        let mut stream = served.connect().await;
+        let header = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\x7f\0\0\x01\x7f\0\0\x01\xc3\x50\x12\x67";
+        stream.write_all(&[header, rebound.as_bytes()].concat()).await.unwrap();
+        assert_eq!(read_reply(&mut stream).await.status, 403);
+    }
+}
+
+#[tokio::test]
+async fn a_link_opens_one_session_and_only_the_socket_makes_one() {
+    let served = with_password().await;
+    let admin = token(&served, json!({ "name": "all", "role": "admin" })).await;
+    assert_eq!(served.visit("POST", "/api/login/links", &admin, "{}").await.status, 403);
+    let link = served.call("POST", "/api/login/links", "", "").await.json();
+    // Failures of others keep nobody from following a link.
+    for _ in 0..6 {
+        log_in(&served, "wrong password", "").await;
+    }
+    for (body, status) in [
+        (json!({ "once": "AAAA" }), 401),
+        (json!({ "once": link["token"], "password": PASSWORD }), 422),
+        (json!({}), 422),
+        (json!({ "once": link["token"] }), 200),
+        (json!({ "once": link["token"] }), 401),
+    ] {
+        let reply = served.visit("POST", "/api/login", &page(&served, ""), &body.to_string()).await;
+        assert_eq!(reply.status, status, "{reply:?}");
+    }
+}
+
 #[tokio::test]
 async fn where_no_login_is_wanted_everybody_is_an_administrator() {
     let served = Served::on_the_web(|config| config.api.auth = "none".into());
@@ -259,6 +326,8 @@ async fn every_route_is_open_to_the_roles_of_its_declaration_and_to_no_other() {
                 (None, _) => assert_ne!(reply.status, 403, "{what}"),
                 (Some(_), None) => assert_eq!(reply.status, 401, "{what}"),
                 (Some(least), Some(role)) if *role < least => assert_eq!(reply.status, 403, "{what}"),
+                // Kept to the socket.
+                (Some(_), Some(_)) if path == "/api/login/links" => assert_eq!(reply.status, 403, "{what}"),
                 // Nothing that is in the tables has this number, and an empty body says nothing.
                 (Some(_), Some(_)) => assert!(!matches!(reply.status, 401 | 403 | 0), "{what}"),
             }

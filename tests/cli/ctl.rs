@@ -17,7 +17,7 @@ const REHEARSED: &str = "[llm]\nprovider = \"rehearsal\"\n";
 const TASK: &str = "Read the CSV files in reports/ and write summary.md with totals per month";
 
 /// A daemon that rehearses, and a directory with the reports of the recording's task.
-struct Desk {
+pub(super) struct Desk {
     place: Place,
     daemon: Process,
     here: tempfile::TempDir,
@@ -30,7 +30,7 @@ struct Ran {
 }
 
 impl Desk {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let place = Place::new(REHEARSED);
         let daemon = place.start(&[]);
         assert!(daemon.ready, "{}", place.log());
@@ -41,7 +41,7 @@ impl Desk {
         Self { place, daemon, here }
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
+    pub(super) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(program());
         command.current_dir(self.here.path()).env_clear().env("ASSISTANT_SOCKET", self.place.socket());
         // An ordinary user has a home, in which the local commands look for his daemon.

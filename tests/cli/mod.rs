@@ -1,5 +1,6 @@
 //! The real programs: starting, stopping, refusing.
 
 mod ctl;
+mod dashboard;
 mod disk;
 mod process;

@@ -6,10 +6,21 @@ use serde::{Deserialize, Serialize};
 
 use crate::Role;
 
-/// `POST /api/login`
-#[derive(Clone, Serialize, Deserialize, JsonSchema)]
+/// `POST /api/login`: one of these.
+#[derive(Clone, Default, Serialize, Deserialize, JsonSchema)]
 pub struct LoginRequest {
-    pub password: String,
+    pub password: Option<String>,
+    /// The token of a link.
+    pub once: Option<String>,
+}
+
+/// `POST /api/login/links`: what logs one browser in, once, as `#once=TOKEN` at the login page.
+#[derive(Clone, Serialize, Deserialize, JsonSchema)]
+pub struct LoginLink {
+    /// Shown this once; only its hash is kept.
+    pub token: String,
+    /// When it ends, if nobody uses it.
+    pub expires_at: Timestamp,
 }
 
 /// `POST /api/login` and `GET /api/session`: who the caller is.

@@ -3,6 +3,7 @@
 pub mod backup;
 pub mod completion;
 pub mod config;
+pub mod dashboard;
 pub mod doctor;
 pub mod effects;
 pub mod events;

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use assistant_api::{
     Role,
-    login::{NewToken, Token, TokenList, TokenRequest},
+    login::{NewToken, TokenList, TokenRequest},
 };
 use clap::ValueEnum;
 
@@ -125,7 +125,7 @@ async fn list(cx: &Cx) -> Result {
         table.row([
             cell(token.id.to_string()),
             cell(&token.name),
-            cell(role(token)),
+            cell(token.role.as_str()),
             cell(if token.allow.is_empty() { "all".to_owned() } else { token.allow.join(", ") }),
             cell(cx.out.when(token.created_at)),
             cell(token.last_used_at.map_or_else(|| "never".to_owned(), |at| cx.out.when(at))),
@@ -142,14 +142,6 @@ fn lifetime(text: &str) -> Result<Duration, String> {
     match days {
         Some(days) => Ok(Duration::from_secs(days.saturating_mul(86_400))),
         None => duration(text).map_err(|_| "a length of time such as 30d, 12h or 90m".to_owned()),
-    }
-}
-
-fn role(token: &Token) -> &'static str {
-    match token.role {
-        Role::Viewer => "viewer",
-        Role::Operator => "operator",
-        Role::Admin => "admin",
     }
 }
 

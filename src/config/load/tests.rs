@@ -232,8 +232,8 @@ fn what_this_version_does_not_have_is_called_that() {
         let expected = format!("assistant.toml:1: {name}: this version does not have it yet");
         assert_eq!(Place::new(text).message(), expected);
     }
-    let message = Place::new("[api]\ndashboard_enabled = true\n").message();
-    assert_eq!(message, "assistant.toml:2: api.dashboard_enabled: this version does not have it yet");
+    let message = Place::new("[artifacts]\nenabled = true\n").message();
+    assert_eq!(message, "assistant.toml:1: artifacts: this version does not have it yet");
 
     let loaded = Place::new("")
         .env("AGENT_HEARTBEAT_ENABLED", "true")

@@ -2,13 +2,13 @@
 
 use assistant_api::{
     ErrorKind, Role,
-    login::{LoginRequest, NewToken, PasswordRequest, SessionInfo, TokenList, TokenRequest, WebStatus},
+    login::{LoginLink, LoginRequest, NewToken, PasswordRequest, SessionInfo, TokenList, TokenRequest, WebStatus},
 };
 use axum::http::{Method, header};
 
 use super::{Visit, set_cookie, store};
 use crate::{
-    error::Result,
+    error::{Error, Result},
     http::{
         self,
         peer::{Login, Who},
@@ -22,12 +22,19 @@ pub(in crate::http) fn routes() -> Vec<Route> {
             Method::POST,
             "/api/login",
             Role::Viewer,
-            "Opens a session of a browser, with the password.",
+            "Opens a session of a browser, with the password or the token of a link.",
             log_in,
         )
         .open()
         .produces("application/json")
         .errors(&[ErrorKind::Unauthorized, ErrorKind::RateLimited]),
+        Route::new(
+            Method::POST,
+            "/api/login/links",
+            Role::Admin,
+            "Makes a token that opens a session once, within five minutes; on the socket only.",
+            open_link,
+        ),
         Route::new(Method::POST, "/api/logout", Role::Viewer, "Ends the session of the caller.", log_out)
             .produces("application/json"),
         Route::new(Method::GET, "/api/session", Role::Viewer, "Who the caller is.", session),
@@ -61,11 +68,25 @@ async fn log_in(req: Req<(), (), Json<LoginRequest>>) -> Result<Raw> {
         Who::Web { address, secure, .. } => (address, secure),
         Who::Process { .. } => (None, false),
     };
-    let (secret, info) = super::log_in(&req.cx, req.body.0.password, Visit { address, secure }).await?;
+    let visit = Visit { address, secure, forwarded: false };
+    let (secret, info) = match req.body.0 {
+        LoginRequest { password: Some(password), once: None } => super::log_in(&req.cx, password, visit).await?,
+        LoginRequest { password: None, once: Some(token) } => super::follow_link(&req.cx, &token, visit).await?,
+        _ => return Err(Error::validation("a login takes a password, or the token of a link").field("password")),
+    };
     let seconds = req.cx.config.load().api.session_lifetime.0.as_secs();
     let mut response = Json(info).reply()?;
     response.headers_mut().insert(header::SET_COOKIE, set_cookie(Some((&secret, seconds)), secure)?);
     Ok(Raw(response))
+}
+
+/// On the socket only: a token for programs must not become a session, which nobody can keep to routes.
+async fn open_link(req: Req) -> Result<Json<LoginLink>> {
+    if !matches!(req.peer.who, Who::Process { .. }) {
+        return Err(Error::forbidden("login links are made on the socket of the daemon only")
+            .hint("on its host: assistantctl dashboard"));
+    }
+    super::open_link(&req.cx).map(Json)
 }
 
 async fn log_out(req: Req) -> Result<Raw> {

@@ -5,6 +5,7 @@
 
 pub(super) mod api;
 mod attempts;
+mod links;
 mod secret;
 mod store;
 
@@ -12,14 +13,14 @@ use std::{net::IpAddr, sync::Arc};
 
 use assistant_api::{
     Role,
-    login::{NewToken, SessionInfo, TokenRequest},
+    login::{LoginLink, NewToken, SessionInfo, TokenRequest},
 };
 use axum::http::{HeaderMap, HeaderValue, Method, header};
 use jiff::{SignedDuration, Timestamp};
 use subtle::ConstantTimeEq as _;
 use tokio::task::spawn_blocking;
 
-pub use self::attempts::Attempts;
+pub use self::{attempts::Attempts, links::Links};
 use super::peer::{Login, Peer, Who};
 use crate::{
     cx::Cx,
@@ -46,6 +47,8 @@ pub(super) struct Visit {
     pub(super) address: Option<IpAddr>,
     /// Whether it came by HTTPS, to here or to a proxy.
     pub(super) secure: bool,
+    /// Whether it came through a port of this host that anybody on it reaches, to the socket.
+    pub(super) forwarded: bool,
 }
 
 /// Who sends a request, if it says so and is believed.
@@ -54,7 +57,8 @@ pub(super) struct Visit {
 /// `unauthorized` for a token that is not good; `forbidden` for a change by a session without its CSRF token.
 pub(super) async fn identify(cx: &Cx, method: &Method, headers: &HeaderMap, visit: Visit) -> Result<Option<Identity>> {
     let identity = |login, role, allow: Vec<String>| Ok(Some(Identity { login, role, allow: allow.into() }));
-    if cx.config.load().api.auth == "none" {
+    // What is forwarded from a port to the socket was never opened to everybody, so it takes a login always.
+    if cx.config.load().api.auth == "none" && !visit.forwarded {
         return identity(Login::Anybody, Role::Admin, Vec::new());
     }
     let now = cx.clock.now();
@@ -108,6 +112,32 @@ pub(super) async fn log_in(cx: &Cx, password: String, visit: Visit) -> Result<(S
         return Err(Error::new(ErrorKind::Unauthorized, "this is not the password"));
     }
     attempts.succeeded(visit.address);
+    begin(cx, visit).await
+}
+
+/// Makes a token that opens a session once, soon.
+pub(super) fn open_link(cx: &Cx) -> Result<LoginLink> {
+    let token = secret::random()?;
+    let expires_at = cx.process.links.open(secret::hash(&token), cx.clock.now());
+    Ok(LoginLink { token, expires_at })
+}
+
+/// Opens a session with the token of a link. Nobody has to wait for earlier failures: none of 256 bits is guessed, and
+/// whoever fails on purpose must not keep others on the same host out.
+///
+/// # Errors
+/// `unauthorized` when it is not good, or no longer.
+pub(super) async fn follow_link(cx: &Cx, token: &str, visit: Visit) -> Result<(String, SessionInfo)> {
+    if !cx.process.links.take(&secret::hash(token), cx.clock.now()) {
+        refused(visit, "unknown or used link");
+        return Err(Error::new(ErrorKind::Unauthorized, "this link was used, or its time is over")
+            .hint("assistantctl dashboard opens another one"));
+    }
+    begin(cx, visit).await
+}
+
+async fn begin(cx: &Cx, visit: Visit) -> Result<(String, SessionInfo)> {
+    let now = cx.clock.now();
     let session = secret::random()?;
     let until = now + SignedDuration::try_from(cx.config.load().api.session_lifetime.0).unwrap_or(SignedDuration::MAX);
     let (hash, address) = (secret::hash(&session), visit.address.map(|address| address.to_string()));

@@ -98,7 +98,7 @@ pub(super) fn create(
         (
             &request.name,
             hash,
-            name_of(role),
+            role.as_str(),
             serde_json::to_string(&request.allow)?,
             micros(now),
             request.expires_at.map(micros),
@@ -145,22 +145,10 @@ fn read_token(row: &Row<'_>) -> rusqlite::Result<Token> {
         id: row.col("id")?,
         name: row.col("name")?,
         // What is not known gives the least.
-        role: match &*role {
-            "admin" => Role::Admin,
-            "operator" => Role::Operator,
-            _ => Role::Viewer,
-        },
+        role: Role::ALL.into_iter().find(|known| known.as_str() == role).unwrap_or(Role::Viewer),
         allow: row.json("allow")?,
         created_at: row.time("created_at")?,
         expires_at: row.opt_time("expires_at")?,
         last_used_at: row.opt_time("last_used_at")?,
     })
-}
-
-fn name_of(role: Role) -> &'static str {
-    match role {
-        Role::Viewer => "viewer",
-        Role::Operator => "operator",
-        Role::Admin => "admin",
-    }
 }

@@ -16,6 +16,7 @@ use super::daemon;
 use crate::{
     Cx,
     exit::{Code, Failure, Result},
+    replace::Prepared,
 };
 
 /// The configuration file that a command is about: the one that was named, else that of the running daemon, else that of
@@ -52,12 +53,6 @@ fn default_config() -> Result<PathBuf> {
 pub struct DropIn {
     /// The configuration file beside whose `conf.d` it lies.
     config: PathBuf,
-    file: PathBuf,
-}
-
-/// A new text that lies beside the file, ready to take its place.
-pub struct Prepared {
-    temporary: NamedTempFile,
     file: PathBuf,
 }
 
@@ -152,16 +147,6 @@ impl DropIn {
         belongs(temporary.as_file(), group, if open { 0o644 } else { 0o640 })?;
         temporary.as_file().sync_all()?;
         Ok(Prepared { temporary, file: self.file.clone() })
-    }
-}
-
-impl Prepared {
-    /// Puts it in the place of the file, at once and for good.
-    pub fn commit(self) -> Result<()> {
-        let file = self.file;
-        let failed = |err: io::Error| Failure::file("writing", &file, &err);
-        self.temporary.persist(&file).map_err(|err| failed(err.error))?;
-        fs::File::open(file.parent().unwrap_or(Path::new("/"))).and_then(|dir| dir.sync_all()).map_err(failed)
     }
 }
 
