@@ -133,7 +133,8 @@ fn refuse(args: &Args, environment: &Environment, message: &str, hint: Option<&s
     if args.check || args.show_config || !Logging::start("info", environment).is_journal() {
         return complain(message, hint);
     }
-    tracing::error!(target: catalog::START_REFUSED, reason = message, hint, "it does not start: {message}");
+    let way_out = hint.map_or_else(String::new, |hint| format!("; {hint}"));
+    tracing::error!(target: catalog::START_REFUSED, reason = message, hint, "it does not start: {message}{way_out}");
 }
 
 fn complain(message: &str, hint: Option<&str>) {

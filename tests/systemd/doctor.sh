@@ -3,7 +3,7 @@
 # Sourced by run.sh after checks.sh. Each function is a check, as there.
 
 all+=(a_removed_group_is_found_and_mended a_drop_in_that_weakens_is_found_and_mended
-    an_open_state_directory_is_found_and_mended a_wrong_credential_is_found_and_mended
+    s6_an_open_state_directory_is_found_and_mended a_wrong_credential_is_found_and_mended
     a_stopped_service_is_found_and_mended variables_of_the_service_are_looked_at the_catalog_is_complete
     the_journal_has_fields)
 
@@ -76,7 +76,7 @@ a_drop_in_that_weakens_is_found_and_mended() {
     is_well
 }
 
-an_open_state_directory_is_found_and_mended() {
+s6_an_open_state_directory_is_found_and_mended() {
     inside chmod 0755 /var/lib/assistant
     as_ann assistantctl status | grep -q 'the state directory has mode 0755' || wrong "the status does not say it"
     mends state warning "the state directory has mode 0755"

@@ -18,6 +18,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 . tests/systemd/docker.sh
 . tests/systemd/doctor.sh
 . tests/systemd/setup.sh
+. tests/systemd/web.sh
 # All of these share one set of names, in which the last one wins.
 twice=$(grep -hoE '^[a-z_]+\(\)' tests/systemd/*.sh | sort | uniq -d)
 [ -z "$twice" ] || fail "defined more than once in tests/systemd: $twice"

@@ -33,7 +33,6 @@ public_server() {
     git -C "$here/work" -c user.name=a -c user.email=a@example.org commit --quiet --message first
     git clone --quiet --bare "$here/work" "$here/www/repo.git"
     git -C "$here/www/repo.git" update-server-info
-    there() { nsenter --net="/proc/$machine_init/ns/net" "$@"; }
     # Not by the function, whose process would be a shell's.
     nsenter --net="/proc/$machine_init/ns/net" unshare --net setpriv --pdeathsig KILL \
         python3 -m http.server 80 --directory "$here/www" >/dev/null 2>&1 &

@@ -1,0 +1,66 @@
+# shellcheck shell=bash disable=SC2154 # machine_root and others are set by machine.sh and checks.sh
+# The listener on the network: its socket unit, in the network of the machine, from which no packet leaves.
+# Sourced by run.sh after setup.sh.
+
+all+=(s3_a_lan_address_is_all_that_is_listened_on an_address_that_all_can_reach_stops_the_start)
+
+# The network of the machine, with the programs of this one.
+there() { nsenter --net="/proc/$machine_init/ns/net" "$@"; }
+listening() { inside ss --no-header --listening --tcp --numeric | awk '{print $4}' | sort | paste -sd ' '; }
+# status_of ADDRESS PATH: of the answer; 000 without one.
+status_of() { there curl --silent --output /dev/null --max-time 10 --write-out '%{http_code}' "http://$1$2" || true; }
+web_address() {
+    inside systemctl stop assistantd-web.socket assistantd.service
+    inside mkdir -p /etc/systemd/system/assistantd-web.socket.d
+    printf '[Socket]\nListenStream=\nListenStream=%s\n' "$1" \
+        >"$machine_root/etc/systemd/system/assistantd-web.socket.d/address.conf"
+    inside systemctl daemon-reload
+}
+no_web() {
+    inside systemctl disable --quiet --now assistantd-web.socket
+    rm -r "$machine_root/etc/systemd/system/assistantd-web.socket.d"
+    inside systemctl daemon-reload
+    inside systemctl restart assistantd.service
+}
+
+s3_a_lan_address_is_all_that_is_listened_on() {
+    local lan=192.168.77.5:8000 begun
+    # The address comes up later than the socket.
+    web_address "$lan"
+    inside systemctl enable --quiet --now assistantd-web.socket
+    inside systemctl start assistantd.service
+    [ "$(listening)" = "$lan" ] || wrong "listening on: $(listening)"
+    there ip addr add 192.168.77.5/32 dev lo
+    there ip addr add 192.168.77.6/32 dev lo
+    [ "$(status_of "$lan" /health) $(status_of "$lan" /api/jobs)" = "200 401" ] || wrong "$lan answers otherwise"
+    [ "$(status_of 127.0.0.1:8000 /health) $(status_of 192.168.77.6:8000 /health)" = "000 000" ] || wrong "others answer"
+    # While the service is away, its socket keeps who comes; the API's own is as it was.
+    inside systemctl stop assistantd.service
+    begun=$(now)
+    [ "$(status_of "$lan" /health)" = 200 ] || wrong "the web socket does not start the service"
+    echo "figure: first answer of a service that was not running: $((($(now) - begun) / 1000000)) ms"
+    as_ann assistantctl status >/dev/null
+    inside systemctl restart assistantd.service
+    [ "$(status_of "$lan" /health) $(listening)" = "200 $lan" ] || wrong "after a restart: $(listening)"
+    no_web
+    [ -z "$(listening)" ] || wrong "still listening on: $(listening)"
+    as_ann assistantctl status >/dev/null
+    there ip addr del 192.168.77.5/32 dev lo
+    there ip addr del 192.168.77.6/32 dev lo
+}
+
+an_address_that_all_can_reach_stops_the_start() {
+    local status
+    web_address 0.0.0.0:8000
+    inside systemctl start assistantd-web.socket
+    ! inside systemctl start assistantd.service || wrong "it starts on 0.0.0.0"
+    status=$(inside systemctl show --property ExecMainStatus --value assistantd.service)
+    [ "$status" = 78 ] || wrong "it ended with $status"
+    inside journalctl --quiet --unit assistantd.service --grep 'would listen on 0\.0\.0\.0:8000.*allow_public_bind' ||
+        wrong "the journal does not name the address and what to set"
+    inside systemctl stop assistantd-web.socket assistantd.socket
+    inside systemctl reset-failed assistantd.service
+    inside systemctl start assistantd.socket
+    no_web
+    as_ann assistantctl status >/dev/null
+}
