@@ -50,7 +50,10 @@ pub(super) async fn pass(gate: Arc<Gate>, route: Arc<Route>, mut request: Reques
         denied(&caller, &route, err);
     }
     let place = if takes_json(&route) { "body" } else { "query" };
-    let response = result.unwrap_or_else(|err| problem::respond(&err, &caller.id, place));
+    let response = result.unwrap_or_else(|err| match route.login {
+        Some(page) if err.kind() == ErrorKind::Unauthorized => page(),
+        _ => problem::respond(&err, &caller.id, place),
+    });
     if changes {
         let Caller { peer, id, .. } = &caller;
         tracing::info!(

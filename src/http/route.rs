@@ -106,7 +106,7 @@ pub struct Route {
     pub method: Method,
     /// In axum's form, such as `/api/jobs/{id}`.
     pub path: &'static str,
-    /// `None`: answers everybody who reaches the listener (`/health` only).
+    /// `None`: answers everybody who reaches the listener.
     pub role: Option<Role>,
     /// One sentence for the documentation.
     pub summary: &'static str,
@@ -116,6 +116,8 @@ pub struct Route {
     pub time: TimeLimit,
     /// The type of an answer that is not JSON.
     pub media: &'static str,
+    /// What somebody gets who would have to log in first; a problem document if it is nothing else.
+    pub login: Option<fn() -> Response<Body>>,
     pub schemas: Schemas,
     pub handler: Handler,
 }
@@ -160,6 +162,7 @@ impl Route {
             body: if takes_body { BodyLimit::Bytes(JSON_BYTES) } else { BodyLimit::None },
             time: TimeLimit::Request,
             media: "application/octet-stream",
+            login: None,
             schemas: Schemas {
                 path: |generator| generator.subschema_for::<P>(),
                 query: |generator| generator.subschema_for::<Q>(),
@@ -196,6 +199,13 @@ impl Route {
     #[must_use]
     pub fn produces(mut self, media: &'static str) -> Self {
         self.media = media;
+        self
+    }
+
+    /// Shows this page to somebody who would have to log in first.
+    #[must_use]
+    pub fn or_else(mut self, login: fn() -> Response<Body>) -> Self {
+        self.login = Some(login);
         self
     }
 

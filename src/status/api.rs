@@ -2,12 +2,14 @@
 
 use assistant_api::{
     ErrorKind, Role,
-    status::{ConfigStatus, Diagnosis, Health, Stats, Status, ToolList, ToolReply},
+    status::{ConfigStatus, DayStats, Diagnosis, Health, Stats, Status, ToolList, ToolReply},
 };
 use axum::http::Method;
+use schemars::JsonSchema;
+use serde::Deserialize;
 
 use crate::{
-    error::Result,
+    error::{Error, Result},
     http::route::{Json, Req, Route},
 };
 
@@ -40,10 +42,20 @@ pub(super) fn routes() -> Vec<Route> {
         )
         .stream(),
         Route::new(get.clone(), "/api/stats", Role::Viewer, "Counts and costs.", stats),
+        Route::new(get.clone(), "/api/stats/days", Role::Viewer, "Costs and outcomes by day.", days)
+            .errors(&[ErrorKind::Validation]),
         Route::new(get.clone(), "/api/config/status", Role::Viewer, "What is configured and usable.", config_status),
         Route::new(get.clone(), "/api/tools", Role::Viewer, "Every tool that a model may be given.", tools),
         Route::new(get, "/api/tools/{name}", Role::Viewer, "One tool.", tool).errors(&[ErrorKind::NotFound]),
     ]
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct DaysQuery {
+    /// How many, today among them: 1 to 366, default 30.
+    #[serde(default)]
+    days: Option<i64>,
 }
 
 async fn health(req: Req) -> Result<Json<Health>> {
@@ -61,6 +73,14 @@ async fn doctor(req: Req) -> Result<Json<Diagnosis>> {
 
 async fn stats(req: Req) -> Result<Json<Stats>> {
     super::stats(&req.cx).await.map(Json)
+}
+
+async fn days(req: Req<(), DaysQuery>) -> Result<Json<DayStats>> {
+    let count = req.query.days.unwrap_or(30);
+    if !(1..=366).contains(&count) {
+        return Err(Error::validation(format!("days is {count}; it goes from 1 to 366")).field("query.days"));
+    }
+    super::days(&req.cx, count).await.map(Json)
 }
 
 async fn config_status(req: Req) -> Result<Json<ConfigStatus>> {

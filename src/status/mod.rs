@@ -12,8 +12,9 @@ mod warnings;
 use std::os::unix::fs::MetadataExt as _;
 
 use assistant_api::status::{
-    Costs, Database, Diagnosis, Disk, Model, Part, Spend, Stats, Status, StatusCount, Tool, Workers,
+    Costs, Database, Day, DayStats, Diagnosis, Disk, Model, Part, Spend, Stats, Status, StatusCount, Tool, Workers,
 };
+use jiff::{ToSpan as _, tz::TimeZone};
 use nix::sys::statvfs::statvfs;
 
 pub use self::{
@@ -116,6 +117,16 @@ pub async fn stats(cx: &Cx) -> Result<Stats> {
         active_memory_count: 0,
         expired_memory_count: 0,
     })
+}
+
+/// Costs and outcomes of the last `count` days of UTC, today among them.
+pub async fn days(cx: &Cx, count: i64) -> Result<DayStats> {
+    let today = cx.clock.now().to_zoned(TimeZone::UTC).date();
+    let first = today.checked_sub((count - 1).days()).map_err(Error::internal)?;
+    let mut found = cx.store.read(move |conn| store::days(conn, first)).await?;
+    let dates = first.series(1.day()).take_while(|date| *date <= today).map(|date| date.to_string());
+    let days = dates.map(|date| found.remove(&date).unwrap_or_else(|| Day { date, ..Day::default() }));
+    Ok(DayStats { days: days.collect() })
 }
 
 /// Every tool, by name; with those that steer the run itself.

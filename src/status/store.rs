@@ -5,12 +5,16 @@ use std::collections::BTreeMap;
 use assistant_api::{
     JobId,
     jobs::JobStatus,
-    status::{Stopped, WaitingJob},
+    status::{Day, Stopped, WaitingJob},
 };
-use jiff::{Timestamp, tz::TimeZone};
+use jiff::{Timestamp, civil::Date, tz::TimeZone};
 use rusqlite::{Connection, OptionalExtension as _};
 
-use crate::{error::Result, jobs, store::types::RowExt as _};
+use crate::{
+    error::{Error, Result},
+    jobs::{self, usage::usd},
+    store::types::{RowExt as _, micros},
+};
 
 /// Jobs that wait for a person and are listed.
 const WAITING: u32 = 20;
@@ -95,6 +99,31 @@ pub(super) fn counts(conn: &Connection, now: Timestamp) -> Result<Counts> {
         month_nanos,
         calls,
     })
+}
+
+/// The days from `first` on that had a cost or an end of a job.
+pub(super) fn days(conn: &Connection, first: Date) -> Result<BTreeMap<String, Day>> {
+    let mut days: BTreeMap<String, Day> = BTreeMap::new();
+    let mut spent = conn.prepare_cached("SELECT day, settled_nanos, calls, tokens FROM spend_days WHERE day >= ?1")?;
+    let mut rows = spent.query([first.to_string()])?;
+    while let Some(row) = rows.next()? {
+        let date: String = row.get(0)?;
+        let day = Day { cost: usd(row.get(1)?), calls: row.get(2)?, tokens: row.get(3)?, ..Day::default() };
+        days.insert(date.clone(), Day { date, ..day });
+    }
+    // Along the index on both columns; the jobs themselves are not read.
+    let mut ended = conn.prepare_cached(
+        "SELECT date(completed_at / 1000000, 'unixepoch') AS day, status, count(*) FROM jobs \
+         WHERE completed_at >= ?1 GROUP BY day, status",
+    )?;
+    let begin = first.to_zoned(TimeZone::UTC).map_err(Error::internal)?.timestamp();
+    let mut rows = ended.query([micros(begin)])?;
+    while let Some(row) = rows.next()? {
+        let date: String = row.get(0)?;
+        let day = days.entry(date.clone()).or_insert_with(|| Day { date, ..Day::default() });
+        day.outcomes.insert(row.get(1)?, row.get(2)?);
+    }
+    Ok(days)
 }
 
 /// Writes for the sake of writing: whether there is room again. What it writes is gone with its own transaction.

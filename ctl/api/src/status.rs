@@ -292,6 +292,27 @@ pub struct Costs {
     pub api_call_count: i64,
 }
 
+/// `GET /api/stats/days`: the last days, each of UTC, oldest first; none is left out.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct DayStats {
+    pub days: Vec<Day>,
+}
+
+/// What a day came to.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Day {
+    /// Such as `2026-11-23`.
+    pub date: String,
+    /// What the models cost, in US dollars.
+    pub cost: f64,
+    /// Model calls.
+    pub calls: i64,
+    /// Tokens in and out.
+    pub tokens: i64,
+    /// Jobs that ended, by the state they ended in; states of no job are left out.
+    pub outcomes: BTreeMap<String, i64>,
+}
+
 /// One tool.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Tool {

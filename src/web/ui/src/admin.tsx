@@ -1,0 +1,68 @@
+// The dashboard: who is there, the stream of events, and the page that the address names.
+
+import { render } from "preact";
+import { type ApiError, whoami } from "./api";
+import { Empty, Problem } from "./components/basics";
+import { Boundary } from "./components/boundary";
+import { Frame } from "./components/frame";
+import { connect } from "./events";
+import { EffectsPage } from "./pages/effects";
+import { JobPage } from "./pages/job";
+import { JobsPage } from "./pages/jobs";
+import { OverviewPage } from "./pages/overview";
+import { SystemPage } from "./pages/system";
+import { followLinks, go, usePlace } from "./router";
+import { t } from "./texts";
+import { applyTheme } from "./theme";
+
+function Page() {
+  const { path, query } = usePlace();
+  const parts = path.split("/").slice(2);
+  switch (parts[0]) {
+    case undefined:
+      return <OverviewPage />;
+    case "jobs":
+      return parts[1] ? <JobPage key={parts[1]} id={Number(parts[1])} query={query} /> : <JobsPage query={query} />;
+    case "effects":
+      return <EffectsPage query={query} />;
+    case "system":
+      return <SystemPage tab={parts[1]} query={query} />;
+    default:
+      return (
+        <Empty title={t.error.notFound}>
+          <p>{t.error.notFoundHint}</p>
+        </Empty>
+      );
+  }
+}
+
+function App() {
+  const { path } = usePlace();
+  return (
+    <Frame>
+      <Boundary key={path}>
+        <Page />
+      </Boundary>
+    </Frame>
+  );
+}
+
+async function start() {
+  applyTheme();
+  const app = document.getElementById("app")!;
+  // A job may also be named after a question mark.
+  const job = new URLSearchParams(location.search).get("job");
+  if (location.pathname === "/") go("/admin" + location.search, { replace: true });
+  if (job && /^\d+$/.test(job) && location.pathname === "/admin") go(`/admin/jobs/${job}`, { replace: true });
+  try {
+    await whoami();
+  } catch (err) {
+    render(<Problem error={err as ApiError} retry={() => location.reload()} />, app);
+    return;
+  }
+  followLinks("/admin");
+  connect();
+  render(<App />, app);
+}
+
+void start();

@@ -1,0 +1,148 @@
+// What stands around every page: where one can go, whether the page is live, and what endangers.
+
+import type { ComponentChildren } from "preact";
+import { useEffect, useRef, useState } from "preact/hooks";
+import { get, may, post } from "../api";
+import { useConnection } from "../events";
+import { bytes } from "../format";
+import { useLive } from "../live";
+import { usePlace } from "../router";
+import { t } from "../texts";
+import type { Status } from "../types";
+import { Account } from "./account";
+import { useNow } from "./basics";
+import { attempt, confirm, Notes } from "./dialog";
+import { Icon, type IconName } from "./icons";
+import { Palette } from "./palette";
+
+const PAGES: [string, string, IconName][] = [
+  ["/admin", t.nav.overview, "home"],
+  ["/admin/jobs", t.nav.jobs, "jobs"],
+  ["/admin/effects", t.nav.effects, "effects"],
+  ["/admin/system", t.nav.system, "system"],
+];
+
+export function Frame({ children }: { children: ComponentChildren }) {
+  const { path } = usePlace();
+  const [palette, setPalette] = useState(false);
+  const content = useRef<HTMLElement>(null);
+  const status = useLive<Status>((signal) => get("/api/status", signal), [], ({ kind }) =>
+    ["stop", "resume", "config.reloaded"].includes(kind),
+  );
+
+  useEffect(() => {
+    const press = (event: KeyboardEvent) => {
+      const typing = (event.target as Element).closest?.("input, textarea, select, dialog");
+      const wanted = (event.key.toLowerCase() === "k" && (event.ctrlKey || event.metaKey)) || (event.key === "/" && !typing);
+      if (!wanted) return;
+      event.preventDefault();
+      setPalette(true);
+    };
+    addEventListener("keydown", press);
+    return () => removeEventListener("keydown", press);
+  }, []);
+
+  // After going to another page, the reader of the screen starts with it.
+  const first = useRef(true);
+  useEffect(() => {
+    if (first.current) first.current = false;
+    else content.current?.focus({ preventScroll: true });
+  }, [path]);
+
+  return (
+    <div class="frame">
+      <a class="skip" href="#content">
+        {t.skip}
+      </a>
+      <nav aria-label={t.nav.label}>
+        <span class="brand">
+          <img src={new URL("../icon.svg", import.meta.url).pathname} alt="" width="24" height="24" />
+          <span>{t.app}</span>
+        </span>
+        {PAGES.map(([address, name, icon]) => {
+          const here = address === "/admin" ? path === address : path.startsWith(address);
+          return (
+            <a key={address} href={address} aria-current={here ? "page" : undefined}>
+              <Icon name={icon} />
+              <span>{name}</span>
+            </a>
+          );
+        })}
+      </nav>
+      <header class="top">
+        <LiveMark />
+        <span class="space" />
+        <button type="button" class="search" onClick={() => setPalette(true)} aria-keyshortcuts="Control+K /">
+          <Icon name="search" /> <span>{t.top.search}</span> <kbd>Ctrl K</kbd>
+        </button>
+        {may("admin") && status.data && <StopButton status={status.data} reload={status.reload} />}
+        <Account />
+      </header>
+      {status.data && <Banners status={status.data} />}
+      <main id="content" ref={content} tabIndex={-1}>
+        {children}
+      </main>
+      {palette && <Palette close={() => setPalette(false)} />}
+      <Notes />
+    </div>
+  );
+}
+
+/** Whether what is shown is what is. */
+function LiveMark() {
+  const connection = useConnection();
+  const now = useNow(1000);
+  const shown = {
+    live: t.top.live,
+    connecting: t.top.connecting,
+    waiting: connection.state === "waiting" ? waiting(connection.since, connection.retryAt, now) : "",
+  }[connection.state];
+  return (
+    <span class={`live ${connection.state}`} role="status">
+      <span class="dot" aria-hidden="true" /> {shown}
+    </span>
+  );
+}
+
+function waiting(since: number, retryAt: number, now: number): string {
+  const seconds = Math.max(0, Math.ceil((retryAt - now) / 1000));
+  const time = new Date(since).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
+  return now - since > 10_000 ? `${t.top.offline(time)} · ${t.top.reconnecting(seconds)}` : t.top.reconnecting(seconds);
+}
+
+function StopButton({ status, reload }: { status: Status; reload: () => void }) {
+  const stopped = status.stopped !== null;
+  const press = async () => {
+    const { stopTitle: title, stopText: text, stopConfirm: yes } = t.top;
+    if (!stopped && !(await confirm({ title, text, yes }))) return;
+    await attempt(() => post(stopped ? "/api/resume" : "/api/stop"));
+    reload();
+  };
+  return (
+    <button type="button" class={stopped ? "primary" : "stop"} onClick={press}>
+      <Icon name={stopped ? "play" : "stop"} /> <span>{stopped ? t.top.resume : t.top.stop}</span>
+    </button>
+  );
+}
+
+/** Only for what endangers. */
+function Banners({ status }: { status: Status }) {
+  const lines: string[] = [];
+  if (status.stopped) lines.push(t.banner.stopped(status.stopped.by));
+  if (status.disk.low) lines.push(t.banner.disk(bytes(status.disk.free_bytes)));
+  if (status.database.problem) lines.push(t.banner.database(status.database.problem));
+  if (status.workspace.problem) lines.push(t.banner.workspace(status.workspace.problem));
+  for (const warning of status.warnings) if (DANGERS.test(warning.name)) lines.push(`${warning.text}. ${warning.mend}`);
+  return (
+    <div class="banners" role="region" aria-label={t.system.findings} hidden={lines.length === 0}>
+      {lines.map((line) => (
+        <p key={line}>
+          <Icon name="warning" /> {line}
+        </p>
+      ))}
+    </div>
+  );
+}
+
+/** Warnings about who can come in. */
+const DANGERS = /public|login|auth|docs/;

@@ -1,0 +1,282 @@
+// All jobs, newest first, over any number of them.
+
+import { useCallback, useEffect, useRef, useState } from "preact/hooks";
+import { type ApiError, get, may, post, query as queryOf, remove } from "../api";
+import { Chips, Empty, Problem, Skeleton, State, Time } from "../components/basics";
+import { confirm, tell } from "../components/dialog";
+import { Icon } from "../components/icons";
+import { VirtualList } from "../components/virtual";
+import { useEvents } from "../events";
+import { duration, money } from "../format";
+import { go, setQuery } from "../router";
+import { t } from "../texts";
+import type { JobItem, JobList, JobStatus, Poll, Status } from "../types";
+import { NewJob } from "./submit";
+
+const PAGE = 100;
+const STATUSES = Object.entries(t.status) as [JobStatus, string][];
+/** Rows of one change are asked for together after this time, in milliseconds. */
+const GATHER = 300;
+
+export function JobsPage({ query }: { query: URLSearchParams }) {
+  const status = query.get("status") ?? "";
+  const list = useJobs(status);
+  const [chosen, choose] = useState(-1);
+  const [selected, select] = useState<ReadonlySet<number>>(new Set());
+  const box = useRef<HTMLDivElement>(null);
+  const creating = query.get("new") !== null && may("operator");
+  useEffect(() => void (document.title = t.page(t.jobs.title)), []);
+  useEffect(() => {
+    choose(-1);
+    select(new Set());
+  }, [status]);
+
+  const { jobs } = list;
+  const toggle = (id: number) => {
+    const next = new Set(selected);
+    if (!next.delete(id)) next.add(id);
+    select(next);
+  };
+  useEffect(() => {
+    const press = (event: KeyboardEvent) => {
+      if (event.ctrlKey || event.metaKey || event.altKey || (event.target as Element).closest("input:not([type=checkbox]), textarea, select, dialog")) return;
+      if (event.key === "n" && may("operator")) {
+        event.preventDefault();
+        return setQuery("new", "1");
+      }
+      if (!jobs?.length) return;
+      if (event.key === "j") choose(Math.min(chosen + 1, jobs.length - 1));
+      else if (event.key === "k") choose(Math.max(chosen - 1, 0));
+      else if (event.key === "x" && jobs[chosen]) toggle(jobs[chosen].id);
+      else if (event.key === "Enter" && jobs[chosen] && !(event.target as Element).closest("a, button")) go(`/admin/jobs/${jobs[chosen].id}`);
+    };
+    addEventListener("keydown", press);
+    return () => removeEventListener("keydown", press);
+  });
+
+  return (
+    <div class="page full">
+      <header class="title">
+        <h1>{t.jobs.title}</h1>
+        {may("operator") && (
+          <button type="button" class="primary" onClick={() => setQuery("new", "1")} title={t.jobs.keys}>
+            <Icon name="plus" /> {t.jobs.new}
+          </button>
+        )}
+      </header>
+      <div class="row">
+        <Chips label={t.jobs.filter} all={[["", t.jobs.all], ...STATUSES]} chosen={status as JobStatus | ""} choose={(value) => setQuery("status", value)} />
+        <span class="faint number">{jobs && t.jobs.loaded(jobs.length, list.total)}</span>
+      </div>
+      {selected.size > 0 && <Selection ids={[...selected]} clear={() => select(new Set())} erased={list.drop} />}
+      {list.error && <Problem error={list.error} retry={list.reload} />}
+      {list.fresh > 0 && (
+        <button type="button" class="fresh" onClick={() => { if (box.current) box.current.scrollTop = 0; list.reload(); }}>
+          {t.jobs.fresh(list.fresh)}
+        </button>
+      )}
+      {!jobs && !list.error && <Skeleton lines={8} />}
+      {jobs?.length === 0 && (
+        <Empty title={status ? t.jobs.emptyFilter : t.jobs.empty}>
+          {!status && may("operator") && (
+            <>
+              <p>{t.jobs.emptyHint}</p>
+              <button type="button" class="primary" onClick={() => setQuery("new", "1")}>
+                <Icon name="plus" /> {t.jobs.new}
+              </button>
+              <p>
+                <code>assistantctl submit "…" --follow</code>
+              </p>
+            </>
+          )}
+        </Empty>
+      )}
+      {jobs && jobs.length > 0 && (
+        <>
+          <div class="job-row heading" aria-hidden="true">
+            <span />
+            <span>{t.jobs.filter}</span>
+            <span>{t.jobs.subject}</span>
+            <span>{t.jobs.from}</span>
+            <span>{t.jobs.updated}</span>
+            <span class="number">{t.jobs.took}</span>
+            <span class="number">{t.jobs.cost}</span>
+          </div>
+          <VirtualList
+            items={jobs}
+            id={(job) => job.id}
+            estimate={44}
+            label={t.jobs.title}
+            list={box}
+            atEnd={list.more}
+            onScroll={(element) => list.scrolled(element.scrollTop)}
+            focus={chosen >= 0 ? chosen : undefined}
+            row={(job, index) => (
+              <JobRow job={job} chosen={index === chosen} selected={selected.has(job.id)} toggle={() => toggle(job.id)} />
+            )}
+          />
+        </>
+      )}
+      {creating && <NewJob close={() => setQuery("new", undefined)} />}
+    </div>
+  );
+}
+
+function JobRow({ job, chosen, selected, toggle }: { job: JobItem; chosen: boolean; selected: boolean; toggle: () => void }) {
+  const took = job.completed_at ? new Date(job.completed_at).getTime() - new Date(job.created_at).getTime() : undefined;
+  return (
+    <div class={`job-row${chosen ? " chosen" : ""}`}>
+      <label class="check">
+        <input type="checkbox" checked={selected} onChange={toggle} aria-label={t.jobs.select(job.id)} />
+      </label>
+      <State of={job.status} />
+      <a href={`/admin/jobs/${job.id}`} class="subject">
+        <span class="faint">#{job.id}</span> {subject(job)}
+      </a>
+      <span class="from faint">{job.trigger_from_address}</span>
+      <span class="faint">
+        <Time at={job.updated_at} />
+      </span>
+      <span class="number faint">{took === undefined ? "" : duration(took)}</span>
+      <span class="number">{job.cost_total ? money(job.cost_total) : ""}</span>
+    </div>
+  );
+}
+
+export const subject = (job: JobItem) => job.trigger_subject || job.task_summary || t.jobs.open(job.id);
+
+function Selection({ ids, clear, erased }: { ids: number[]; clear: () => void; erased: (id: number) => void }) {
+  const each = async (work: (id: number) => Promise<unknown>, after: (id: number) => void = () => {}) => {
+    let [done, failed] = [0, 0];
+    let last: ApiError | undefined;
+    for (const id of ids) {
+      try {
+        await work(id);
+        after(id);
+        done += 1;
+      } catch (err) {
+        last = err as ApiError;
+        failed += 1;
+      }
+    }
+    if (done) tell(t.jobs.bulkDone(done));
+    if (failed && last) tell(`${t.jobs.bulkFailed(failed)}: ${last.title}`);
+    clear();
+  };
+  const erase = async () => {
+    if (await confirm({ title: t.jobs.eraseTitle(ids.length), text: t.job.eraseText, yes: t.job.actions.erase }))
+      await each((id) => remove(`/api/jobs/${id}`), erased);
+  };
+  return (
+    <div class="selection" role="toolbar" aria-label={t.jobs.selected(ids.length)}>
+      <span>{t.jobs.selected(ids.length)}</span>
+      {may("operator") && (
+        <>
+          <button type="button" onClick={() => each((id) => post(`/api/jobs/${id}/cancel`))}>
+            {t.job.actions.cancel}
+          </button>
+          <button type="button" onClick={() => each((id) => post(`/api/jobs/${id}/requeue`))}>
+            {t.job.actions.requeue}
+          </button>
+        </>
+      )}
+      {may("admin") && (
+        <button type="button" class="danger" onClick={erase}>
+          {t.job.actions.erase}
+        </button>
+      )}
+      <button type="button" onClick={clear}>
+        {t.jobs.clear}
+      </button>
+    </div>
+  );
+}
+
+/** The jobs that are loaded; grows downwards on demand, and changes with the events. */
+function useJobs(status: string) {
+  const [jobs, setJobs] = useState<JobItem[]>();
+  const [total, setTotal] = useState<number>();
+  const [error, setError] = useState<ApiError>();
+  const [fresh, setFresh] = useState(0);
+  const cursor = useRef<string>();
+  const busy = useRef(false);
+  const atTop = useRef(true);
+  const current = useRef(0);
+  const changed = useRef(new Set<number>());
+  const timer = useRef<number>();
+
+  const load = useCallback(
+    async (next?: string) => {
+      const round = next ? current.current : ++current.current;
+      busy.current = true;
+      try {
+        const page = await get<JobList>("/api/jobs" + queryOf({ status, limit: PAGE, cursor: next }));
+        if (round !== current.current) return;
+        cursor.current = page.next_cursor;
+        setJobs((known) => (next ? [...(known ?? []), ...page.jobs] : page.jobs));
+        setError(undefined);
+        if (!next) {
+          setFresh(0);
+          const counts = (await get<Status>("/api/status")).jobs;
+          if (round !== current.current) return;
+          setTotal(status ? counts[status as JobStatus] : Object.values(counts).reduce((sum, count) => sum + count, 0));
+        }
+      } catch (err) {
+        if (round === current.current) setError(err as ApiError);
+      } finally {
+        busy.current = false;
+      }
+    },
+    [status],
+  );
+  useEffect(() => {
+    setJobs(undefined);
+    setTotal(undefined);
+    void load();
+  }, [load]);
+
+  // One row at a time, by what it needs: the whole list may be long.
+  const refresh = async () => {
+    timer.current = undefined;
+    const ids = [...changed.current];
+    changed.current.clear();
+    for (const id of ids) {
+      try {
+        const { job, usage } = await get<Poll>(`/api/jobs/${id}/poll?after_sequence=${Number.MAX_SAFE_INTEGER}`);
+        const wanted = !status || job.status === status;
+        setJobs((known) => known?.flatMap((old) => (old.id !== id ? [old] : wanted ? [{ ...old, ...job, cost_total: usage.cost_total }] : [])));
+      } catch {
+        setJobs((known) => known?.filter((old) => old.id !== id));
+      }
+    }
+  };
+  useEvents(
+    ({ kind, job_id, data }) => {
+      if (kind === "gap") return void load();
+      if (job_id === null) return;
+      const known = jobs?.some(({ id }) => id === job_id);
+      const comes = !known && (kind === "job.created" || (kind === "job.status" && data.status === status));
+      if (comes && (!status || kind === "job.status" || status === "queued")) {
+        if (atTop.current && !busy.current) void load();
+        else setFresh((count) => count + 1);
+      } else if (known && (kind === "job.status" || kind === "approval" || data.event_type === "llm_response")) {
+        changed.current.add(job_id);
+        timer.current ??= window.setTimeout(refresh, GATHER);
+      }
+    },
+    [jobs, status],
+  );
+
+  return {
+    jobs,
+    total,
+    error,
+    fresh,
+    reload: () => void load(),
+    more: () => {
+      if (cursor.current && !busy.current) void load(cursor.current);
+    },
+    scrolled: (top: number) => void (atTop.current = top < 40),
+    drop: (id: number) => setJobs((known) => known?.filter((job) => job.id !== id)),
+  };
+}

@@ -1,0 +1,37 @@
+// Whether the daemon is well, what it guarantees, and how it is set up.
+
+import { useEffect } from "preact/hooks";
+import { Empty } from "../components/basics";
+import { t } from "../texts";
+import { Access } from "./system-access";
+import { Health } from "./system-health";
+import { Models } from "./system-models";
+import { Policy } from "./system-policy";
+import { SandboxTab } from "./system-sandbox";
+import { Settings } from "./system-settings";
+
+type Tab = keyof typeof t.system.tabs;
+
+export function SystemPage({ tab = "health", query }: { tab: string | undefined; query: URLSearchParams }) {
+  useEffect(() => void (document.title = t.page(t.system.title)), []);
+  const known = tab in t.system.tabs ? (tab as Tab) : undefined;
+  return (
+    <div class="page">
+      <h1>{t.system.title}</h1>
+      <nav class="tabs" aria-label={t.system.title}>
+        {(Object.entries(t.system.tabs) as [Tab, string][]).map(([name, text]) => (
+          <a key={name} href={name === "health" ? "/admin/system" : `/admin/system/${name}`} aria-current={name === known ? "page" : undefined}>
+            {text}
+          </a>
+        ))}
+      </nav>
+      {known === "health" && <Health />}
+      {known === "sandbox" && <SandboxTab />}
+      {known === "models" && <Models />}
+      {known === "policy" && <Policy query={query} />}
+      {known === "settings" && <Settings query={query} />}
+      {known === "access" && <Access />}
+      {!known && <Empty title={t.error.notFound} />}
+    </div>
+  );
+}
