@@ -53,6 +53,10 @@ prepare() {
     need_rust
     need_cargo_tool cargo-nextest 0.9.143
     [ "$mode" = quick ] || need_cargo_tool cargo-deny 0.20.2
+    # All parts build the same daemon, with the dashboard inside.
+    packaging/build-ui.sh >"$log"
+    ASSISTANT_UI=$(tail -1 "$log")
+    export ASSISTANT_UI
     say "-- prepare: $((SECONDS - start)) s"
 }
 

@@ -7,6 +7,7 @@ mod events;
 mod exposed;
 mod jobs;
 mod login;
+mod pages;
 mod refusals;
 mod repeats;
 mod roles;

@@ -1,13 +1,15 @@
 //! Puts the built dashboard into the program: the files of the directory that `ASSISTANT_UI` names, as
 //! `packaging/build-ui.sh` leaves them there. Without it a debug build reads them from disk while it runs.
 
+#![expect(clippy::print_stdout, reason = "that is how a build script speaks to cargo")]
+
 use std::{
     env, fs, io,
     path::{Path, PathBuf},
 };
 
 fn main() -> io::Result<()> {
-    println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-changed=packaging/embed-ui.rs");
     println!("cargo::rerun-if-env-changed=ASSISTANT_UI");
     let out = PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default());
     // <target>/<profile>/build/<package>/out
@@ -25,7 +27,8 @@ fn main() -> io::Result<()> {
 /// The files as the items of an array of names and contents, in the order of their names.
 fn list(dir: &Path) -> io::Result<String> {
     println!("cargo::rerun-if-changed={}", dir.display());
-    let mut names = fs::read_dir(dir)?.map(|entry| entry.map(|entry| entry.file_name())).collect::<io::Result<Vec<_>>>()?;
+    let mut names =
+        fs::read_dir(dir)?.map(|entry| entry.map(|entry| entry.file_name())).collect::<io::Result<Vec<_>>>()?;
     names.sort();
     let item = |name: &std::ffi::OsString| {
         let path = dir.join(name);

@@ -47,15 +47,22 @@ const NOT_BUILT: &str = "<!doctype html><html lang=en><meta charset=utf-8><title
 
 pub(super) fn routes() -> Vec<Route> {
     let page = |path, summary| {
-        Route::new(Method::GET, path, Role::Viewer, summary, admin).produces("text/html").or_else(login_wall)
+        Route::new(Method::GET, path, Role::Viewer, summary, admin)
+            .errors(&[ErrorKind::NotFound])
+            .produces("text/html")
+            .or_else(login_wall)
     };
     vec![
         page("/", "The dashboard."),
         page("/admin", "The dashboard; whoever is not logged in gets the login page, with 401."),
         Route::new(Method::GET, "/admin/{*page}", Role::Viewer, "A page of the dashboard.", admin_page)
+            .errors(&[ErrorKind::NotFound])
             .produces("text/html")
             .or_else(login_wall),
-        Route::new(Method::GET, "/login", Role::Viewer, "The login page.", login).open().produces("text/html"),
+        Route::new(Method::GET, "/login", Role::Viewer, "The login page.", login)
+            .open()
+            .errors(&[ErrorKind::NotFound])
+            .produces("text/html"),
         Route::new(Method::GET, "/assets/{file}", Role::Viewer, "Scripts, styles and images of the pages.", asset)
             .open()
             .errors(&[ErrorKind::NotFound])
@@ -64,16 +71,29 @@ pub(super) fn routes() -> Vec<Route> {
 }
 
 async fn admin(req: Req) -> Result<Raw> {
+    served(req.cx.config.load().api.dashboard_enabled)?;
     Ok(page("admin.html", &req.headers))
 }
 
 /// Which page it is, the browser sees by the address.
 async fn admin_page(req: Req<String>) -> Result<Raw> {
+    served(req.cx.config.load().api.dashboard_enabled)?;
     Ok(page("admin.html", &req.headers))
 }
 
 async fn login(req: Req) -> Result<Raw> {
+    let config = req.cx.config.load();
+    served(config.api.dashboard_enabled || config.api.workspace_enabled)?;
     Ok(page("login.html", &req.headers))
+}
+
+/// Whether a page is switched on.
+fn served(enabled: bool) -> Result<()> {
+    if enabled {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::NotFound, "this page is switched off")
+        .hint("api.dashboard_enabled and api.workspace_enabled switch pages on"))
 }
 
 /// The login page in the place of another one.
@@ -115,7 +135,8 @@ fn file(name: &str, content: Cow<'static, [u8]>, headers: &HeaderMap, cache: &'s
 
 fn with_headers(mut response: Response<Body>, name: &str, cache: &'static str) -> Response<Body> {
     let headers = response.headers_mut();
-    headers.extend(HEADERS.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))));
+    headers
+        .extend(HEADERS.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(cache));
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type(name)));
     response
@@ -159,7 +180,10 @@ mod tests {
     #[test]
     fn a_page_that_is_known_is_not_sent_again() {
         let first = file("a.html", Cow::Borrowed(b"content"), &HeaderMap::new(), "no-cache");
-        assert_eq!((first.status(), &first.headers()[header::CONTENT_ENCODING]), (StatusCode::OK, &HeaderValue::from_static("gzip")));
+        assert_eq!(
+            (first.status(), &first.headers()[header::CONTENT_ENCODING]),
+            (StatusCode::OK, &HeaderValue::from_static("gzip"))
+        );
         let known = HeaderMap::from_iter([(header::IF_NONE_MATCH, first.headers()[header::ETAG].clone())]);
         let again = file("a.html", Cow::Borrowed(b"content"), &known, "no-cache");
         assert_eq!((again.status(), again.headers().get(header::CONTENT_ENCODING)), (StatusCode::NOT_MODIFIED, None));
