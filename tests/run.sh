@@ -91,6 +91,19 @@ tests() {
     say "-- tests: $broken failed, $((SECONDS - start)) s"
 }
 
+# The shipped configurations of nginx and Caddy before a real daemon, and the filter of fail2ban.
+proxies() {
+    local service fresh=()
+    for service in nginx caddy fail2ban; do have "${service/fail2ban/fail2ban-regex}" || fresh+=("$service"); done
+    need_debian nginx=nginx-light caddy=caddy fail2ban-regex=fail2ban openssl=openssl curl=curl python3=python3 perl=perl
+    # Their packages start them where a service manager runs; what is needed here are the programs.
+    if [ ${#fresh[@]} -gt 0 ] && [ -d /run/systemd/system ]; then
+        as_root systemctl disable --quiet --now "${fresh[@]}"
+    fi
+    cargo build --quiet --locked --bin assistantd &&
+        bash tests/proxy/run.sh "${CARGO_TARGET_DIR:-target}/debug/assistantd"
+}
+
 # Containers, beside an engine that is gone afterwards.
 containers() {
     if [ "$(id -u)" != 0 ]; then
@@ -175,6 +188,7 @@ part "lints" cargo clippy --quiet --locked --workspace --all-targets -- -D warni
 other_architecture
 tests
 containers
+[ "$mode" = quick ] || part "proxies" proxies
 [ "$mode" = quick ] || machine
 part "nothing left running" leftovers
 if [ "$mode" = all ]; then

@@ -125,11 +125,7 @@ pub fn allow(address: SocketAddr, config: &Config) -> Result<()> {
 /// As [`allow`].
 pub fn guard(listeners: &[Listener], config: &Config) -> Result<()> {
     for address in listeners.iter().filter_map(|listener| listener.address().transpose()) {
-        let address = address?;
-        allow(address, config)?;
-        if Reach::of(address.ip()).is_open() {
-            tracing::warn!(%address, "the API can be reached from outside, as api.allow_public_bind allows");
-        }
+        allow(address?, config)?;
     }
     Ok(())
 }

@@ -19,6 +19,8 @@ messages! {
     START_REFUSED = "start-refused", "3d0bb56268704a70bd6d0b405a0e92ef";
     /// The API would be reachable from farther away than anybody said that it should.
     PUBLIC_BIND_REFUSED = "public-bind-refused", "5b1f9a1c62c64b8f9c0d4a9b27ce61d3";
+    /// The API listens farther than most people mean, as the configuration says.
+    EXPOSED = "exposed", "c2f7b5a0d9e34b6e8f61a47d35b90c18";
     /// A reload found a configuration that is wrong; the old one stays in force.
     RELOAD_REFUSED = "reload-refused", "a3376019b9304f6992824837f94c1fb2";
     /// Somebody asked for what they may not do.

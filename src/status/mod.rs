@@ -79,6 +79,7 @@ pub async fn status(cx: &Cx) -> Result<Status> {
         spend: Spend { today: dollars(seen.spent_today), daily_limit: config.limits.max_daily_cost_usd },
         sandbox: sandbox::brief(cx),
         secrets,
+        listening: Vec::clone(&cx.process.listening.load()),
         warnings: warnings(cx),
     })
 }

@@ -13,14 +13,14 @@ use std::{
 use assistant_api::{
     backup::BackupKind,
     secrets::{SecretState, is_set},
-    status::Warning,
+    status::{Listening, Warning},
 };
 use jiff::Timestamp;
 
 use crate::{
     backup,
     config::{
-        Environment, Noticed, Place, SecretName, WeakSecret,
+        Config, Environment, Noticed, Place, SecretName, WeakSecret,
         secrets::{LEAST_CHARS, Weakness},
     },
     cx::Cx,
@@ -41,11 +41,51 @@ pub fn warnings(cx: &Cx) -> Vec<Warning> {
     let mut warnings = before_start(&sources.environment, &noticed, service);
     warnings.extend(missing(cx, service));
     warnings.extend(readable(&cx.state_dir, cx.store.path(), sources.paths.credentials_dir.as_deref()));
+    warnings.extend(open_to_others(&cx.process.listening.load(), &cx.config.load()));
     // By hand, backups are whoever's who starts the daemon.
     if service {
         let folder = backup::Folder::of(&cx.config.load(), &cx.state_dir);
         let born = fs::metadata(cx.store.path()).and_then(|meta| meta.created()).ok();
         warnings.extend(backup_is_old(&folder, born.and_then(|at| at.try_into().ok()), cx.clock.now()));
+    }
+    warnings
+}
+
+/// What others can reach over the network, and whether that is more than most people mean.
+fn open_to_others(listening: &[Listening], config: &Config) -> Vec<Warning> {
+    let warning = |name: &str, text: String, mend: &str| Warning { name: name.into(), text, mend: mend.into() };
+    let mut warnings = Vec::new();
+    for Listening { address, reach, .. } in listening {
+        let who = match reach.as_str() {
+            "every" => "whoever can reach any address of this host",
+            "public" => "everybody on the Internet",
+            _ => continue,
+        };
+        warnings.push(warning(
+            "public-bind",
+            format!(
+                "the API can be reached from outside: {who} can connect to {address}, as api.allow_public_bind allows"
+            ),
+            "sudo assistantctl web enable --bind 127.0.0.1:8000, behind a proxy, or: sudo assistantctl web disable",
+        ));
+    }
+    let beyond = listening.iter().find(|one| !matches!(one.reach.as_str(), "socket" | "loopback"));
+    let Some(Listening { address, .. }) = beyond else { return warnings };
+    if config.api.auth == "none" {
+        warnings.push(warning(
+            "no-login",
+            format!("whoever connects to {address} is an administrator: api.auth is \"none\""),
+            "sudo assistantctl config set api.auth login",
+        ));
+    }
+    for (on, name, key, what) in [
+        (config.api.docs_enabled, "docs-exposed", "docs_enabled", "the documentation of the API is"),
+        (config.api.openapi_enabled, "openapi-exposed", "openapi_enabled", "the description of the API is"),
+    ] {
+        if on {
+            let mend = format!("sudo assistantctl config set api.{key} false");
+            warnings.push(warning(name, format!("{what} served on {address}, beyond this host"), &mend));
+        }
     }
     warnings
 }
@@ -89,7 +129,12 @@ pub fn report_warnings(cx: &Cx) {
         let Warning { name, text, mend } = warning;
         match name.as_str() {
             "credential-missing" => tracing::warn!(target: catalog::CREDENTIAL_MISSING, warning = name, mend, "{text}"),
-            "backup-old" | "unknown-variable" => tracing::warn!(warning = name, mend, "{text}"),
+            "public-bind" | "no-login" => {
+                tracing::warn!(target: catalog::EXPOSED, warning = name, mend, "{text}");
+            }
+            "backup-old" | "unknown-variable" | "docs-exposed" | "openapi-exposed" => {
+                tracing::warn!(warning = name, mend, "{text}")
+            }
             _ => tracing::warn!(target: catalog::WEAK_SECRET, warning = name, mend, "{text}"),
         }
     }
@@ -260,6 +305,30 @@ mod tests {
         );
         assert!(!format!("{found:?}").contains("canary"));
         assert_eq!(names(&exposed(&environment, false)), ["unused-variable"], "by hand it is where secrets are");
+    }
+
+    #[test]
+    fn what_others_can_reach_is_told() {
+        let at = |address: &str, reach: &str| Listening {
+            address: address.into(),
+            reach: reach.into(),
+            guard: "a login".into(),
+        };
+        let mut config = Config::default();
+        let safe = [at("/run/assistant/api.sock", "socket"), at("127.0.0.1:8000", "loopback")];
+        let private = [at("192.168.1.50:8000", "private")];
+        (config.api.docs_enabled, config.api.openapi_enabled) = (true, true);
+        assert_eq!(names(&open_to_others(&safe, &config)), [""; 0]);
+        assert_eq!(names(&open_to_others(&private, &config)), ["docs-exposed", "openapi-exposed"]);
+        (config.api.docs_enabled, config.api.openapi_enabled) = (false, false);
+        assert_eq!(names(&open_to_others(&private, &config)), [""; 0]);
+        for (address, reach) in [("0.0.0.0:8000", "every"), ("203.0.113.5:8000", "public")] {
+            let found = open_to_others(&[at(address, reach)], &config);
+            assert_eq!(names(&found), ["public-bind"]);
+            assert!(found[0].text.contains(address) && found[0].mend.contains("web disable"), "{found:?}");
+        }
+        config.api.auth = "none".into();
+        assert_eq!(names(&open_to_others(&private, &config)), ["no-login"]);
     }
 
     #[test]

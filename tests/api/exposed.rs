@@ -95,8 +95,8 @@ const CASES: &[Case] = &[
     ("inherited and publicly configured", &[(HOST, "0.0.0.0")], &["127.0.0.1:8123"], Refused(&["0.0.0.0:8000"])),
 ];
 
-fn outcomes() -> Vec<Value> {
-    let cases: Vec<_> = CASES
+fn outcomes(cases: &[&Case]) -> Vec<Value> {
+    let cases: Vec<_> = cases
         .iter()
         .map(|(_, environment, inherited, _)| {
             let environment: serde_json::Map<_, _> =
@@ -118,9 +118,60 @@ fn outcomes() -> Vec<Value> {
 
 #[test]
 fn it_listens_where_it_may_and_nowhere_else() {
-    let outcomes = outcomes();
-    assert_eq!(outcomes.len(), CASES.len());
-    for ((name, _, _, then), found) in CASES.iter().zip(&outcomes) {
+    hold(&CASES.iter().collect::<Vec<_>>());
+}
+
+/// The cases of these names, every one of them.
+fn named(names: &[&str]) -> Vec<&'static Case> {
+    let cases: Vec<_> = CASES.iter().filter(|case| names.contains(&case.0)).collect();
+    assert_eq!(cases.len(), names.len());
+    cases
+}
+
+#[test]
+fn s3_the_lan_is_reached_by_an_address_that_is_set_and_by_no_other() {
+    hold(&named(&["nothing is set", "a port alone opens nothing", "a private address", "an inherited private one"]));
+}
+
+#[test]
+fn s4_every_spelling_of_all_addresses_and_a_public_one_is_refused() {
+    hold(&named(&[
+        "every address",
+        "zero",
+        "every address of IPv6",
+        "mapped zero",
+        "a name of every address",
+        "a public address",
+        "a blank host opens nothing",
+        "every address, and it is meant",
+    ]));
+}
+
+#[test]
+fn s5_nothing_that_is_shipped_acknowledges_a_public_address() {
+    for (name, text) in [
+        ("assistant.toml", include_str!("../../config/assistant.toml")),
+        ("assistant.default", include_str!("../../debian/assistant.default")),
+        ("assistantd.service", include_str!("../../systemd/assistantd.service")),
+        ("assistantd-web.socket", include_str!("../../systemd/assistantd-web.socket")),
+    ] {
+        let in_force = text.lines().map(str::trim).filter(|line| !line.starts_with('#'));
+        let set: Vec<_> = in_force.filter(|line| line.to_lowercase().contains("allow_public_bind")).collect();
+        assert!(set.is_empty(), "{name}: {set:?}");
+    }
+}
+
+#[test]
+fn s20_beyond_this_host_there_is_a_login_or_no_listener() {
+    hold(&named(&["a private address", "no login on a private address", "no login on an inherited one"]));
+}
+
+/// Runs these cases, and compares what became of them.
+#[track_caller]
+fn hold(cases: &[&Case]) {
+    let outcomes = outcomes(cases);
+    assert_eq!(outcomes.len(), cases.len());
+    for ((name, _, _, then), found) in cases.iter().zip(&outcomes) {
         let said = found["stderr"].as_str().unwrap();
         match then {
             Refused(words) => {

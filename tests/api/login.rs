@@ -69,6 +69,18 @@ async fn without_a_login_only_health_answers() {
 }
 
 #[tokio::test]
+async fn s1_no_route_answers_over_the_network_to_who_has_not_logged_in() {
+    let served = Served::on_the_web(|_| {});
+    let table = http::routes(served.cx.subsystems);
+    assert!(table.len() > 40, "{}", table.len());
+    for route in table {
+        let Some(_) = route.role else { continue };
+        let reply = served.visit(route.method.as_str(), &concrete(route.path), &page(&served, ""), "").await;
+        assert_eq!(reply.status, 401, "{} {}", route.method, route.path);
+    }
+}
+
+#[tokio::test]
 async fn a_password_opens_a_session() {
     let served = with_password().await;
     let (cookie, csrf) = session(&served).await;

@@ -18,15 +18,15 @@ const TASK: &str = "Read the CSV files in reports/ and write summary.md with tot
 
 /// A daemon that rehearses, and a directory with the reports of the recording's task.
 pub(super) struct Desk {
-    place: Place,
-    daemon: Process,
+    pub(super) place: Place,
+    pub(super) daemon: Process,
     here: tempfile::TempDir,
 }
 
-struct Ran {
-    code: Option<i32>,
-    out: String,
-    err: String,
+pub(super) struct Ran {
+    pub(super) code: Option<i32>,
+    pub(super) out: String,
+    pub(super) err: String,
 }
 
 impl Desk {
@@ -51,7 +51,7 @@ impl Desk {
     }
 
     #[track_caller]
-    fn run(&self, arguments: &[&str]) -> Ran {
+    pub(super) fn run(&self, arguments: &[&str]) -> Ran {
         let output = self.command(arguments).output().unwrap();
         let text = |bytes| String::from_utf8(bytes).unwrap();
         Ran { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
@@ -59,7 +59,7 @@ impl Desk {
 
     /// Runs what has to succeed and returns its JSON.
     #[track_caller]
-    fn json(&self, arguments: &[&str]) -> Value {
+    pub(super) fn json(&self, arguments: &[&str]) -> Value {
         let ran = self.run(&[arguments, &["-o", "json"]].concat());
         assert_eq!(ran.code, Some(0), "{arguments:?}: {}{}", ran.out, ran.err);
         let json: Value = serde_json::from_str(ran.out.lines().last().unwrap()).unwrap();

@@ -3,4 +3,5 @@
 mod ctl;
 mod dashboard;
 mod disk;
+mod network;
 mod process;

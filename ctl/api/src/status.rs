@@ -76,6 +76,9 @@ pub struct Status {
     /// What the daemon has of each secret; never a value.
     #[serde(default)]
     pub secrets: Vec<SecretState>,
+    /// Where it listens, by the addresses that the sockets really have.
+    #[serde(default)]
+    pub listening: Vec<Listening>,
     /// What does not stop the daemon and should be mended.
     #[serde(default)]
     pub warnings: Vec<Warning>,
@@ -117,8 +120,8 @@ pub struct Server {
 /// Something that does not stop the daemon and should be mended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Warning {
-    /// `weak-secret`, `secret-in-environment`, `readable-by-others`, `unused-variable`, `unknown-variable` or
-    /// `credential-missing`.
+    /// `weak-secret`, `secret-in-environment`, `readable-by-others`, `unused-variable`, `unknown-variable`,
+    /// `credential-missing`, `backup-old`, `public-bind`, `no-login`, `docs-exposed` or `openapi-exposed`.
     pub name: String,
     /// What is wrong, in one sentence; never the value of a secret.
     pub text: String,

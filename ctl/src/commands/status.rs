@@ -42,6 +42,7 @@ pub async fn run(_: Args, cx: &Cx) -> Result {
         ),
         ("workspace", workspace(cx, &status.workspace)),
         ("disk", disk(cx, &status)),
+        ("network", network(&status)),
         ("prompts", prompts(&status)),
         ("sandbox", sandbox(cx, &status.sandbox)),
     ])?;
@@ -97,6 +98,15 @@ fn disk(cx: &Cx, status: &Status) -> String {
     }
     let low = format!("{free}, below the mark of {}: new work is refused", text::bytes(disk.min_free_bytes));
     cx.out.style(Style::Bad, &low)
+}
+
+/// Where it listens beside its socket.
+fn network(status: &Status) -> String {
+    let outside = status.listening.iter().filter(|one| one.reach != "socket");
+    let said: Vec<_> = outside
+        .map(|one| format!("listens on {} ({})", text::one_line(&one.address), text::one_line(&one.reach)))
+        .collect();
+    if said.is_empty() { "listens on no address".to_owned() } else { said.join(", ") }
 }
 
 fn prompts(status: &Status) -> String {

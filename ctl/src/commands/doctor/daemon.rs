@@ -159,6 +159,7 @@ pub(super) fn add_warnings(findings: &mut Vec<Finding>, warnings: &[Warning]) {
             findings.push(Finding::warning(
                 match warning.name.as_str() {
                     "readable-by-others" => "state",
+                    "public-bind" | "no-login" | "docs-exposed" | "openapi-exposed" => "exposure",
                     "unknown-variable" | "unused-variable" => "variables",
                     _ => "secrets",
                 },
@@ -206,7 +207,7 @@ pub(super) async fn reach(cx: &Cx, host: &Host, pid: u32) -> Vec<Finding> {
 fn listening(found: &assistant_api::status::Listening) -> Finding {
     let said = format!("listens at {} ({}), guarded by: {}", found.address, found.reach, found.guard);
     if matches!(found.reach.as_str(), "every" | "public") {
-        return Finding::warning("exposure", said, "sudo assistantctl config set api.allow_public_bind false");
+        return Finding::warning("exposure", said, "sudo assistantctl web disable");
     }
     Finding::ok("exposure", said)
 }

@@ -3,6 +3,7 @@
 mod daemon;
 mod host;
 mod local;
+mod public;
 #[cfg(test)]
 mod tests;
 mod units;
@@ -35,11 +36,15 @@ use crate::{
 #[command(after_help = "Examples:
   sudo assistantctl doctor
   assistantctl doctor --models
+  sudo assistantctl doctor --public
   assistantctl doctor --json")]
 pub struct Args {
     /// Also make one real call to each model
     #[arg(long)]
     models: bool,
+    /// Only look whether this daemon is ready to be reached from the Internet
+    #[arg(long, conflicts_with = "models")]
+    public: bool,
 }
 
 /// How bad a finding is.
@@ -107,7 +112,7 @@ impl Finding {
 }
 
 pub async fn run(args: Args, cx: &Cx) -> Result {
-    let findings = look(cx, &Host::real(), args.models).await;
+    let findings = if args.public { public::look(cx).await } else { look(cx, &Host::real(), args.models).await };
     let code = worst(&findings);
     if cx.out.json {
         let verdict = [Verdict::Error, Verdict::Warning]

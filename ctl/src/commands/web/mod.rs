@@ -1,8 +1,14 @@
+mod listen;
+
 use std::io::{self, Read as _};
 
-use assistant_api::login::{PasswordRequest, WebStatus};
+use assistant_api::{
+    client,
+    login::{PasswordRequest, WebStatus},
+    status::{Listening, Status},
+};
 use secrecy::{ExposeSecret as _, SecretString};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     Cx,
@@ -15,16 +21,16 @@ const MOST: u64 = 4096;
 
 /// Who may come in over the network
 ///
-/// The daemon listens on the network only where api.bind_host or the unit
-/// assistantd-web.socket says so. People log in there with the password,
+/// The daemon listens on the network only where it is told to: web enable. People log in there with the password,
 /// programs with a token: assistantctl token.
 #[derive(clap::Args)]
 #[command(
     arg_required_else_help = true,
     after_help = "Examples:
-  assistantctl web status
+  assistantctl web enable --bind 192.168.1.50:8000
   assistantctl web password
-  assistantctl web logout"
+  assistantctl web status
+  assistantctl web disable"
 )]
 pub struct Args {
     #[command(subcommand)]
@@ -33,11 +39,15 @@ pub struct Args {
 
 #[derive(clap::Subcommand)]
 enum Verb {
-    /// Show what there is to log in with
+    /// Show where the daemon listens, and what there is to log in with
+    ///
+    /// Without the daemon it shows what is set.
     #[command(after_help = "Examples:
   assistantctl web status
   assistantctl web status -o json")]
     Status,
+    Enable(listen::Enable),
+    Disable(listen::Disable),
     Password(Password),
     /// Log every browser out
     #[command(after_help = "Examples:
@@ -63,6 +73,8 @@ struct Password {
 pub async fn run(args: Args, cx: &Cx) -> Result {
     match args.verb {
         Verb::Status => status(cx).await,
+        Verb::Enable(args) => listen::enable(args, cx).await,
+        Verb::Disable(args) => listen::disable(args, cx).await,
         Verb::Password(args) => password(args, cx).await,
         Verb::Logout => {
             let () = cx.client.delete("/api/sessions").await?;
@@ -72,10 +84,33 @@ pub async fn run(args: Args, cx: &Cx) -> Result {
 }
 
 async fn status(cx: &Cx) -> Result {
-    let status: WebStatus = cx.client.get("/api/web").await?;
+    let set = listen::configured(cx).await?;
+    let said = || set.clone().unwrap_or_else(|| "nothing: assistantctl web enable --bind ADDR:PORT".to_owned());
+    let status: WebStatus = match cx.client.get("/api/web").await {
+        Err(err) if err.is_unreachable() => {
+            if cx.out.json {
+                cx.out.json(&json!({ "running": false, "configured": set }))?;
+            } else {
+                cx.out.fields([("daemon", "not running".to_owned()), ("configured", said())])?;
+            }
+            return Ok(Code::Ok);
+        }
+        other => other?,
+    };
+    let listening = listeners(cx).await?;
     if cx.out.json {
-        cx.out.json(&status)?;
+        let Value::Object(mut shown) = json!(status) else { return Ok(Code::Failed) };
+        shown.extend([
+            ("running".to_owned(), true.into()),
+            ("configured".to_owned(), json!(set)),
+            ("listening".to_owned(), json!(listening)),
+        ]);
+        cx.out.json(&shown)?;
         return Ok(Code::Ok);
+    }
+    cx.out.fields([("configured", said())])?;
+    for one in &listening {
+        cx.out.fields([("listens", format!("{} ({}), behind {}", one.address, one.reach, one.guard))])?;
     }
     let set = status.password_set_at.map_or_else(|| "none: assistantctl web password".to_owned(), |at| cx.out.when(at));
     cx.out.fields([
@@ -84,6 +119,11 @@ async fn status(cx: &Cx) -> Result {
         ("tokens", status.tokens.to_string()),
     ])?;
     Ok(Code::Ok)
+}
+
+/// Where the daemon really listens.
+async fn listeners(cx: &Cx) -> client::Result<Vec<Listening>> {
+    Ok(cx.client.get::<Status>("/api/status").await?.listening)
 }
 
 async fn password(args: Password, cx: &Cx) -> Result {

@@ -1,0 +1,285 @@
+//! Whether this daemon is ready to be reached from the Internet: the list of docs/security.md, point by point.
+
+use assistant_api::{
+    client,
+    config::Settings,
+    login::WebStatus,
+    status::{Listening, Status, Warning},
+};
+use serde_json::Value;
+
+use super::{Finding, Verdict, daemon};
+use crate::{
+    Cx,
+    exit::{Code, how_to_start},
+};
+
+/// What the verdicts follow from.
+struct Facts {
+    settings: Settings,
+    web: WebStatus,
+    listening: Vec<Listening>,
+    warnings: Vec<Warning>,
+}
+
+/// Asks the daemon, and judges.
+pub(super) async fn look(cx: &Cx) -> Vec<Finding> {
+    match facts(cx).await {
+        Ok(facts) => judge(&facts),
+        Err(err) if err.is_unreachable() => {
+            vec![Finding::error("daemon", Code::Unreachable, "only a running daemon can be judged", how_to_start())]
+        }
+        Err(err) => vec![daemon::failed("daemon", "what is public", &err)],
+    }
+}
+
+async fn facts(cx: &Cx) -> client::Result<Facts> {
+    let Status { listening, warnings, .. } = cx.client.get("/api/status").await?;
+    Ok(Facts {
+        settings: cx.client.get("/api/config").await?,
+        web: cx.client.get("/api/web").await?,
+        listening,
+        warnings,
+    })
+}
+
+fn judge(facts: &Facts) -> Vec<Finding> {
+    let Facts { settings, web, listening, warnings } = facts;
+    let mut findings = vec![login(settings), front(settings)];
+    findings.push(credentials(web));
+    findings.push(listeners(listening));
+    findings.push(guard(settings));
+    findings.push(documents(settings));
+    findings.push(secrets(warnings));
+    findings.push(Finding::skipped("senders", "not configured: this version reads no mail"));
+    findings.push(Finding::skipped("recipients", "not configured: this version sends no mail"));
+    findings.push(pages(settings));
+    findings.push(outside(listening));
+    findings
+}
+
+fn value<'a>(settings: &'a Settings, key: &str) -> &'a Value {
+    settings.settings.iter().find(|setting| setting.key == key).map_or(&Value::Null, |setting| &setting.value)
+}
+
+fn is_on(settings: &Settings, key: &str) -> bool {
+    value(settings, key).as_bool().unwrap_or(false)
+}
+
+fn error(name: &'static str, text: impl Into<String>, mend: impl Into<String>) -> Finding {
+    Finding::error(name, Code::Failed, text, mend)
+}
+
+/// That somebody has to log in.
+fn login(settings: &Settings) -> Finding {
+    if value(settings, "api.auth") == "login" {
+        return Finding::ok("login", "whoever comes over the network has to log in");
+    }
+    error("login", "everybody who connects is an administrator", "sudo assistantctl config set api.auth login")
+}
+
+/// That HTTPS is spoken in front.
+fn front(settings: &Settings) -> Finding {
+    let base = value(settings, "app.base_url").as_str().unwrap_or_default();
+    if base.starts_with("https://") {
+        return Finding::ok("proxy", format!("people come by {base}; cookies are for HTTPS alone"));
+    }
+    error(
+        "proxy",
+        "nothing says that a proxy with HTTPS stands in front (app.base_url)",
+        "sudo assistantctl config set app.base_url https://NAME, and packaging/proxy/nginx.conf or Caddyfile",
+    )
+}
+
+fn credentials(web: &WebStatus) -> Finding {
+    if web.password_set_at.is_some() || web.tokens > 0 {
+        return Finding::ok("password", "there is something to log in with");
+    }
+    error("password", "there is neither a password nor a token: nobody gets in", "sudo assistantctl web password")
+}
+
+/// Whether a listener is one of the network or a file for a proxy.
+fn is_web(one: &&Listening) -> bool {
+    one.guard == "a login"
+}
+
+/// On loopback or a file, where only a proxy on this host reaches it.
+fn listeners(listening: &[Listening]) -> Finding {
+    let web: Vec<_> = listening.iter().filter(is_web).collect();
+    if let Some(far) = web.iter().find(|one| !matches!(one.reach.as_str(), "socket" | "loopback")) {
+        return error(
+            "listener",
+            format!("{} can be reached past the proxy ({})", far.address, far.reach),
+            "sudo assistantctl web enable --bind 127.0.0.1:8000",
+        );
+    }
+    match web.first() {
+        Some(one) => Finding::ok("listener", format!("only this host reaches {}", one.address)),
+        None => error("listener", "nothing listens for a proxy", "sudo assistantctl web enable --bind 127.0.0.1:8000"),
+    }
+}
+
+fn guard(settings: &Settings) -> Finding {
+    if is_on(settings, "api.allow_public_bind") {
+        return error(
+            "guard",
+            "api.allow_public_bind is set: a later change could open the port to everybody",
+            "sudo assistantctl config set api.allow_public_bind false",
+        );
+    }
+    Finding::ok("guard", "public addresses are refused")
+}
+
+fn documents(settings: &Settings) -> Finding {
+    let on = ["api.docs_enabled", "api.openapi_enabled"].into_iter().find(|key| is_on(settings, key));
+    match on {
+        Some(key) => error("documents", format!("{key} is on"), format!("sudo assistantctl config set {key} false")),
+        None => Finding::ok("documents", "the documentation and the description of the API are off"),
+    }
+}
+
+fn secrets(warnings: &[Warning]) -> Finding {
+    let weak = warnings.iter().find(|warning| {
+        matches!(warning.name.as_str(), "weak-secret" | "secret-in-environment" | "readable-by-others")
+    });
+    match weak {
+        Some(warning) => error("secrets", &*warning.text, &*warning.mend),
+        None => Finding::ok("secrets", "no weak or exposed secret is known"),
+    }
+}
+
+/// A page that nobody wants is one more thing to attack; whether it is wanted only a person knows.
+fn pages(settings: &Settings) -> Finding {
+    let on: Vec<_> =
+        ["api.dashboard_enabled", "api.workspace_enabled"].into_iter().filter(|key| is_on(settings, key)).collect();
+    if on.is_empty() {
+        return Finding::ok("pages", "the pages are off, the API stays");
+    }
+    let commands: Vec<_> = on.iter().map(|key| format!("sudo assistantctl config set {key} false")).collect();
+    Finding::warning("pages", "pages are served; unless they are wanted, turn them off", commands.join(" && "))
+}
+
+/// What its own sockets say, and how to see for oneself.
+fn outside(listening: &[Listening]) -> Finding {
+    let tcp: Vec<_> = listening.iter().filter(is_web).filter(|one| one.reach != "socket").collect();
+    let Some(port) = tcp.iter().find_map(|one| one.address.rsplit_once(':')).map(|(_, port)| port) else {
+        return Finding::ok("outside", "no port is open");
+    };
+    let mend = format!("from another machine this has to fail: curl -m 5 http://ADDRESS-OF-THIS-HOST:{port}/health");
+    let open = tcp.iter().any(|one| one.reach != "loopback");
+    let (verdict, text, code) = if open {
+        (Verdict::Error, format!("port {port} is open beyond this host"), Code::Failed)
+    } else {
+        (Verdict::Ok, format!("port {port} is open on loopback only"), Code::Ok)
+    };
+    Finding { name: "outside", verdict, text, mend: Some(mend), code }
+}
+
+#[cfg(test)]
+mod tests {
+    use assistant_api::config::Setting;
+    use serde_json::json;
+
+    use super::*;
+
+    /// A daemon that is ready, with some of its facts changed.
+    fn with(change: impl FnOnce(&mut Facts)) -> Vec<Finding> {
+        let keys = [
+            ("api.auth", json!("login")),
+            ("app.base_url", json!("https://assistant.example.org")),
+            ("api.allow_public_bind", json!(false)),
+            ("api.docs_enabled", json!(false)),
+            ("api.openapi_enabled", json!(false)),
+            ("api.dashboard_enabled", json!(false)),
+            ("api.workspace_enabled", json!(false)),
+        ];
+        let setting = |(key, value): (&str, Value)| {
+            serde_json::from_value(json!({
+                "key": key, "value": value, "origin": "default", "default": null, "environment": "", "kind": "",
+                "doc": "", "restart": false
+            }))
+        };
+        let settings: Vec<Setting> = keys.into_iter().map(|key| setting(key).unwrap()).collect();
+        let mut facts = Facts {
+            settings: Settings { file: String::new(), settings },
+            web: WebStatus { password_set_at: Some(jiff::Timestamp::UNIX_EPOCH), sessions: 0, tokens: 0 },
+            listening: vec![listener("127.0.0.1:8000", "loopback")],
+            warnings: Vec::new(),
+        };
+        change(&mut facts);
+        judge(&facts)
+    }
+
+    /// What one change makes of the findings: the only one that is not well, and nothing else.
+    #[track_caller]
+    fn only(findings: &[Finding], name: &str, verdict: Verdict, mend: &str) {
+        let bad: Vec<_> =
+            findings.iter().filter(|one| matches!(one.verdict, Verdict::Warning | Verdict::Error)).collect();
+        assert_eq!(bad.len(), 1, "{bad:?}");
+        assert_eq!((bad[0].name, bad[0].verdict), (name, verdict), "{bad:?}");
+        assert!(bad[0].mend.as_deref().unwrap().contains(mend), "{bad:?}");
+        assert_eq!(super::super::worst(findings) == Code::Ok, verdict == Verdict::Warning);
+    }
+
+    fn set(facts: &mut Facts, key: &str, value: Value) {
+        facts.settings.settings.iter_mut().find(|setting| setting.key == key).unwrap().value = value;
+    }
+
+    fn listener(address: &str, reach: &str) -> Listening {
+        Listening { address: address.into(), reach: reach.into(), guard: "a login".into() }
+    }
+
+    #[test]
+    fn a_daemon_behind_a_proxy_is_ready() {
+        let findings = with(|_| {});
+        assert_eq!(super::super::worst(&findings), Code::Ok, "{findings:?}");
+        assert!(findings.iter().all(|one| matches!(one.verdict, Verdict::Ok | Verdict::Skipped)), "{findings:?}");
+        let file = with(|facts| facts.listening = vec![listener("/run/assistant/web.sock", "socket")]);
+        assert_eq!(super::super::worst(&file), Code::Ok, "{file:?}");
+    }
+
+    #[test]
+    fn each_key_that_is_wrong_is_told_with_what_mends_it() {
+        for (key, wrong, name, verdict, mend) in [
+            ("api.auth", json!("none"), "login", Verdict::Error, "config set api.auth login"),
+            ("app.base_url", json!("http://a"), "proxy", Verdict::Error, "app.base_url https://"),
+            ("app.base_url", json!(null), "proxy", Verdict::Error, "packaging/proxy/nginx.conf"),
+            ("api.allow_public_bind", json!(true), "guard", Verdict::Error, "api.allow_public_bind false"),
+            ("api.docs_enabled", json!(true), "documents", Verdict::Error, "api.docs_enabled false"),
+            ("api.openapi_enabled", json!(true), "documents", Verdict::Error, "api.openapi_enabled false"),
+            ("api.dashboard_enabled", json!(true), "pages", Verdict::Warning, "api.dashboard_enabled false"),
+            ("api.workspace_enabled", json!(true), "pages", Verdict::Warning, "api.workspace_enabled false"),
+        ] {
+            only(&with(|facts| set(facts, key, wrong)), name, verdict, mend);
+        }
+    }
+
+    #[test]
+    fn without_anything_to_log_in_with_nobody_gets_in() {
+        let findings = with(|facts| facts.web.password_set_at = None);
+        only(&findings, "password", Verdict::Error, "assistantctl web password");
+        let token = with(|facts| (facts.web.password_set_at, facts.web.tokens) = (None, 1));
+        assert_eq!(super::super::worst(&token), Code::Ok);
+    }
+
+    #[test]
+    fn a_listener_past_the_proxy_is_told() {
+        for (address, reach) in
+            [("192.168.1.50:8000", "private"), ("0.0.0.0:8000", "every"), ("203.0.113.5:8000", "public")]
+        {
+            let findings = with(|facts| facts.listening.push(listener(address, reach)));
+            let bad: Vec<_> = findings.iter().filter(|one| one.verdict == Verdict::Error).map(|one| one.name).collect();
+            assert_eq!(bad, ["listener", "outside"]);
+            let mend = findings.iter().find(|one| one.name == "outside").unwrap().mend.clone().unwrap();
+            assert!(mend.contains(":8000/health"), "{mend}");
+        }
+        let none = with(|facts| facts.listening.clear());
+        only(&none, "listener", Verdict::Error, "web enable --bind 127.0.0.1:8000");
+    }
+
+    #[test]
+    fn a_weak_secret_is_told() {
+        let warning = Warning { name: "weak-secret".into(), text: "weak".into(), mend: "secret set x".into() };
+        only(&with(|facts| facts.warnings.push(warning)), "secrets", Verdict::Error, "secret set x");
+    }
+}
