@@ -133,7 +133,7 @@ pub fn report_warnings(cx: &Cx) {
                 tracing::warn!(target: catalog::EXPOSED, warning = name, mend, "{text}");
             }
             "backup-old" | "unknown-variable" | "docs-exposed" | "openapi-exposed" => {
-                tracing::warn!(warning = name, mend, "{text}")
+                tracing::warn!(warning = name, mend, "{text}");
             }
             _ => tracing::warn!(target: catalog::WEAK_SECRET, warning = name, mend, "{text}"),
         }

@@ -2,7 +2,8 @@
 # The listener on the network: its socket unit, in the network of the machine, from which no packet leaves.
 # Sourced by run.sh after setup.sh.
 
-all+=(s3_a_lan_address_is_all_that_is_listened_on an_address_that_all_can_reach_stops_the_start)
+all+=(s3_a_lan_address_is_all_that_is_listened_on an_address_that_all_can_reach_stops_the_start
+    the_network_goes_on_and_off_by_command)
 
 # The network of the machine, with the programs of this one.
 there() { nsenter --net="/proc/$machine_init/ns/net" "$@"; }
@@ -63,4 +64,29 @@ an_address_that_all_can_reach_stops_the_start() {
     inside systemctl start assistantd.socket
     no_web
     as_ann assistantctl status >/dev/null
+}
+
+the_network_goes_on_and_off_by_command() {
+    local lan=192.168.77.5:8000 said
+    there ip addr add 192.168.77.5/32 dev lo
+    # What would be refused is refused before anything is written, and the service goes on.
+    ! inside assistantctl web enable --bind 0.0.0.0:8000 || wrong "0.0.0.0 is accepted"
+    [ ! -e "$machine_root/etc/systemd/system/assistantd-web.socket.d" ] || wrong "something was written"
+    inside assistantctl web enable --bind "$lan"
+    [ "$(listening)" = "$lan" ] || wrong "listening on: $(listening)"
+    [ "$(status_of "$lan" /health) $(status_of "$lan" /api/jobs)" = "200 401" ] || wrong "$lan answers otherwise"
+    said=$(inside assistantctl web status)
+    [[ $said == *"$lan (private)"* ]] || wrong "the status says: $said"
+    inside assistantctl web enable --bind 0.0.0.0:8000 --allow-public-bind
+    [ "$(listening)" = 0.0.0.0:8000 ] || wrong "listening on: $(listening)"
+    inside assistantctl status | grep -q 'can be reached from outside' || wrong "the status does not warn"
+    inside journalctl --quiet --unit assistantd.service --grep 'can be reached from outside' >/dev/null || wrong "nor does the journal"
+    # Also while the daemon is down.
+    inside systemctl stop assistantd.service
+    inside assistantctl web disable
+    [ -z "$(listening)" ] || wrong "still listening on: $(listening)"
+    [ "$(inside systemctl is-enabled assistantd-web.socket || true)" = disabled ] || wrong "it is still enabled"
+    [ ! -e "$machine_root/etc/systemd/system/assistantd-web.socket.d/60-address.conf" ] || wrong "the address is still there"
+    as_ann assistantctl status >/dev/null
+    there ip addr del 192.168.77.5/32 dev lo
 }

@@ -16,6 +16,7 @@ use tokio::{
     io::{AsyncWriteExt as _, copy_bidirectional},
     net::{TcpListener, TcpStream, UnixStream},
     sync::Semaphore,
+    task::JoinSet,
 };
 
 use crate::{
@@ -73,7 +74,9 @@ pub async fn run(args: Args, cx: &Cx) -> Result {
 /// Forwards every connection until that fails for good.
 async fn forward(listener: TcpListener, address: SocketAddr, socket: &Path) -> io::Error {
     let places = Arc::new(Semaphore::new(MOST));
+    let mut connections = JoinSet::new();
     loop {
+        while connections.try_join_next().is_some() {}
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return io::ErrorKind::Other.into() };
         let (browser, from) = match listener.accept().await {
             Ok(accepted) => accepted,
@@ -81,7 +84,7 @@ async fn forward(listener: TcpListener, address: SocketAddr, socket: &Path) -> i
             Err(err) => return err,
         };
         let socket = socket.to_owned();
-        tokio::spawn(async move {
+        connections.spawn(async move {
             let _place = place;
             // What breaks here, the browser sees.
             _ = one(browser, from, address, &socket).await;

@@ -99,13 +99,13 @@ fn credentials(web: &WebStatus) -> Finding {
 }
 
 /// Whether a listener is one of the network or a file for a proxy.
-fn is_web(one: &&Listening) -> bool {
+fn is_web(one: &Listening) -> bool {
     one.guard == "a login"
 }
 
 /// On loopback or a file, where only a proxy on this host reaches it.
 fn listeners(listening: &[Listening]) -> Finding {
-    let web: Vec<_> = listening.iter().filter(is_web).collect();
+    let web: Vec<_> = listening.iter().filter(|one| is_web(one)).collect();
     if let Some(far) = web.iter().find(|one| !matches!(one.reach.as_str(), "socket" | "loopback")) {
         return error(
             "listener",
@@ -161,7 +161,7 @@ fn pages(settings: &Settings) -> Finding {
 
 /// What its own sockets say, and how to see for oneself.
 fn outside(listening: &[Listening]) -> Finding {
-    let tcp: Vec<_> = listening.iter().filter(is_web).filter(|one| one.reach != "socket").collect();
+    let tcp: Vec<_> = listening.iter().filter(|one| is_web(one)).filter(|one| one.reach != "socket").collect();
     let Some(port) = tcp.iter().find_map(|one| one.address.rsplit_once(':')).map(|(_, port)| port) else {
         return Finding::ok("outside", "no port is open");
     };

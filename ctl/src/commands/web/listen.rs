@@ -177,8 +177,10 @@ impl Place {
         let was = self.host.run("systemctl", ["is-enabled", UNIT], b"").is_ok();
         let done = || {
             self.file.prepare(&self.text(bind, public, false)?)?.commit()?;
-            let listen: String = addresses.iter().map(|address| format!("ListenStream={address}\n")).collect();
-            write(&unit.path, format!("[Socket]\nListenStream=\n{listen}").as_bytes(), 0o644)?;
+            // The empty one takes away what the package has.
+            let mut text = "[Socket]\nListenStream=\n".to_owned();
+            addresses.iter().for_each(|address| text.extend(["ListenStream=", &address.to_string(), "\n"]));
+            write(&unit.path, text.as_bytes(), 0o644)?;
             self.host.run("systemctl", ["daemon-reload"], b"")?;
             self.host.run("systemctl", ["enable", UNIT], b"")?;
             self.restart(&[UNIT, SERVICE])
