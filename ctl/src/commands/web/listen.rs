@@ -179,7 +179,9 @@ impl Place {
             self.file.prepare(&self.text(bind, public, false)?)?.commit()?;
             // The empty one takes away what the package has.
             let mut text = "[Socket]\nListenStream=\n".to_owned();
-            addresses.iter().for_each(|address| text.extend(["ListenStream=", &address.to_string(), "\n"]));
+            for address in addresses {
+                text.extend(["ListenStream=", &address.to_string(), "\n"]);
+            }
             write(&unit.path, text.as_bytes(), 0o644)?;
             self.host.run("systemctl", ["daemon-reload"], b"")?;
             self.host.run("systemctl", ["enable", UNIT], b"")?;

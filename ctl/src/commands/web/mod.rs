@@ -108,13 +108,11 @@ async fn status(cx: &Cx) -> Result {
         cx.out.json(&shown)?;
         return Ok(Code::Ok);
     }
-    let password = status.password_set_at.map_or_else(|| "none: assistantctl web password".to_owned(), |at| cx.out.when(at));
+    let password =
+        status.password_set_at.map_or_else(|| "none: assistantctl web password".to_owned(), |at| cx.out.when(at));
     let listens = listening.iter().map(|one| ("listens", format!("{} ({}): {}", one.address, one.reach, one.guard)));
-    let fields = [
-        ("password", password),
-        ("browsers", status.sessions.to_string()),
-        ("tokens", status.tokens.to_string()),
-    ];
+    let fields =
+        [("password", password), ("browsers", status.sessions.to_string()), ("tokens", status.tokens.to_string())];
     cx.out.fields([("configured", said())].into_iter().chain(listens).chain(fields))?;
     Ok(Code::Ok)
 }
