@@ -34,8 +34,8 @@ SOURCE_DATE_EPOCH=$(git log -1 --format=%ct 2>/dev/null || dpkg-parsechangelog -
 export SOURCE_DATE_EPOCH
 
 # The dashboard is inside the daemon.
-[ -n "${ASSISTANT_UI:-}" ] || ASSISTANT_UI=$(packaging/build-ui.sh | tail -1)
-export ASSISTANT_UI
+[ -n "${DASHBOARD_FILES:-}" ] || DASHBOARD_FILES=$(packaging/build-ui.sh | tail -1)
+export DASHBOARD_FILES
 cargo build --quiet --locked --profile "$profile" -p assistantd -p assistantctl -p assistant-backup -p assistant-broker --bins >&2
 cargo build --quiet --locked --profile "$profile" -p assistant-broker --features docker --bin assistant-docker >&2
 static=$(dirname "$(packaging/build-sandbox.sh "${sandbox[@]}")")

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds the dashboard (src/web/ui) and prints the directory with its files, each compressed. A program that is built with
-# ASSISTANT_UI set to that directory has them inside; a debug build of the same target directory reads them from there.
+# DASHBOARD_FILES set to that directory has them inside; a debug build of the same target directory reads them from there.
 # Needs Node 18 or later and npm, which Debian has; what npm fetches is pinned by package-lock.json.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."

@@ -1,4 +1,4 @@
-//! Puts the built dashboard into the program: the files of the directory that `ASSISTANT_UI` names, as
+//! Puts the built dashboard into the program: the files of the directory that `DASHBOARD_FILES` names, as
 //! `packaging/build-ui.sh` leaves them there. Without it a debug build reads them from disk while it runs.
 
 #![expect(clippy::print_stdout, reason = "that is how a build script speaks to cargo")]
@@ -10,14 +10,14 @@ use std::{
 
 fn main() -> io::Result<()> {
     println!("cargo::rerun-if-changed=packaging/embed-ui.rs");
-    println!("cargo::rerun-if-env-changed=ASSISTANT_UI");
+    println!("cargo::rerun-if-env-changed=DASHBOARD_FILES");
     let out = PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default());
     // <target>/<profile>/build/<package>/out
     let built = out.ancestors().nth(4).unwrap_or(&out).join("ui");
     if env::var("PROFILE").is_ok_and(|profile| profile == "debug") {
-        println!("cargo::rustc-env=ASSISTANT_UI_BUILT={}", built.display());
+        println!("cargo::rustc-env=DASHBOARD_BUILT={}", built.display());
     }
-    let files = match env::var_os("ASSISTANT_UI").filter(|dir| !dir.is_empty()) {
+    let files = match env::var_os("DASHBOARD_FILES").filter(|dir| !dir.is_empty()) {
         Some(dir) => list(Path::new(&dir))?,
         None => String::new(),
     };

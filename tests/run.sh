@@ -55,8 +55,8 @@ prepare() {
     [ "$mode" = quick ] || need_cargo_tool cargo-deny 0.20.2
     # All parts build the same daemon, with the dashboard inside.
     packaging/build-ui.sh >"$log"
-    ASSISTANT_UI=$(tail -1 "$log")
-    export ASSISTANT_UI
+    DASHBOARD_FILES=$(tail -1 "$log")
+    export DASHBOARD_FILES
     say "-- prepare: $((SECONDS - start)) s"
 }
 
@@ -190,6 +190,7 @@ tests
 containers
 [ "$mode" = quick ] || part "proxies" proxies
 [ "$mode" = quick ] || machine
+[ "$mode" = quick ] || part "browser" bash tests/browser/run.sh
 part "nothing left running" leftovers
 if [ "$mode" = all ]; then
     part "documentation" rust_docs

@@ -42,7 +42,7 @@ const HEADERS: &[(&str, &str)] = &[
 const NOT_BUILT: &str = "<!doctype html><html lang=en><meta charset=utf-8><title>Assistant</title>\
 <h1>The dashboard is not part of this program</h1>\
 <p>It was built without it. In its sources:</p>\
-<pre>ASSISTANT_UI=$(packaging/build-ui.sh) cargo build --release</pre>\
+<pre>DASHBOARD_FILES=$(packaging/build-ui.sh) cargo build --release</pre>\
 <p>The API and <code>assistantctl</code> work all the same.</p></html>";
 
 pub(super) fn routes() -> Vec<Route> {
@@ -161,7 +161,7 @@ fn find(name: &str) -> Option<Cow<'static, [u8]>> {
     }
     let compressed = format!("{name}.gz");
     if EMBEDDED.is_empty() && cfg!(debug_assertions) {
-        return std::fs::read(format!("{}/{compressed}", option_env!("ASSISTANT_UI_BUILT")?)).ok().map(Cow::Owned);
+        return std::fs::read(format!("{}/{compressed}", option_env!("DASHBOARD_BUILT")?)).ok().map(Cow::Owned);
     }
     EMBEDDED.iter().find(|(known, _)| *known == compressed).map(|(_, content)| Cow::Borrowed(*content))
 }

@@ -5,7 +5,7 @@ import { createServer } from "node:net";
 import { join } from "node:path";
 import { tmpdir } from "node:os";
 
-const BIN = process.env.ASSISTANT_BIN;
+const { ASSISTANT_BIN: BIN, DASHBOARD_FILES: _, ...ENVIRONMENT } = process.env;
 
 const freePort = () =>
   new Promise((resolve) => {
@@ -27,7 +27,7 @@ export async function startDaemon(modelUrl) {
   );
   const log = join(dir, "daemon.log");
   const socket = join(dir, "run/api.sock");
-  const env = { ...process.env, ASSISTANT_SOCKET: socket };
+  const env = { ...ENVIRONMENT, ASSISTANT_SOCKET: socket };
   let child;
   const start = async () => {
     const fd = openSync(log, "a");

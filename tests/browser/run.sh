@@ -7,10 +7,9 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 . packaging/prerequisites.sh
 
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$HOME/.cache/assistant-target}
-need_debian chromium=chromium node=nodejs npm=npm fc-list=fontconfig
-fc-list | grep -q . || need_debian assistant-test-font=fonts-dejavu-core || true
+need_debian chromium=chromium node=nodejs npm=npm
 
-ASSISTANT_UI=${ASSISTANT_UI:-$(packaging/build-ui.sh | tail -1)}
+DASHBOARD_FILES=${DASHBOARD_FILES:-$(packaging/build-ui.sh | tail -1)}
 cargo build --quiet --locked -p assistantd -p assistantctl -p assistant-sandbox --bins
 
 work=$CARGO_TARGET_DIR/browser-tests
@@ -23,7 +22,7 @@ if [ "$(cat "$work/fetched" 2>/dev/null)" != "$lock" ]; then
 fi
 
 export BROWSER_OUT=${BROWSER_OUT:-$CARGO_TARGET_DIR/browser}
-export ASSISTANT_BIN=$CARGO_TARGET_DIR/debug ASSISTANT_UI
+export ASSISTANT_BIN=$CARGO_TARGET_DIR/debug DASHBOARD_FILES
 rm -rf "$BROWSER_OUT"
 mkdir -p "$BROWSER_OUT"
 cd "$work"

@@ -2,7 +2,7 @@
 
 import { render } from "preact";
 import { type ApiError, whoami } from "./api";
-import { Empty, Problem } from "./components/basics";
+import { Problem } from "./components/basics";
 import { Boundary } from "./components/boundary";
 import { Frame } from "./components/frame";
 import { connect } from "./events";
@@ -29,9 +29,10 @@ function Page() {
       return <SystemPage tab={parts[1]} query={query} />;
     default:
       return (
-        <Empty title={t.error.notFound}>
+        <div class="page">
+          <h1>{t.error.notFound}</h1>
           <p>{t.error.notFoundHint}</p>
-        </Empty>
+        </div>
       );
   }
 }

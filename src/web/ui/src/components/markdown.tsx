@@ -32,7 +32,7 @@ function blocks(lines: string[]): ComponentChildren[] {
     } else if (heading) {
       at += 1;
       // The page has headings of its own above these.
-      const Tag = `h${Math.min(heading[1]!.length + 2, 6)}` as "h3";
+      const Tag = `h${Math.min(Math.max(heading[1]!.length, 2) + 1, 6)}` as "h3";
       out.push(<Tag key={key}>{inline(heading[2]!)}</Tag>);
     } else if (/^\s*([-*_])(\s*\1){2,}\s*$/.test(line)) {
       at += 1;

@@ -129,7 +129,7 @@ function summary(row: LogRow): string {
   const line = (value: string) => value.replace(/\s+/g, " ").trim().slice(0, 300);
   switch (row.event_type) {
     case "llm_request":
-      return line(text(input.model) || text(input.messages && ""));
+      return line(preview(row.input_data ?? row.output_data ?? ""));
     case "llm_response": {
       const calls = Array.isArray(output.tool_calls) ? output.tool_calls.map(text).join(", ") : "";
       return line([text(input.model), tokens(row.tokens_used), calls && `→ ${calls}`, text(output.text)].filter(Boolean).join(" · "));

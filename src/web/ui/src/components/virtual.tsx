@@ -107,7 +107,7 @@ export function VirtualList<T>(props: Props<T>) {
   }, []);
 
   return (
-    <div ref={box} class={`virtual ${props.class ?? ""}`} onScroll={onScroll} tabIndex={0} role="region" aria-label={props.label}>
+    <div ref={box} class={`virtual ${props.class ?? ""}`} onScroll={onScroll} tabIndex={0} role="group" aria-label={props.label}>
       <ol style={{ height: `${tops[items.length]}px` }}>
         {items.slice(first, last).map((item, offset) => (
           <Row key={id(item)} row={id(item)} top={tops[first + offset]!} observer={observer} index={first + offset} all={items.length}>

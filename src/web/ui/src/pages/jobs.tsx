@@ -1,6 +1,6 @@
 // All jobs, newest first, over any number of them.
 
-import { useCallback, useEffect, useRef, useState } from "preact/hooks";
+import { useCallback, useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { type ApiError, get, may, post, query as queryOf, remove } from "../api";
 import { Chips, Empty, Problem, Skeleton, State, Time } from "../components/basics";
 import { confirm, tell } from "../components/dialog";
@@ -8,7 +8,7 @@ import { Icon } from "../components/icons";
 import { VirtualList } from "../components/virtual";
 import { useEvents } from "../events";
 import { duration, money } from "../format";
-import { go, setQuery } from "../router";
+import { setQuery } from "../router";
 import { t } from "../texts";
 import type { JobItem, JobList, JobStatus, Poll, Status } from "../types";
 import { NewJob } from "./submit";
@@ -37,7 +37,8 @@ export function JobsPage({ query }: { query: URLSearchParams }) {
     if (!next.delete(id)) next.add(id);
     select(next);
   };
-  useEffect(() => {
+  // Before the next key comes: it goes on from what this one has done.
+  useLayoutEffect(() => {
     const press = (event: KeyboardEvent) => {
       if (event.ctrlKey || event.metaKey || event.altKey || (event.target as Element).closest("input:not([type=checkbox]), textarea, select, dialog")) return;
       if (event.key === "n" && may("operator")) {
@@ -48,7 +49,6 @@ export function JobsPage({ query }: { query: URLSearchParams }) {
       if (event.key === "j") choose(Math.min(chosen + 1, jobs.length - 1));
       else if (event.key === "k") choose(Math.max(chosen - 1, 0));
       else if (event.key === "x" && jobs[chosen]) toggle(jobs[chosen].id);
-      else if (event.key === "Enter" && jobs[chosen] && !(event.target as Element).closest("a, button")) go(`/admin/jobs/${jobs[chosen].id}`);
     };
     addEventListener("keydown", press);
     return () => removeEventListener("keydown", press);
@@ -123,6 +123,9 @@ export function JobsPage({ query }: { query: URLSearchParams }) {
 }
 
 function JobRow({ job, chosen, selected, toggle }: { job: JobItem; chosen: boolean; selected: boolean; toggle: () => void }) {
+  // The chosen row has the focus: Enter follows its link.
+  const link = useRef<HTMLAnchorElement>(null);
+  useEffect(() => void (chosen && link.current?.focus({ preventScroll: true })), [chosen]);
   const took = job.completed_at ? new Date(job.completed_at).getTime() - new Date(job.created_at).getTime() : undefined;
   return (
     <div class={`job-row${chosen ? " chosen" : ""}`}>
@@ -130,7 +133,7 @@ function JobRow({ job, chosen, selected, toggle }: { job: JobItem; chosen: boole
         <input type="checkbox" checked={selected} onChange={toggle} aria-label={t.jobs.select(job.id)} />
       </label>
       <State of={job.status} />
-      <a href={`/admin/jobs/${job.id}`} class="subject">
+      <a ref={link} href={`/admin/jobs/${job.id}`} class="subject">
         <span class="faint">#{job.id}</span> {subject(job)}
       </a>
       <span class="from faint">{job.trigger_from_address}</span>

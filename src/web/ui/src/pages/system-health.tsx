@@ -25,7 +25,7 @@ export function Health() {
   return (
     <>
       <Card title={t.system.tabs.health} side={<span class="faint">{t.system.version} {version} · {t.system.started} <Time at={started_at} /></span>}>
-        <Table label={t.system.tabs.health} head={[t.system.part, t.system.state, ""]}>
+        <Table label={t.system.tabs.health} head={[t.system.part, t.system.state, t.system.detail]}>
           {parts.map(([name, good, text]) => (
             <tr key={name}>
               <th scope="row">{name}</th>

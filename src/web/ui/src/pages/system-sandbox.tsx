@@ -81,7 +81,7 @@ export function SandboxTab() {
             <Command text="assistantctl sandbox test" />
           </div>
           {test && (
-            <Table label={t.system.test} head={[t.system.attempt, t.system.guarantee, t.system.outcome, ""]}>
+            <Table label={t.system.test} head={[t.system.attempt, t.system.guarantee, t.system.outcome, t.system.detail]}>
               {test.attempts.map(({ name, guarantee, outcome, good, detail }) => (
                 <tr key={name}>
                   <th scope="row">{name}</th>

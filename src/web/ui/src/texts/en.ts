@@ -300,6 +300,7 @@ export const en = {
       access: "Access",
     },
     part: "Part",
+    detail: "Detail",
     state: "State",
     good: "Good",
     bad: "Mend this",
