@@ -153,6 +153,12 @@ fn the_example_file_is_current() {
     is_current(EXAMPLE, &example());
 }
 
+/// Without the full stop at its end. The doc's lines break anywhere.
+fn first_sentence(doc: &[&'static str]) -> String {
+    let text = lines(doc).take_while(|line| !line.is_empty()).collect::<Vec<_>>().join(" ");
+    text.split_once(". ").map_or(text.as_str(), |(first, _)| first).trim_end_matches('.').to_owned()
+}
+
 /// `/etc/default/assistant`: every name that has an effect, all of them comments.
 fn variables() -> String {
     let mut text = String::from(
@@ -166,7 +172,7 @@ fn variables() -> String {
     for table in Config::default().tables() {
         let _ = writeln!(text, "\n# [{}]", table.name());
         for key in table.keys() {
-            let meaning = lines(key.doc).next().unwrap_or_default().trim_end_matches('.');
+            let meaning = first_sentence(key.doc);
             let _ = writeln!(text, "# {}: {meaning} ({}; {})", key.name, describe(key), default(table, key));
             let _ = writeln!(text, "#{}=", key.env_name(table.name()));
         }
