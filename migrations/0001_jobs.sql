@@ -92,6 +92,7 @@ CREATE INDEX jobs_thread ON jobs (thread_id);
 CREATE INDEX jobs_parent ON jobs (parent_job_id) WHERE parent_job_id IS NOT NULL;
 CREATE INDEX jobs_parent_named ON jobs (json_extract(metadata, '$.parent_job_id'))
     WHERE json_extract(metadata, '$.parent_job_id') IS NOT NULL;
+CREATE INDEX jobs_workspace ON jobs (id) WHERE json_extract(metadata, '$.source') = 'workspace';
 CREATE INDEX jobs_trigger_email ON jobs (trigger_email_id) WHERE trigger_email_id IS NOT NULL;
 CREATE UNIQUE INDEX jobs_one_open_per_thread ON jobs (thread_id)
     WHERE status IN ('queued', 'running', 'waiting', 'needs_review');

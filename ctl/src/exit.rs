@@ -53,7 +53,7 @@ impl Code {
                 Self::Usage
             }
             ErrorKind::Unauthorized | ErrorKind::Forbidden => Self::Denied,
-            ErrorKind::NotFound => Self::NotFound,
+            ErrorKind::NotFound | ErrorKind::NotAvailable => Self::NotFound,
             ErrorKind::Conflict | ErrorKind::PreconditionFailed => Self::Conflict,
             ErrorKind::SandboxDisabled => Self::SandboxDenied,
             ErrorKind::Timeout => Self::Timeout,

@@ -12,6 +12,7 @@ use http_body_util::Limited;
 use tracing::Instrument as _;
 
 use super::{
+    absent,
     idempotency::{self, Repeats},
     login,
     pace::{self, Paced},
@@ -139,11 +140,15 @@ fn stranger(caller: &Caller, config: &Config) -> Error {
 }
 
 /// The answer where no route fits; somebody who is not let in does not hear even that.
-pub(super) fn unmatched(gate: &Gate, caller: &Caller, kind: ErrorKind) -> Response<Body> {
+pub(super) fn unmatched(gate: &Gate, caller: &Caller, kind: ErrorKind, path: &str) -> Response<Body> {
     let error = match kind {
         _ if caller.peer.role.is_none() => stranger(caller, &gate.cx.config.load()),
         ErrorKind::MethodNotAllowed => {
             Error::new(kind, "this path has no such method").hint("the Allow header lists its methods")
+        }
+        _ if let Some(part) = absent::part(path) => {
+            Error::new(ErrorKind::NotAvailable, format!("this version has no {part}"))
+                .hint("docs/api.md lists the paths that it has")
         }
         _ => Error::new(kind, "there is no such path").hint("docs/api.md lists the paths"),
     };

@@ -3,6 +3,7 @@
 //! A connection is accepted (`accept.rs`) and, on the socket, its peer identified (`peer.rs`); each of its requests is
 //! refused if it was not made for where it came in (`arrival.rs`), routed (`table.rs`), held against its route's declaration (`guard.rs`), and handled.
 
+mod absent;
 mod accept;
 mod api;
 mod arrival;

@@ -59,7 +59,7 @@ pub(super) fn router(gate: &Arc<Gate>, table: Vec<Route>) -> Result<Router> {
 
 fn unmatched(gate: &Gate, request: &Request<Body>, kind: ErrorKind) -> Response<Body> {
     match request.extensions().get::<Caller>() {
-        Some(caller) => guard::unmatched(gate, caller, kind),
+        Some(caller) => guard::unmatched(gate, caller, kind, request.uri().path()),
         None => problem::respond(&Error::internal("a request without a caller"), "-", "path"),
     }
 }

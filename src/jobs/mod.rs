@@ -38,7 +38,7 @@ pub use self::{
         approvals::{self, Approval, ApprovalState, NewApproval},
         claim::held,
         instructions::{self, Instruction, InstructionKind},
-        list::counts,
+        list::{counts, of_workspace},
         log::{self, NewLog},
         pause::{Stopped, go_on, stop, stopped},
         spend::{self, Cap, Caps, OverCap, ReservationId},
@@ -46,7 +46,7 @@ pub use self::{
         thread::{clear_new_context, thread},
         usage::{self, UsageDelta},
     },
-    submit::{create, release},
+    submit::{create, create_with, release},
     verbs::{answer, approve, cancel, deny, erase, instruct, requeue, resume, review, stop_all},
     view::{detail, list, logs, poll},
 };

@@ -2,7 +2,7 @@
 
 use assistant_api::{
     JobId,
-    jobs::{Job, NewJob},
+    jobs::{Job, Metadata, NewJob},
 };
 use serde_json::{Value, json};
 
@@ -30,10 +30,24 @@ const PRIORITIES: std::ops::RangeInclusive<i64> = -1000..=1000;
 /// # Errors
 /// `validation` that names the field; `storage_full` below the free-space mark.
 pub async fn create(cx: &Cx, new: NewJob, by: &str) -> Result<Job> {
+    create_with(cx, new, Metadata::new(), None, by).await
+}
+
+/// As [`create`], with what the job carries and the one that it follows.
+///
+/// # Errors
+/// As [`create`].
+pub async fn create_with(
+    cx: &Cx,
+    new: NewJob,
+    metadata: Metadata,
+    parent_job_id: Option<JobId>,
+    by: &str,
+) -> Result<Job> {
     cx.check_space()?;
     let now = cx.clock.now();
     let attachments = attachments(cx, &new.attachments).await?;
-    let creation = checked(cx, new, attachments, by)?;
+    let creation = Creation { metadata, parent_job_id, ..checked(cx, new, attachments, by)? };
     let job = cx.store.write(move |tx| create::insert(tx, now, &creation)).await?;
     cx.wake.announce();
     cx.wake.jobs.notify_one();
@@ -92,7 +106,7 @@ fn checked(cx: &Cx, new: NewJob, attachments: Vec<Value>, by: &str) -> Result<Cr
         run_at,
         hold: new.hold,
         attachments,
-        metadata: assistant_api::jobs::Metadata::new(),
+        metadata: Metadata::new(),
         parent_job_id: None,
         domain: domain.unwrap_or_else(|| "local".into()),
         created_by: by.to_owned(),

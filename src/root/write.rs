@@ -127,6 +127,17 @@ impl Root {
 }
 
 impl Spot {
+    /// Removes an empty directory.
+    ///
+    /// # Errors
+    /// `conflict` when something is in it.
+    pub fn remove_empty(&self) -> Result<()> {
+        self.dir.remove_dir(&self.name).map_err(|err| match err.kind() {
+            std::io::ErrorKind::DirectoryNotEmpty => Error::conflict(format!("{} is not empty", self.path)),
+            _ => acting(explain(err, "removing", &self.path)),
+        })
+    }
+
     /// What may be replaced here, by what is here now.
     ///
     /// # Errors

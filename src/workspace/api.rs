@@ -6,7 +6,7 @@ use assistant_api::{
     ErrorKind, Role,
     workspace::{
         Content, Deleted, Entry, FileReply, FolderReply, Found, ItemReply, MakeFolder, PutFile, Restore, Transfer,
-        Trash, Tree, Version,
+        Trash, Tree, Unzip, Unzipped, Version, Zip,
     },
 };
 use axum::{
@@ -47,6 +47,14 @@ const PACK: &[ErrorKind] = &[
     ErrorKind::StorageFull,
     ErrorKind::Unavailable,
 ];
+const ARCHIVE: &[ErrorKind] = &[
+    ErrorKind::Invalid,
+    ErrorKind::NotFound,
+    ErrorKind::Conflict,
+    ErrorKind::TooLarge,
+    ErrorKind::StorageFull,
+    ErrorKind::Unavailable,
+];
 const CHANGE: &[ErrorKind] = &[
     ErrorKind::Invalid,
     ErrorKind::Forbidden,
@@ -58,6 +66,13 @@ const CHANGE: &[ErrorKind] = &[
 ];
 
 pub(super) fn routes() -> Vec<Route> {
+    let mut routes = files();
+    routes.extend(super::drafts::routes());
+    routes.extend(super::chat::routes());
+    routes
+}
+
+fn files() -> Vec<Route> {
     let (get, put, post, patch, delete) = (Method::GET, Method::PUT, Method::POST, Method::PATCH, Method::DELETE);
     vec![
         Route::new(get.clone(), "/api/workspace/tree", Role::Viewer, "What is in a directory.", tree).errors(READ),
@@ -104,6 +119,24 @@ pub(super) fn routes() -> Vec<Route> {
         Route::new(get.clone(), "/api/workspace/search", Role::Viewer, "Finds files by name.", search).errors(READ),
         Route::new(get, "/api/workspace/trash", Role::Viewer, "What lies in the trash, newest first.", trash)
             .errors(READ),
+        Route::new(
+            post.clone(),
+            "/api/workspace/zip",
+            Role::Operator,
+            "Packs a file or directory into a zip file.",
+            zip,
+        )
+        .errors(ARCHIVE)
+        .stream(),
+        Route::new(
+            post.clone(),
+            "/api/workspace/unzip",
+            Role::Operator,
+            "Unpacks a zip file into a directory of its own, wholly or not at all.",
+            unzip,
+        )
+        .errors(ARCHIVE)
+        .stream(),
         Route::new(post, "/api/workspace/restore", Role::Operator, "Takes something out of the trash.", restore)
             .errors(CHANGE),
     ]
@@ -133,11 +166,11 @@ fn entry_tag(entry: &Entry) -> ETag {
 }
 
 /// A path in a request that does not exist is a fault of the request.
-fn missing_is_invalid(err: Error) -> Error {
+pub(super) fn missing_is_invalid(err: Error) -> Error {
     if err.kind() == ErrorKind::NotFound { Error::invalid(err.message().to_owned()).field("path") } else { err }
 }
 
-fn person(peer: &Peer, tool: &'static str, arguments: &impl Serialize) -> Actor {
+pub(super) fn person(peer: &Peer, tool: &'static str, arguments: &impl Serialize) -> Actor {
     Actor::person(peer.role.unwrap_or(Role::Viewer), tool, arguments)
 }
 
@@ -381,6 +414,20 @@ async fn copy(req: Req<(), (), Json<Transfer>>) -> Result<Json<ItemReply>> {
     let actor = person(&req.peer, "file_copy", &body);
     let item = super::copy(&req.cx, None, &actor, body.source_path, body.destination_path).await;
     item.map(|item| Json(ItemReply { item })).map_err(missing_is_invalid)
+}
+
+async fn zip(req: Req<(), (), Json<Zip>>) -> Result<Tagged<FileReply>> {
+    let Json(body) = req.body;
+    let actor = person(&req.peer, "file_write", &body);
+    let file = super::zip(&req.cx, actor, body.path, body.destination_path).await?;
+    let tag = entry_tag(&file);
+    Ok(Tagged(FileReply { file }, tag))
+}
+
+async fn unzip(req: Req<(), (), Json<Unzip>>) -> Result<Json<Unzipped>> {
+    let Json(body) = req.body;
+    let actor = person(&req.peer, "file_copy", &body);
+    super::unzip(&req.cx, &actor, body.path, body.destination_folder).await.map(Json)
 }
 
 async fn folder(req: Req<(), (), Json<MakeFolder>>) -> Result<Json<FolderReply>> {

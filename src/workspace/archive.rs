@@ -26,11 +26,11 @@ pub struct Archive {
 }
 
 impl Archive {
-    /// Packs a directory. Links, special files, tool results and (unless it is the directory itself) the trash are left
+    /// Packs a directory, or one file. Links, special files, tool results and (unless it is the directory itself) the trash are left
     /// out. Stops when the caller goes away.
     ///
     /// # Errors
-    /// `invalid` for anything but a directory, `too_large` above `filesystem.max_archive_bytes` or
+    /// `too_large` above `filesystem.max_archive_bytes` or
     /// `filesystem.max_walk_entries`.
     pub async fn of(cx: &Cx, job: Option<JobId>, path: String) -> Result<Self> {
         let gone = CancellationToken::new();
@@ -40,10 +40,16 @@ impl Archive {
 }
 
 impl Place {
-    fn pack(&self, top: &Spot, gone: &CancellationToken) -> Result<Archive> {
+    pub(super) fn pack(&self, top: &Spot, gone: &CancellationToken) -> Result<Archive> {
         let spool = tempfile::tempfile_in(&self.state_dir).map_err(broken)?;
         let mut zip = ZipWriter::new(io::BufWriter::new(spool));
         let mut bytes: u64 = 0;
+        if !top.existing()?.is_dir() {
+            let (mut file, meta) = top.open()?;
+            zip.start_file(top.path.name().unwrap_or("file"), options(&meta)).map_err(|err| broken(err.into()))?;
+            add(&mut file, &mut zip, self.max_archive, gone)?;
+            return finish(zip, top);
+        }
         let walked = self.root.walk(top, self.max_walk, |dir, item| {
             if gone.is_cancelled() {
                 return Err(Error::invalid("the download was given up"));
@@ -69,15 +75,19 @@ impl Place {
             return Err(Error::too_large(format!("the directory has more than {} entries", self.max_walk))
                 .hint("download parts of it, or raise filesystem.max_walk_entries"));
         }
-        let mut file = zip
-            .finish()
-            .map_err(io::Error::from)
-            .and_then(|spool| spool.into_inner().map_err(io::IntoInnerError::into_error))
-            .map_err(broken)?;
-        let size = file.stream_position().map_err(broken)?;
-        file.rewind().map_err(broken)?;
-        Ok(Archive { file, size, name: format!("{}.zip", top.path.name().unwrap_or("workspace")) })
+        finish(zip, top)
     }
+}
+
+fn finish(zip: ZipWriter<io::BufWriter<File>>, top: &Spot) -> Result<Archive> {
+    let mut file = zip
+        .finish()
+        .map_err(io::Error::from)
+        .and_then(|spool| spool.into_inner().map_err(io::IntoInnerError::into_error))
+        .map_err(broken)?;
+    let size = file.stream_position().map_err(broken)?;
+    file.rewind().map_err(broken)?;
+    Ok(Archive { file, size, name: format!("{}.zip", top.path.name().unwrap_or("workspace")) })
 }
 
 fn add(file: &mut File, zip: &mut impl Write, left: u64, gone: &CancellationToken) -> Result<u64> {
@@ -116,7 +126,7 @@ fn options(meta: &Meta) -> SimpleFileOptions {
         .last_modified_time(time.unwrap_or_default())
 }
 
-fn broken(err: io::Error) -> Error {
+pub(super) fn broken(err: io::Error) -> Error {
     match err.raw_os_error() {
         Some(nix::libc::ENOSPC | nix::libc::EDQUOT) => {
             Error::new(crate::error::ErrorKind::StorageFull, "the disk is too full to pack the directory").source(err)

@@ -23,3 +23,11 @@ section! {
         max_archive_bytes: Bytes = Bytes(2 << 30);
     }
 }
+
+impl Filesystem {
+    /// The umask as a number; 0002 if what is configured is none, which is refused when the workspace is opened.
+    pub fn umask(&self) -> u32 {
+        let text = self.shared_file_umask.trim_start_matches("0o");
+        u32::from_str_radix(text, 8).ok().filter(|umask| *umask <= 0o777).unwrap_or(0o002)
+    }
+}

@@ -8,7 +8,9 @@ mod actor;
 mod api;
 mod archive;
 mod change;
+mod chat;
 pub mod config;
+mod drafts;
 mod entry;
 mod guard;
 mod open;
@@ -22,6 +24,7 @@ mod store;
 mod tools;
 mod transfer;
 mod trash;
+mod unpack;
 mod upload;
 
 #[cfg(test)]
@@ -38,6 +41,7 @@ pub use self::{
     search::search,
     transfer::{copy, rename},
     trash::{delete, listing, restore},
+    unpack::{unzip, zip},
     upload::Upload,
 };
 use crate::subsystems::Subsystem;

@@ -169,6 +169,21 @@ pub(super) fn least_origin(conn: &Connection) -> Result<Origin> {
     Ok(origins.fold(Origin::Tool, Origin::least))
 }
 
+/// The least trusted origin of what is at a path, and below it.
+pub(super) fn least_below(conn: &Connection, path: &str) -> Result<Origin> {
+    if path == "." {
+        return least_origin(conn);
+    }
+    let found: Vec<String> = conn
+        .prepare_cached(
+            "SELECT DISTINCT origin FROM file_origins WHERE path = ?1 OR (path > ?1 || '/' AND path < ?1 || '0')",
+        )?
+        .query_map([path], |row| row.get(0))?
+        .collect::<rusqlite::Result<_>>()?;
+    let origins = found.iter().map(|origin| origin.parse().unwrap_or(Origin::Stranger));
+    Ok(origins.fold(Origin::Tool, Origin::least))
+}
+
 /// Where the content of a file came from; [`Origin::Tool`] unless it is known to be trusted less.
 pub(super) fn origin_of(conn: &Connection, path: &str) -> Result<Origin> {
     let found: Option<String> = conn

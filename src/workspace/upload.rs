@@ -102,7 +102,7 @@ impl Upload {
 
 impl Place {
     /// A place in the directory that will hold `path`, or in the nearest one above that exists.
-    fn nearest(&self, path: &RelPath) -> Result<Spot> {
+    pub(super) fn nearest(&self, path: &RelPath) -> Result<Spot> {
         if let Some(spot) = self.spot(path)? {
             return Ok(spot);
         }

@@ -20,6 +20,8 @@ pub enum ErrorKind {
     Forbidden,
     /// There is no such thing.
     NotFound,
+    /// The path belongs to a part that this version does not have.
+    NotAvailable,
     /// The path exists but not with this method.
     MethodNotAllowed,
     /// The thing is in a state that does not allow it.
@@ -53,6 +55,7 @@ impl ErrorKind {
             Self::Unauthorized => "unauthorized",
             Self::Forbidden => "forbidden",
             Self::NotFound => "not_found",
+            Self::NotAvailable => "not_available",
             Self::MethodNotAllowed => "method_not_allowed",
             Self::Conflict => "conflict",
             Self::SandboxDisabled => "sandbox_disabled",

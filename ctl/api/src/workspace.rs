@@ -174,3 +174,86 @@ pub struct Trash {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_cursor: Option<String>,
 }
+
+/// `POST /api/workspace/zip`
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Zip {
+    /// A file or a directory.
+    pub path: String,
+    /// Where the archive goes; unset: the same path with `.zip` behind it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub destination_path: Option<String>,
+}
+
+/// `POST /api/workspace/unzip`
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Unzip {
+    pub path: String,
+    /// A directory that is not there yet, or is empty; unset: the path without its extension.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub destination_folder: Option<String>,
+}
+
+/// The answer to `POST /api/workspace/unzip`.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Unzipped {
+    pub folder: Entry,
+    pub files: Vec<Entry>,
+}
+
+/// `POST /api/workspace/drafts`
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewDraft {
+    /// The file that is being edited; it need not exist.
+    pub path: String,
+    pub content: String,
+}
+
+/// What an editor kept of a file before it was saved.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct DraftReply {
+    pub draft: Entry,
+}
+
+/// `GET /api/workspace/drafts/latest`
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct LatestDraft {
+    /// Null: there is none.
+    pub draft: Option<Draft>,
+}
+
+/// A draft with its text.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Draft {
+    #[serde(flatten)]
+    pub entry: Entry,
+    pub content: String,
+}
+
+/// `DELETE /api/workspace/drafts`
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct DraftsDeleted {
+    pub deleted: u64,
+}
+
+/// `POST /api/workspace/jobs` and `/api/workspace/jobs/{id}/messages`
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Message {
+    pub message: String,
+    /// The file that is open while it is written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub active_path: Option<String>,
+    /// Whether the job is told of that file.
+    #[serde(default)]
+    pub include_active_file: bool,
+    /// Whether it is given the text as well.
+    #[serde(default)]
+    pub include_file_content: bool,
+    /// The text as it stands in the editor; up to 25000 characters are given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file_content: Option<String>,
+}

@@ -26,6 +26,10 @@ macro_rules! list_select {
 }
 
 pub(super) const NEWEST: &str = concat!(list_select!(), "WHERE jobs.id < ?1 ORDER BY jobs.id DESC LIMIT ?3");
+pub(super) const WORKSPACE: &str = concat!(
+    list_select!(),
+    "WHERE json_extract(jobs.metadata, '$.source') = 'workspace' AND jobs.id < ?1 ORDER BY jobs.id DESC LIMIT ?3"
+);
 pub(super) const ONE: &str = concat!(list_select!(), "WHERE jobs.id = ?1");
 pub(super) const IDS: &str = "SELECT id FROM jobs WHERE status = ?1 AND id < ?2 ORDER BY id DESC LIMIT ?3";
 
@@ -65,6 +69,12 @@ pub fn page(conn: &Connection, statuses: &[JobStatus], before: Option<JobId>, li
         jobs.extend(get.query_row((id, COUNTED), item).optional()?);
     }
     Ok(jobs)
+}
+
+/// The newest jobs that were made in the workspace.
+pub fn of_workspace(conn: &Connection, limit: i64) -> Result<Vec<JobListItem>> {
+    let mut find = conn.prepare_cached(WORKSPACE)?;
+    Ok(find.query_map((i64::MAX, COUNTED, limit), item)?.collect::<rusqlite::Result<_>>()?)
 }
 
 /// How many jobs stand where, from running counts.
