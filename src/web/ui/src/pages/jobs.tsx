@@ -125,7 +125,7 @@ export function JobsPage({ query }: { query: URLSearchParams }) {
 function JobRow({ job, chosen, selected, toggle }: { job: JobItem; chosen: boolean; selected: boolean; toggle: () => void }) {
   // The chosen row has the focus: Enter follows its link.
   const link = useRef<HTMLAnchorElement>(null);
-  useEffect(() => void (chosen && link.current?.focus({ preventScroll: true })), [chosen]);
+  useLayoutEffect(() => void (chosen && link.current?.focus({ preventScroll: true })), [chosen]);
   const took = job.completed_at ? new Date(job.completed_at).getTime() - new Date(job.created_at).getTime() : undefined;
   return (
     <div class={`job-row${chosen ? " chosen" : ""}`}>
