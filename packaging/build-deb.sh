@@ -55,7 +55,7 @@ for shell in bash zsh fish; do
 done
 (cd "$tree/completions" && mv bash assistantctl && mv zsh _assistantctl && mv fish assistantctl.fish)
 
-packaging/notices.py "$tree/debian/copyright" "$tree/sbom.cdx.json"
+packaging/notices.py "$tree/debian/copyright" "$tree/sbom.cdx.json" "$(dirname "$DASHBOARD_FILES")/ui-build/node_modules"
 
 (cd "$tree" && dpkg-buildpackage --build=binary --no-sign --no-check-builddeps >"$work/log" 2>&1) || {
     tail -30 "$work/log" >&2

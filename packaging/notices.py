@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Writes what a package says about the crates that are compiled into its programs.
+"""Writes what a package says about the crates that are compiled into its programs, and the modules in its dashboard.
 
-Usage: notices.py COPYRIGHT SBOM
+Usage: notices.py COPYRIGHT SBOM MODULES, where MODULES is the node_modules that the dashboard was built from.
 
-Appends a paragraph for each crate to COPYRIGHT (machine-readable, Debian's format 1.0) and the texts of their licences, and
-writes SBOM (CycloneDX 1.5, JSON). Everything is read from what cargo has fetched; where a crate may be had under one of
+Appends a paragraph for each of them to COPYRIGHT (machine-readable, Debian's format 1.0) and the texts of their licences, and
+writes SBOM (CycloneDX 1.5, JSON). Everything is read from what cargo and npm have fetched; where one may be had under one of
 several licences, the first of ORDER is chosen. The same crates give the same bytes.
 """
 import json
@@ -13,6 +13,8 @@ import re
 import subprocess
 import sys
 
+# Where the paragraphs say that they are.
+PLACES = {"cargo": "crates", "npm": "modules"}
 PROGRAMS = {"assistantd", "assistantctl", "assistant-backup", "assistant-broker", "assistant-sandbox"}
 # The licences under which crates are used, the most wanted first, and their names in Debian.
 ORDER = {
@@ -52,8 +54,21 @@ def crates():
             if linked and needed["pkg"] not in seen:
                 seen.add(needed["pkg"])
                 waiting.append(needed["pkg"])
-    found = [packages[one] for one in seen if packages[one]["source"]]
+    found = [packages[one] | {"from": "cargo"} for one in seen if packages[one]["source"]]
     return sorted(found, key=lambda crate: (crate["name"], crate["version"]))
+
+
+def modules(directory):
+    """The modules of other people that are in the dashboard, in the form of crates."""
+    found = []
+    waiting = list(json.loads(pathlib.Path("src/web/ui/package.json").read_text())["dependencies"])
+    while waiting:
+        manifest = directory / waiting.pop() / "package.json"
+        said = json.loads(manifest.read_text())
+        waiting += said.get("dependencies", {})
+        named = {key: said[key] for key in ("name", "version", "license")}
+        found.append(named | {"from": "npm", "authors": [], "manifest_path": manifest})
+    return sorted(found, key=lambda module: module["name"])
 
 
 def chosen(expression):
@@ -101,7 +116,7 @@ def paragraphs(found):
                     examples[licence] = text
         names = " and ".join(ORDER[licence] for licence in licences)
         who = "\n           ".join(holders(crate, files))
-        written.append(f"Files: crates/{crate['name']}-{crate['version']}/*\nCopyright: {who}\nLicense: {names}\n")
+        written.append(f"Files: {PLACES[crate['from']]}/{crate['name']}-{crate['version']}/*\nCopyright: {who}\nLicense: {names}\n")
     used = {licence for crate in found for licence in chosen(crate["license"])} - {"Apache-2.0"}
     for licence in sorted(used, key=list(ORDER).index):
         if licence not in examples:
@@ -119,17 +134,17 @@ def components(found):
         name, version = crate["name"], crate["version"]
         yield {
             "type": "library",
-            "bom-ref": f"pkg:cargo/{name}@{version}",
+            "bom-ref": f"pkg:{crate['from']}/{name}@{version}",
             "name": name,
             "version": version,
-            "purl": f"pkg:cargo/{name}@{version}",
+            "purl": f"pkg:{crate['from']}/{name}@{version}",
             "licenses": [{"expression": crate["license"].replace("/", " OR ")}],
         }
 
 
 def main():
-    copyright_file, sbom_file = map(pathlib.Path, sys.argv[1:])
-    found = crates()
+    copyright_file, sbom_file, directory = map(pathlib.Path, sys.argv[1:])
+    found = crates() + modules(directory)
     with copyright_file.open("a") as file:
         file.writelines("\n" + paragraph for paragraph in paragraphs(found))
     version = next(line.split('"')[1] for line in pathlib.Path("Cargo.toml").read_text().splitlines() if line.startswith("version"))

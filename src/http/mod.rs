@@ -23,6 +23,7 @@ mod pace;
 pub mod peer;
 pub mod problem;
 mod read;
+mod reference;
 pub mod route;
 mod server;
 mod stall;

@@ -3,7 +3,7 @@
 //!
 //! They are kept and sent compressed; every browser takes gzip.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, path::Path};
 
 use assistant_api::{ErrorKind, Role};
 use axum::{
@@ -105,7 +105,7 @@ fn login_wall() -> Response<Body> {
 
 /// Has a hash of its content in its name, and never changes.
 async fn asset(req: Req<String>) -> Result<Raw> {
-    let content = find(&req.path).filter(|_| !req.path.ends_with(".html"));
+    let content = find(&req.path).filter(|_| Path::new(&req.path).extension() != Some("html".as_ref()));
     let content = content.ok_or_else(|| Error::not_found("file", &req.path).hint("load the page again"))?;
     Ok(Raw(file(&req.path, content, &req.headers, "public, max-age=31536000, immutable")))
 }

@@ -350,3 +350,29 @@ async fn every_route_is_open_to_the_roles_of_its_declaration_and_to_no_other() {
         }
     }
 }
+
+#[tokio::test]
+async fn s11_documents_are_off_until_they_are_switched_on() {
+    for (docs, openapi) in [(false, false), (true, false), (false, true)] {
+        let served = Served::on_the_web(|config| {
+            (config.api.docs_enabled, config.api.openapi_enabled) = (docs, openapi);
+        });
+        let login = token(&served, json!({ "name": "reader", "role": "viewer" })).await;
+        for (path, on) in [("/docs", docs), ("/redoc", docs), ("/openapi.json", openapi)] {
+            assert_eq!(served.visit("GET", path, "", "").await.status, 401, "{path}");
+            let reply = served.visit("GET", path, &login, "").await;
+            assert_eq!(reply.status, if on { 200 } else { 404 }, "{path} {docs} {openapi}");
+            assert!(!on || reply.body.contains("/api/jobs/{id}"), "{path}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn s12_what_is_configured_is_told_to_those_who_are_let_in() {
+    let served = Served::on_the_web(|_| {});
+    let reply = served.visit("GET", "/api/config/status", "", "").await;
+    assert!(reply.status == 401 && !reply.body.contains("model"), "{reply:?}");
+    let login = token(&served, json!({ "name": "reader", "role": "viewer" })).await;
+    let reply = served.visit("GET", "/api/config/status", &login, "").await;
+    assert!(reply.status == 200 && reply.json()["terminal_tools"].is_array(), "{reply:?}");
+}

@@ -33,11 +33,12 @@ async fn whoever_is_not_logged_in_gets_the_login_page() {
 }
 
 #[tokio::test]
-async fn pages_are_switched_off_one_by_one() {
+async fn s8_s9_pages_are_switched_off_and_the_api_stays_behind_its_login() {
     let served = Served::on_the_web(|config| config.api.dashboard_enabled = false);
     assert_eq!(served.call("GET", "/admin", "", "").await.status, 404);
     assert_eq!(served.call("GET", "/", "", "").await.status, 404);
     assert_eq!(served.call("GET", "/api/status", "", "").await.status, 200);
+    assert_eq!(served.visit("GET", "/api/status", "", "").await.status, 401);
     assert_eq!(served.visit("GET", "/login", "", "").await.status, 200, "the workspace has one too");
     let served = Served::on_the_web(|config| {
         config.api.dashboard_enabled = false;

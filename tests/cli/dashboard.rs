@@ -27,9 +27,9 @@ impl Dashboard {
     fn start(desk: &Desk) -> Self {
         let mut command = desk.command(&["dashboard", "--no-open", "-o", "json"]);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let said: Value = serde_json::from_str(&line).unwrap();
+        let mut first = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut first).unwrap();
+        let said: Value = serde_json::from_str(&first).unwrap();
         let address = said["address"].as_str().unwrap().to_owned();
         let link = said["link"].as_str().unwrap();
         let token = link.strip_prefix(&format!("http://{address}/login#once=")).unwrap().to_owned();

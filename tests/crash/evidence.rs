@@ -154,7 +154,7 @@ fn check_files(place: &Place, number: u64, complete: bool, story: &str) {
 }
 
 #[expect(clippy::disallowed_methods, reason = "the daemon's store is what is under test")]
-fn open(path: &std::path::Path) -> Connection {
+pub(crate) fn open(path: &std::path::Path) -> Connection {
     Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE).unwrap()
 }
 

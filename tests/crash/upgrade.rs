@@ -3,9 +3,12 @@
 use std::time::Duration;
 
 use assistantd::crashpoint::{Point, VARIABLE};
-use rusqlite::{Connection, OpenFlags};
 
-use super::{ended_within, evidence::Evidence, job::Scripted};
+use super::{
+    ended_within,
+    evidence::{self, Evidence},
+    job::Scripted,
+};
 use crate::support::process::Place;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -54,7 +57,7 @@ fn version(place: &Place, name: &str) -> i64 {
             std::fs::copy(&from, copy.path().join(format!("copy{suffix}"))).unwrap();
         }
     }
-    let conn = Connection::open_with_flags(copy.path().join("copy"), OpenFlags::SQLITE_OPEN_READ_WRITE).unwrap();
+    let conn = evidence::open(&copy.path().join("copy"));
     let sound: String = conn.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
     assert_eq!(sound, "ok", "{name}");
     conn.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap()

@@ -59,6 +59,7 @@ the_package_is_sound() {
         < <(gzip --decompress --stdout "$here/usr/share/doc/assistant/sbom.cdx.json.gz")
     # Every crate of the list has its paragraph.
     [ "$(grep -c '^Files: crates/' "$here/usr/share/doc/assistant/copyright")" -gt 100 ] || wrong "crates are missing in the copyright file"
+    grep -q '^Files: modules/preact-' "$here/usr/share/doc/assistant/copyright" || wrong "the dashboard is missing in the copyright file"
     lintian --allow-root --fail-on error,warning "$packages/assistant_0.1.0.deb"
 }
 

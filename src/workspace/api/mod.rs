@@ -1,5 +1,8 @@
 //! The routes below `/api/workspace`.
 
+mod chat;
+mod drafts;
+
 use std::io;
 
 use assistant_api::{
@@ -67,8 +70,8 @@ const CHANGE: &[ErrorKind] = &[
 
 pub(super) fn routes() -> Vec<Route> {
     let mut routes = files();
-    routes.extend(super::drafts::routes());
-    routes.extend(super::chat::routes());
+    routes.extend(drafts::routes());
+    routes.extend(chat::routes());
     routes
 }
 

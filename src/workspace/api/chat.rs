@@ -10,12 +10,12 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::guard::Place;
 use crate::{
     cx::Cx,
     error::{Error, Result},
     http::route::{Json, Req, Route},
     jobs,
+    workspace::guard::Place,
 };
 
 /// Characters of a text that are put into the task itself; a longer one the job reads from the file.

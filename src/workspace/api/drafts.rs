@@ -10,17 +10,18 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
-use super::{
-    actor::Actor,
-    api::{missing_is_invalid, person},
-    change::{Change, perform},
-    guard::Place,
-};
+use super::{missing_is_invalid, person};
 use crate::{
     cx::Cx,
     error::{Error, Result},
     http::route::{BodyLimit, Json, Req, Route},
     root::{Mode, hex},
+    workspace::{
+        self,
+        actor::Actor,
+        change::{Change, perform},
+        guard::Place,
+    },
 };
 
 const HOME: &str = ".cache/docs";
@@ -73,7 +74,7 @@ fn ending(cx: &Cx, path: &str) -> Result<String> {
 /// The drafts of a file, oldest first.
 async fn all(cx: &Cx, path: &str) -> Result<Vec<Entry>> {
     let ending = ending(cx, path)?;
-    let found = match super::list(cx, None, HOME.into(), false, MAX_LOOK).await {
+    let found = match workspace::list(cx, None, HOME.into(), false, MAX_LOOK).await {
         Ok(tree) => tree.entries,
         Err(err) if err.kind() == ErrorKind::NotFound => Vec::new(),
         Err(err) => return Err(err),
@@ -87,7 +88,7 @@ async fn save(req: Req<(), (), Json<NewDraft>>) -> Result<Json<DraftReply>> {
     let (cx, Json(body)) = (&req.cx, req.body);
     let actor = person(&req.peer, "file_write", &body);
     let name = format!("{HOME}/{}{}", cx.clock.now().strftime("%Y%m%dT%H%M%S%6fZ"), ending(cx, &body.path)?);
-    let draft = super::write(cx, &actor, name, body.content.into(), Mode::CreateOnly).await;
+    let draft = workspace::write(cx, &actor, name, body.content.into(), Mode::CreateOnly).await;
     let draft = draft.map_err(missing_is_invalid)?;
     let mut old = all(cx, &body.path).await?;
     old.truncate(old.len().saturating_sub(KEEP));
@@ -100,7 +101,7 @@ async fn save(req: Req<(), (), Json<NewDraft>>) -> Result<Json<DraftReply>> {
 async fn latest(req: Req<(), PathQuery>) -> Result<Json<LatestDraft>> {
     let cx = &req.cx;
     let Some(entry) = all(cx, &req.query.path).await?.pop() else { return Ok(Json(LatestDraft { draft: None })) };
-    let Some((file, meta, _)) = super::open_file(cx, None, entry.relative_path.clone()).await? else {
+    let Some((file, meta, _)) = workspace::open_file(cx, None, entry.relative_path.clone()).await? else {
         return Ok(Json(LatestDraft { draft: None }));
     };
     let read = move || {
