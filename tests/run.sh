@@ -120,15 +120,22 @@ containers() {
         exit \$status"
 }
 
-# The runner and its probe name system calls, which differ from one architecture to the next: both of Debian's servers.
+# The runner and its probe name system calls, which differ from one architecture to the next: both of Debian's servers. Tests
+# are made for glibc, what is installed for musl.
 other_architecture() {
-    local other=aarch64-unknown-linux-musl
-    [ "$(uname -m)" != aarch64 ] || other=x86_64-unknown-linux-musl
-    if ! rustup target list --installed 2>/dev/null | grep -qx "$other" && ! rustup target add "$other" >/dev/null 2>&1; then
-        skip "$other: its standard library cannot be had from here"
-        return
-    fi
-    part "the runner for $other" cargo check --quiet --locked -p assistant-sandbox --all-targets --target "$other"
+    local other=aarch64-unknown-linux target
+    [ "$(uname -m)" != aarch64 ] || other=x86_64-unknown-linux
+    for target in "$other-gnu" "$other-musl"; do
+        if ! rustup target list --installed 2>/dev/null | grep -qx "$target" && ! rustup target add "$target" >/dev/null 2>&1; then
+            skip "$target: its standard library cannot be had from here"
+            return
+        fi
+    done
+    part "the runner for $other" runner_for "$other"
+}
+runner_for() {
+    cargo check --quiet --locked -p assistant-sandbox --all-targets --target "$1-gnu" &&
+        cargo check --quiet --locked -p assistant-sandbox --bins --target "$1-musl"
 }
 
 # The profile for AppArmor 4 and later, read as that does; the kernel need not have it. An older one knows all but the rule.

@@ -67,6 +67,8 @@ impl Unit<'_> {
     pub(super) fn render(&self, history: &History, cap: Option<usize>) -> Vec<Message> {
         let short = |text: &str| cap.map_or_else(|| text.to_owned(), |cap| segment::cut(text, cap));
         match &self.what {
+            // No protocol takes a message without a text.
+            What::Note(note) if note.text.is_empty() => vec![Message::User { text: "(empty)".to_owned() }],
             What::Note(note) => vec![Message::User { text: short(&note.text) }],
             What::Exchange { answer, results } => {
                 let text = if answer.text.is_empty() && answer.calls.is_empty() { "(no answer)" } else { &answer.text };

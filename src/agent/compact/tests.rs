@@ -169,6 +169,15 @@ proptest! {
 }
 
 #[test]
+fn an_empty_note_is_not_an_empty_message() {
+    let room = Room { max_chars: 40_000, window: 8, keep_recent: 6, max_transcript: 20_000, may_summarize: false };
+    let events = [Happened::Answer { text: 1, calls: vec![(1, 1, false)] }, Happened::Note(0)];
+    let Plan::Ready(messages) = plan(&history(1, &events), 0, &room) else { panic!("it does not fit") };
+    valid(&messages);
+    assert!(matches!(messages.last(), Some(Message::User { text }) if text == "(empty)"));
+}
+
+#[test]
 fn the_prompts_beginning_stays_the_same_for_a_whole_window() {
     let step = Happened::Answer { text: 10, calls: vec![(10, 10, false)] };
     let room = Room { max_chars: 400_000, window: 8, keep_recent: 6, max_transcript: 80_000, may_summarize: true };
