@@ -33,10 +33,10 @@ pub async fn create(cx: &Cx, new: NewJob, by: &str) -> Result<Job> {
     create_with(cx, new, Metadata::new(), None, by).await
 }
 
-/// As [`create`], with what the job carries and the one that it follows.
+/// As [`create()`], with what the job carries and the one that it follows.
 ///
 /// # Errors
-/// As [`create`].
+/// As [`create()`].
 pub async fn create_with(
     cx: &Cx,
     new: NewJob,

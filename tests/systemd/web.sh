@@ -7,7 +7,10 @@ all+=(s3_a_lan_address_is_all_that_is_listened_on an_address_that_all_can_reach_
 
 # The network of the machine, with the programs of this one.
 there() { nsenter --net="/proc/$machine_init/ns/net" "$@"; }
-listening() { inside ss --no-header --listening --tcp --numeric | awk '{print $4}' | sort | paste -sd ' '; }
+# Sockets that systemd holds for the service, or the service itself; other checks have servers of their own.
+listening() {
+    inside ss --no-header --listening --tcp --numeric --processes | awk '/"(systemd|assistantd)"/ {print $4}' | sort | paste -sd ' '
+}
 # status_of ADDRESS PATH: of the answer; 000 without one.
 status_of() { there curl --silent --output /dev/null --max-time 10 --write-out '%{http_code}' "http://$1$2" || true; }
 web_address() {

@@ -28,6 +28,7 @@ const UNITS: &str = "/etc/systemd/system";
 const ADDRESS: &str = "60-address.conf";
 /// The file of `conf.d` that these commands write; nothing else does.
 const FILE: &str = "60-web.toml";
+const WHY: &str = "journalctl -u assistantd -n 20 says why";
 
 /// Make the daemon available on an address of this host
 ///
@@ -185,16 +186,16 @@ impl Place {
             write(&unit.path, text.as_bytes(), 0o644)?;
             self.host.run("systemctl", ["daemon-reload"], b"")?;
             self.host.run("systemctl", ["enable", UNIT], b"")?;
-            self.restart(&[UNIT, SERVICE])
+            self.open()
         };
         done().map_err(|failure| {
             let undone = unit.restore().and(file.restore());
             _ = self.host.run("systemctl", ["daemon-reload"], b"");
             if was {
-                _ = self.restart(&[UNIT, SERVICE]);
+                _ = self.open();
             } else {
                 _ = self.host.run("systemctl", ["disable", "--now", UNIT], b"");
-                _ = self.restart(&[SERVICE]);
+                _ = self.restart();
             }
             match undone {
                 Ok(()) => Failure { message: format!("{}; all is as it was", failure.message), ..failure },
@@ -221,15 +222,30 @@ impl Place {
         self.host.run("systemctl", ["daemon-reload"], b"")?;
         self.host.run("systemctl", ["stop", UNIT], b"")?;
         // The daemon holds the socket as long as it runs.
-        self.restart(&[SERVICE])
+        self.restart()
     }
 
-    /// In one transaction, in which the service stops before the socket opens and starts after it: a socket cannot open
-    /// while its service runs.
-    fn restart(&self, units: &[&str]) -> Result<()> {
-        _ = self.host.run("systemctl", [&["reset-failed"], units].concat(), b"");
-        let restarted = self.host.run("systemctl", [&["restart"], units].concat(), b"");
-        restarted.map(drop).map_err(|failure| failure.hint("journalctl -u assistantd -n 20 says why"))
+    /// Opens the socket of the network and hands it to the service. A socket does not open while its service runs, and
+    /// whoever asks on the API's socket meanwhile starts that again: hence the attempts.
+    fn open(&self) -> Result<()> {
+        _ = self.host.run("systemctl", ["reset-failed", UNIT, SERVICE], b"");
+        let mut attempts = 3;
+        let opens = || {
+            self.host.run("systemctl", ["stop", SERVICE], b"")?;
+            self.host.run("systemctl", ["restart", UNIT], b"")
+        };
+        while let Err(failure) = opens() {
+            attempts -= 1;
+            if attempts == 0 {
+                return Err(failure.hint(WHY));
+            }
+        }
+        self.host.run("systemctl", ["start", SERVICE], b"").map(drop).map_err(|failure| failure.hint(WHY))
+    }
+
+    fn restart(&self) -> Result<()> {
+        _ = self.host.run("systemctl", ["reset-failed", SERVICE], b"");
+        self.host.run("systemctl", ["restart", SERVICE], b"").map(drop).map_err(|failure| failure.hint(WHY))
     }
 }
 

@@ -37,10 +37,16 @@ fn the_socket_unit_gets_the_address_and_loses_it_again() {
     assert_eq!(fs::metadata(place.unit()).unwrap().permissions().mode() & 0o777, 0o644);
     // The unit opens the port: the daemon is told nothing but that it is meant.
     assert_eq!(place.file.read().unwrap(), "[api]\nallow_public_bind = true\n");
-    let restart = format!("restart {UNIT} {SERVICE}");
-    let reset = format!("reset-failed {UNIT} {SERVICE}");
-    let enable = format!("enable {UNIT}");
-    assert_eq!(said(dir.path()), [&format!("is-enabled {UNIT}"), "daemon-reload", &enable, &reset, &restart]);
+    let expected = [
+        format!("is-enabled {UNIT}"),
+        "daemon-reload".to_owned(),
+        format!("enable {UNIT}"),
+        format!("reset-failed {UNIT} {SERVICE}"),
+        format!("stop {SERVICE}"),
+        format!("restart {UNIT}"),
+        format!("start {SERVICE}"),
+    ];
+    assert_eq!(said(dir.path()), expected);
 
     place.disable().unwrap();
     assert!(!place.unit().exists() && !place.file.path().exists());
