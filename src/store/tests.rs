@@ -229,3 +229,14 @@ async fn many_callers_share_commits() {
     let wal = fs::metadata(store.path().with_extension("db-wal")).unwrap().len();
     assert!(wal < 500 * 4120, "{wal} bytes of WAL for 500 callers");
 }
+
+#[tokio::test]
+async fn a_closed_database_has_its_own_file_alone() {
+    for _ in 0..50 {
+        let (dir, store) = open();
+        store.write(|tx| insert(tx, "a")).await.unwrap();
+        store.close().await;
+        let names: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(names, ["assistant.db"], "something is still to be taken away");
+    }
+}

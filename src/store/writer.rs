@@ -80,7 +80,7 @@ impl Handle {
         let (sender, receiver) = mpsc::channel(QUEUE);
         thread::Builder::new()
             .name("store-writer".into())
-            .spawn(move || serve(&conn, receiver, &health))
+            .spawn(move || serve(conn, receiver, &health))
             .map_err(Error::internal)?;
         Ok(Self(sender))
     }
@@ -97,7 +97,7 @@ impl Handle {
     }
 }
 
-fn serve(conn: &Connection, mut queue: mpsc::Receiver<Message>, health: &Health) {
+fn serve(conn: Connection, mut queue: mpsc::Receiver<Message>, health: &Health) {
     let mut group: Vec<Box<dyn Task>> = Vec::new();
     while let Some(first) = queue.blocking_recv() {
         let mut closing = None;
@@ -112,13 +112,15 @@ fn serve(conn: &Connection, mut queue: mpsc::Receiver<Message>, health: &Health)
             }
             next = if group.len() < GROUP { queue.try_recv().ok() } else { None };
         }
-        commit_together(conn, std::mem::take(&mut group), health);
+        commit_together(&conn, std::mem::take(&mut group), health);
         if let Some(done) = closing {
             while let Some(Message::Task(task)) = queue.blocking_recv() {
-                commit_together(conn, vec![task], health);
+                commit_together(&conn, vec![task], health);
             }
             // Leaves no WAL behind that a reader with another SQLite would have to recover.
             let _ = conn.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)");
+            // Closing takes files away, so whoever hears that it is closed may move what is left.
+            drop(conn);
             let _ = done.send(());
             return;
         }
