@@ -214,9 +214,12 @@ CREATE TABLE kept_files (
     name TEXT NOT NULL UNIQUE,
     sha256 TEXT NOT NULL,
     size_bytes INTEGER NOT NULL,
+    -- Where the old content came from.
+    origin TEXT NOT NULL,
     created_at INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX kept_files_effect ON kept_files (effect_id);
+CREATE INDEX kept_files_path ON kept_files (path, id);
 
 -- Where contents of the workspace came from, as far as they are trusted less than the results of tools are.
 CREATE TABLE file_origins (

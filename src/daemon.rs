@@ -100,6 +100,7 @@ pub async fn run(mut options: Options, mut listeners: Vec<Listener>, stop: impl 
     let cx = build(options, store);
     cx.process.listening.store(Arc::new(listening));
     workspace::attach(&cx).await;
+    workspace::sweep(&cx).await;
     status::report_warnings(&cx);
     let outcome = serve(&cx, listeners, reloads, ready, stop).await;
 

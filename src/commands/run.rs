@@ -5,12 +5,14 @@ use assistant_api::{
     sandbox::{CommandEnd, CommandResult, Denied},
 };
 use assistant_sandbox::protocol::{Denial, End, Exec, Exit, Level};
+use serde_json::json;
 use tokio::sync::mpsc;
 
 use super::record::Record;
 use crate::{
     cx::Cx,
     error::{Error, ErrorKind, Result},
+    events,
     logging::catalog,
     sandbox::{self, Done, Ended, Output},
 };
@@ -108,9 +110,21 @@ pub async fn run(cx: &Cx, job: Option<JobId>, exec: &Exec, live: impl Fn(&Output
     let (done, (stdout, stderr)) = tokio::join!(sandbox::exec(cx, job, exec, input, said), listen);
     let (backend, exit) = exited(done?)?;
     report(job, &exit);
+    if exec.level != Level::Read {
+        changed(cx, job).await;
+    }
     let result = result(&exit, backend, &stdout, &stderr);
     let whole = |record: Record| record.is_cut().then(|| record.kept().to_vec());
     Ok(Ran { result, stdout: whole(stdout), stderr: whole(stderr) })
+}
+
+/// Who looks at the workspace is told that it may be another one: nobody knows what a command wrote.
+async fn changed(cx: &Cx, job: Option<JobId>) {
+    let (now, data) = (cx.clock.now(), json!({ "op": "command", "path": "." }));
+    match cx.store.write(move |tx| events::emit(tx, now, "workspace.changed", job, &data).map(drop)).await {
+        Ok(()) => cx.wake.announce(),
+        Err(err) => tracing::warn!(error = err.chain(), "that a command has ended was not announced"),
+    }
 }
 
 fn size(bytes: u64) -> usize {

@@ -22,9 +22,10 @@ use crate::{
 /// File names and contents, as the build script found them; empty unless it was told where they are.
 const EMBEDDED: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/ui.rs"));
 
-/// Nothing but files of our own, no code or style in the page itself, and no text that becomes either.
+/// Nothing but files of our own, no code or style in the page itself, and no text that becomes either. A frame holds a
+/// PDF file of the workspace; no page of ours lets itself be framed.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
-                      font-src 'self'; manifest-src 'self'; form-action 'self'; frame-ancestors 'none'; \
+                      font-src 'self'; frame-src 'self'; manifest-src 'self'; form-action 'self'; frame-ancestors 'none'; \
                       base-uri 'none'; require-trusted-types-for 'script'; trusted-types 'none'";
 
 /// Every answer with a file has these (W3C CSP 3; fetch.spec.whatwg.org, html.spec.whatwg.org).
@@ -59,6 +60,10 @@ pub(super) fn routes() -> Vec<Route> {
             .errors(&[ErrorKind::NotFound])
             .produces("text/html")
             .or_else(login_wall),
+        Route::new(Method::GET, "/workspace", Role::Viewer, "The files of the workspace.", workspace)
+            .errors(&[ErrorKind::NotFound])
+            .produces("text/html")
+            .or_else(login_wall),
         Route::new(Method::GET, "/login", Role::Viewer, "The login page.", login)
             .open()
             .errors(&[ErrorKind::NotFound])
@@ -78,6 +83,12 @@ async fn admin(req: Req) -> Result<Raw> {
 /// Which page it is, the browser sees by the address.
 async fn admin_page(req: Req<String>) -> Result<Raw> {
     served(req.cx.config.load().api.dashboard_enabled)?;
+    Ok(page("admin.html", &req.headers))
+}
+
+/// The same files: a browser goes from one page to the other without loading either again.
+async fn workspace(req: Req) -> Result<Raw> {
+    served(req.cx.config.load().api.workspace_enabled)?;
     Ok(page("admin.html", &req.headers))
 }
 

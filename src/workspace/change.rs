@@ -149,12 +149,12 @@ async fn begin(cx: &Cx, actor: &Actor, change: &Change) -> Result<EffectId> {
             if let Some(lease) = &lease {
                 jobs::held(tx, lease)?;
             }
-            origins::begin(tx, &change, origin)?;
             let id = ledger::prepare(tx, now, &new)?;
             ledger::dispatch(tx, now, id)?;
             if let Change::Write { path, before: Some(Before { sha256, size, kept: Some(kept) }), .. } = &change {
                 store::add_kept(tx, now, id, path, kept, sha256, *size)?;
             }
+            origins::begin(tx, &change, origin)?;
             Ok(id)
         })
         .await
@@ -218,10 +218,12 @@ pub(super) fn record(
             let new = NewTrash { trash_path, original_path: path, is_dir: *is_dir, size: *size, job_id };
             store::add_trash(conn, now, &new)?;
         }
-        Change::Restore { trash_path: gone, .. }
-        | Change::Purge { path: gone, .. }
-        | Change::Move { from: gone, .. } => {
+        Change::Restore { trash_path: gone, .. } | Change::Purge { path: gone, .. } => {
             store::forget_trash(conn, gone)?;
+        }
+        Change::Move { from, path, .. } => {
+            store::forget_trash(conn, from)?;
+            store::move_kept(conn, from, path)?;
         }
         Change::Write { .. } | Change::Folder { .. } | Change::Copy { .. } => {}
     }

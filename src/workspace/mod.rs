@@ -11,6 +11,7 @@ mod change;
 pub mod config;
 mod entry;
 mod guard;
+mod history;
 mod open;
 mod origins;
 mod put;
@@ -31,6 +32,7 @@ mod tests;
 pub use self::{
     actor::Actor,
     archive::Archive,
+    history::{history, old_content, put_back},
     open::{attach, open_root},
     put::{append, folder, write},
     read::{Part, list, metadata, open_file, read, version},
@@ -39,7 +41,7 @@ pub use self::{
     search::search,
     transfer::{copy, rename},
     trash::{delete, listing, restore},
-    unpack::{unzip, zip},
+    unpack::{sweep, unzip, zip},
     upload::Upload,
 };
 use crate::subsystems::Subsystem;

@@ -1,6 +1,9 @@
 //! SQL of the trash, of kept file contents, and of where contents came from.
 
-use assistant_api::{EffectId, JobId, workspace::Trashed};
+use assistant_api::{
+    EffectId, JobId,
+    workspace::{OldVersion, Trashed},
+};
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Row};
 
@@ -18,6 +21,7 @@ pub(super) struct Kept {
     pub size: u64,
 }
 
+/// A content that is about to be replaced. It keeps the origin that the file has now.
 pub(super) fn add_kept(
     conn: &Connection,
     now: Timestamp,
@@ -27,10 +31,63 @@ pub(super) fn add_kept(
     sha256: &str,
     size: u64,
 ) -> Result<()> {
+    let origin = origin_of(conn, path)?;
     conn.prepare_cached(
-        "INSERT INTO kept_files (effect_id, path, name, sha256, size_bytes, created_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        "INSERT INTO kept_files (effect_id, path, name, sha256, size_bytes, origin, created_at) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
     )?
-    .execute((effect.0, path, name, sha256, i64::try_from(size).unwrap_or(i64::MAX), micros(now)))?;
+    .execute((
+        effect.0,
+        path,
+        name,
+        sha256,
+        i64::try_from(size).unwrap_or(i64::MAX),
+        origin.as_str(),
+        micros(now),
+    ))?;
+    Ok(())
+}
+
+/// The old contents of a path, the newest first: a page, with the job that replaced each.
+pub(super) fn history(conn: &Connection, path: &str, before: Option<i64>, limit: u32) -> Result<Vec<OldVersion>> {
+    let row = |row: &Row<'_>| {
+        let size: i64 = row.col("size_bytes")?;
+        Ok(OldVersion {
+            id: row.col("id")?,
+            size_bytes: size.try_into().unwrap_or(0),
+            sha256: row.col("sha256")?,
+            replaced_at: row.time("created_at")?,
+            job_id: row.col::<Option<i64>>("job_id")?.map(JobId),
+        })
+    };
+    Ok(conn
+        .prepare_cached(
+            "SELECT kept_files.id, size_bytes, sha256, created_at, effects.job_id FROM kept_files \
+             LEFT JOIN effects ON effects.id = effect_id \
+             WHERE path = ?1 AND kept_files.id < ?2 ORDER BY kept_files.id DESC LIMIT ?3",
+        )?
+        .query_map((path, before.unwrap_or(i64::MAX), limit), row)?
+        .collect::<rusqlite::Result<_>>()?)
+}
+
+/// The path, the name in `kept` and the origin of an old content.
+pub(super) fn kept_at(conn: &Connection, id: i64) -> Result<Option<(String, String, Origin)>> {
+    Ok(conn
+        .prepare_cached("SELECT path, name, origin FROM kept_files WHERE id = ?1")?
+        .query_row([id], |row| {
+            let origin: String = row.get(2)?;
+            Ok((row.get(0)?, row.get(1)?, origin.parse().unwrap_or(Origin::Stranger)))
+        })
+        .optional()?)
+}
+
+/// What is at a path now has its old contents too.
+pub(super) fn move_kept(conn: &Connection, from: &str, to: &str) -> Result<()> {
+    conn.prepare_cached(
+        "UPDATE kept_files SET path = ?2 || substr(path, length(?1) + 1) \
+         WHERE path = ?1 OR (path > ?1 || '/' AND path < ?1 || '0')",
+    )?
+    .execute((from, to))?;
     Ok(())
 }
 

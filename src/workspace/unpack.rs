@@ -77,6 +77,28 @@ fn each_block(mut file: File, mut take: impl FnMut(&[u8]) -> Result<()>) -> Resu
     }
 }
 
+/// Where archives are unpacked, in the state directory.
+const HOME: &str = ".unzip-";
+
+/// Removes what an unpacking that was cut off has left; at the start, when none is under way.
+pub async fn sweep(cx: &Cx) {
+    let state_dir = cx.state_dir.clone();
+    let swept = tokio::task::spawn_blocking(move || -> std::io::Result<()> {
+        for entry in std::fs::read_dir(state_dir)? {
+            let entry = entry?;
+            if entry.file_name().to_string_lossy().starts_with(HOME) && entry.file_type()?.is_dir() {
+                std::fs::remove_dir_all(entry.path())?;
+            }
+        }
+        Ok(())
+    });
+    match swept.await {
+        Ok(Ok(())) => {}
+        Ok(Err(err)) => tracing::warn!(error = %err, "what a cut-off unpacking left could not be removed"),
+        Err(err) => tracing::warn!(error = %err, "what a cut-off unpacking left could not be removed"),
+    }
+}
+
 /// What was unpacked, out of sight.
 struct Unpacked {
     /// Goes with everything in it when it is dropped.
@@ -184,7 +206,7 @@ impl Place {
         if zip.len() > MAX_ENTRIES {
             return Err(Error::too_large(format!("the archive has more than {MAX_ENTRIES} entries")));
         }
-        let home = tempfile::Builder::new().prefix(".unzip-").tempdir_in(&self.state_dir).map_err(broken)?;
+        let home = tempfile::Builder::new().prefix(HOME).tempdir_in(&self.state_dir).map_err(broken)?;
         let root = Root::open(home.path(), umask)?;
         let top = root.rel("d")?;
         root.create_dir_all(&top)?;

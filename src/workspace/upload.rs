@@ -34,16 +34,15 @@ impl Upload {
     /// Begins an upload to `path`; `expected` bytes if the sender says how many.
     ///
     /// # Errors
-    /// `storage_full` below the free-space mark; `conflict` when something is there, unless `replace`; `too_large` above `api.max_upload_bytes`; `invalid` for a
+    /// `storage_full` below the free-space mark; `conflict` when `mode` does not hold; `too_large` above `api.max_upload_bytes`; `invalid` for a
     /// protected path.
-    pub async fn begin(cx: &Cx, actor: Actor, path: String, replace: bool, expected: Option<u64>) -> Result<Self> {
+    pub async fn begin(cx: &Cx, actor: Actor, path: String, mode: Mode, expected: Option<u64>) -> Result<Self> {
         cx.check_space()?;
         let max = cx.config.load().api.max_upload_bytes.0;
         if max > 0 && expected.is_some_and(|expected| expected > max) {
             return Err(too_large(max));
         }
         let place = Place::of(cx)?;
-        let mode = if replace { Mode::Replace } else { Mode::CreateOnly };
         let target = path.clone();
         let staged = place
             .run(move |place| {

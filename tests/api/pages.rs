@@ -7,7 +7,7 @@ use super::served::Served;
 #[tokio::test]
 async fn whoever_is_not_logged_in_gets_the_login_page() {
     let served = Served::on_the_web(|_| {});
-    for path in ["/", "/admin", "/admin/jobs/1"] {
+    for path in ["/", "/admin", "/admin/jobs/1", "/workspace"] {
         let reply = served.visit("GET", path, "", "").await;
         assert_eq!(reply.status, 401, "{path}");
         assert_eq!(reply.header("content-type"), Some("text/html; charset=utf-8"), "{path}");
@@ -40,6 +40,14 @@ async fn s8_s9_pages_are_switched_off_and_the_api_stays_behind_its_login() {
     assert_eq!(served.call("GET", "/api/status", "", "").await.status, 200);
     assert_eq!(served.visit("GET", "/api/status", "", "").await.status, 401);
     assert_eq!(served.visit("GET", "/login", "", "").await.status, 200, "the workspace has one too");
+    assert_eq!(served.call("GET", "/workspace", "", "").await.status, 200);
+    let pages = served.call("GET", "/api/session", "", "").await.json()["pages"].clone();
+    assert_eq!(pages, json!({ "dashboard": false, "workspace": true }));
+    let served = Served::on_the_web(|config| config.api.workspace_enabled = false);
+    assert_eq!(served.call("GET", "/workspace", "", "").await.status, 404);
+    assert_eq!(served.call("GET", "/workspace?path=a", "", "").await.status, 404);
+    assert_eq!(served.call("GET", "/admin", "", "").await.status, 200);
+    assert_eq!(served.call("GET", "/api/workspace/trash", "", "").await.status, 200);
     let served = Served::on_the_web(|config| {
         config.api.dashboard_enabled = false;
         config.api.workspace_enabled = false;

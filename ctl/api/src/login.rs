@@ -33,6 +33,17 @@ pub struct SessionInfo {
     pub csrf_token: Option<String>,
     /// When the login ends; absent if it does not.
     pub expires_at: Option<Timestamp>,
+    /// Which pages are switched on.
+    pub pages: Pages,
+}
+
+/// Which pages are switched on: `api.dashboard_enabled`, `api.workspace_enabled`.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Pages {
+    /// `/` and `/admin`.
+    pub dashboard: bool,
+    /// `/workspace`.
+    pub workspace: bool,
 }
 
 /// `PUT /api/web/password`

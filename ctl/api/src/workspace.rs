@@ -175,6 +175,27 @@ pub struct Trash {
     pub next_cursor: Option<String>,
 }
 
+/// A content that a file had before it was written again.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct OldVersion {
+    pub id: i64,
+    pub size_bytes: u64,
+    /// Hexadecimal.
+    pub sha256: String,
+    pub replaced_at: Timestamp,
+    /// The job that replaced it; null: a person, or a job that is erased.
+    pub job_id: Option<JobId>,
+}
+
+/// `GET /api/workspace/history`, newest first
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct History {
+    pub path: String,
+    pub versions: Vec<OldVersion>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_cursor: Option<String>,
+}
+
 /// `POST /api/workspace/zip`
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

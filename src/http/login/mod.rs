@@ -13,7 +13,7 @@ use std::{net::IpAddr, sync::Arc};
 
 use assistant_api::{
     Role,
-    login::{LoginLink, NewToken, SessionInfo, TokenRequest},
+    login::{LoginLink, NewToken, Pages, SessionInfo, TokenRequest},
 };
 use axum::http::{HeaderMap, HeaderValue, Method, header};
 use jiff::{SignedDuration, Timestamp};
@@ -147,6 +147,7 @@ async fn begin(cx: &Cx, visit: Visit) -> Result<(String, SessionInfo)> {
         caller: label(Login::Session(id)),
         csrf_token: Some(secret::csrf(&session)),
         expires_at: Some(until),
+        pages: pages(cx),
     };
     tracing::info!(caller = info.caller, address = visit.address.map(tracing::field::display), "logged in");
     Ok((session, info))
@@ -168,7 +169,13 @@ pub(super) async fn whoami(cx: &Cx, peer: Peer, headers: &HeaderMap) -> Result<S
         caller: peer.label(),
         csrf_token: secret.map(secret::csrf),
         expires_at,
+        pages: pages(cx),
     })
+}
+
+fn pages(cx: &Cx) -> Pages {
+    let api = &cx.config.load().api;
+    Pages { dashboard: api.dashboard_enabled, workspace: api.workspace_enabled }
 }
 
 /// Sets the password, or takes it away.

@@ -2,6 +2,8 @@
 
 mod chat;
 mod drafts;
+mod history;
+mod view;
 
 use std::io;
 
@@ -72,6 +74,8 @@ pub(super) fn routes() -> Vec<Route> {
     let mut routes = files();
     routes.extend(drafts::routes());
     routes.extend(chat::routes());
+    routes.extend(history::routes());
+    routes.extend(view::routes());
     routes
 }
 
@@ -331,16 +335,22 @@ async fn remove(req: Req<(), PathQuery>) -> Result<Json<Deleted>> {
 #[derive(Deserialize, Serialize, JsonSchema)]
 struct UploadQuery {
     path: String,
-    /// Replace a file that is there.
+    /// Replace a file that is there; with `If-Match`, the version that it names is replaced and no other.
     #[serde(default)]
     overwrite: bool,
 }
 
 async fn upload(req: Req<(), UploadQuery, Stream>) -> Result<Tagged<FileReply>> {
+    let matched = if_match(&req.cx, &req.headers, &req.query.path).await?;
+    let mode = match matched {
+        Some(mtime_ns) => Mode::Unchanged(mtime_ns),
+        None if req.query.overwrite => Mode::Replace,
+        None => Mode::CreateOnly,
+    };
     let length = req.headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
     let actor = person(&req.peer, "file_write", &req.query);
     let mut body = req.body;
-    let mut upload = Upload::begin(&req.cx, actor, req.query.path, req.query.overwrite, length).await?;
+    let mut upload = Upload::begin(&req.cx, actor, req.query.path, mode, length).await?;
     while let Some(chunk) = body.chunk().await? {
         upload.push(&chunk).await?;
     }

@@ -7,6 +7,7 @@ mod kept;
 mod origins;
 mod paths;
 mod tools;
+mod versions;
 mod zipped;
 
 use std::{
