@@ -4,15 +4,7 @@
 //! streams say goodbye; whoever is still there after `api.stop_grace` is cut off. Who had connected and not yet asked is
 //! still heard: it cannot know that it came too late, and with a socket of the service manager nobody ever does.
 
-use std::{
-    io,
-    pin::pin,
-    sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering},
-    },
-    time::Duration,
-};
+use std::{io, net::IpAddr, pin::pin, sync::Arc, time::Duration};
 
 use axum::http::Request;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
@@ -28,6 +20,7 @@ use super::{
     arrival::Arrival,
     forwarded,
     listen::{Bound, Door, Listener, Socket},
+    places::{Full, Places},
     problem,
     server::Server,
     stall::Stall,
@@ -36,10 +29,12 @@ use crate::error::{Error, Result};
 
 /// Pause after accept(2) failed for want of descriptors or memory.
 const SHORTAGE_PAUSE: Duration = Duration::from_millis(100);
-/// Connections above the cap that are being told so at the same time.
+/// Connections above a cap that are being told so at the same time.
 const REFUSALS: usize = 32;
 /// How long one of them may take to hear it.
 const REFUSAL_TIME: Duration = Duration::from_secs(1);
+/// Bytes of a request's head, and of what is kept for a connection that does not read.
+const BUFFER: usize = 64 << 10;
 /// What a connection that has brought no request yet gets for its first when the daemon stops.
 const FIRST_REQUEST_TIME: Duration = Duration::from_secs(1);
 
@@ -99,9 +94,8 @@ pub(super) async fn run(server: Arc<Server>, listeners: Vec<Ready>) {
 }
 
 async fn accept(server: Arc<Server>, ready: Ready, connections: TaskTracker, cut: CancellationToken) {
-    let refusing = Arc::new(Semaphore::new(REFUSALS));
-    // Of this listener: who fills the one does not close the others.
-    let taken = Arc::new(AtomicU32::new(0));
+    let (refusing, refusing_one) = (Arc::new(Semaphore::new(REFUSALS)), Arc::new(Semaphore::new(REFUSALS)));
+    let places = Arc::new(Places::default());
     loop {
         let accepted = tokio::select! {
             biased;
@@ -119,46 +113,46 @@ async fn accept(server: Arc<Server>, ready: Ready, connections: TaskTracker, cut
                 }
             }
         };
-        let cap = server.cx.config.load().api.max_connections;
-        if let Some(place) = Place::take(&taken, cap) {
-            let (server, cut, door) = (Arc::clone(&server), cut.clone(), ready.door);
-            let tasks = server.cx.tasks.clone();
-            tasks.spawn(connections.track_future(async move {
-                let _place = place;
-                serve(server, stream, door, cut).await;
-            }));
-        } else {
-            // With all of these in use, the next callers wait in the kernel's backlog for a moment.
-            let place = tokio::select! {
-                () = server.cx.stop.cancelled() => break,
-                place = Arc::clone(&refusing).acquire_owned() => place,
-            };
-            let id = server.ids.next();
-            server.cx.tasks.spawn(connections.track_future(async move {
-                let _place = place;
-                let _ = tokio::time::timeout(REFUSAL_TIME, refuse(stream, cap, &id)).await;
-            }));
+        let full = match places.take(address(&stream), &server.cx.config.load().api) {
+            Ok(place) => {
+                let (server, cut, door) = (Arc::clone(&server), cut.clone(), ready.door);
+                let tasks = server.cx.tasks.clone();
+                tasks.spawn(connections.track_future(async move {
+                    let _place = place;
+                    serve(server, stream, door, cut).await;
+                }));
+                continue;
+            }
+            Err(full) => full,
+        };
+        if let Some(refused) = places.refused(server.cx.clock.monotonic()) {
+            full.tell(refused);
         }
+        let heard = match full {
+            // With all of these in use, the next callers wait in the kernel's backlog for a moment.
+            Full::Everywhere(_) => tokio::select! {
+                () = server.cx.stop.cancelled() => break,
+                heard = Arc::clone(&refusing).acquire_owned() => heard.ok(),
+            },
+            // Nobody else waits for one address: what is beyond these is closed at once.
+            Full::For(..) => Arc::clone(&refusing_one).try_acquire_owned().ok(),
+        };
+        let Some(heard) = heard else { continue };
+        let id = server.ids.next();
+        server.cx.tasks.spawn(connections.track_future(async move {
+            let _heard = heard;
+            let _ = tokio::time::timeout(REFUSAL_TIME, refuse(stream, &full.error(), &id)).await;
+        }));
     }
     if let Some(bound) = ready.bound {
         bound.remove();
     }
 }
 
-/// One of a limited number of places; given back when dropped.
-struct Place(Arc<AtomicU32>);
-
-impl Place {
-    fn take(taken: &Arc<AtomicU32>, cap: u32) -> Option<Self> {
-        let took = taken.fetch_update(Ordering::AcqRel, Ordering::Acquire, |count| (count < cap).then_some(count + 1));
-        took.is_ok().then(|| Self(Arc::clone(taken)))
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
-    }
+/// Whom a connection is counted for.
+fn address(stream: &Stream) -> Option<IpAddr> {
+    let Either::Right(tcp) = stream else { return None };
+    tcp.peer_addr().ok().map(|address| address.ip().to_canonical())
 }
 
 async fn serve(server: Arc<Server>, mut stream: Stream, door: Door, cut: CancellationToken) {
@@ -191,6 +185,7 @@ async fn serve(server: Arc<Server>, mut stream: Stream, door: Door, cut: Cancell
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(header_timeout)
+        .max_buf_size(BUFFER)
         .serve_connection(TokioIo::new(Stall::new(stream, idle)), service);
     let mut connection = pin!(connection);
     let mut stopping = false;
@@ -238,19 +233,17 @@ async fn arrived(
 
 /// Tells a connection above the cap why it is not served. Its request is read first: closing a socket that holds unread
 /// bytes would take the answer away from a client that is still writing.
-async fn refuse(mut stream: Stream, cap: u32, id: &str) -> io::Result<()> {
+async fn refuse(mut stream: Stream, error: &Error, id: &str) -> io::Result<()> {
     let mut head = Vec::with_capacity(1024);
     while head.len() < 16 << 10 && !head.windows(4).any(|window| window == b"\r\n\r\n") {
         if stream.read_buf(&mut head).await? == 0 {
             return Ok(());
         }
     }
-    let error = Error::unavailable(format!("all {cap} connections are in use"))
-        .hint("close idle clients, or raise api.max_connections")
-        .retry_after(Duration::from_secs(1));
-    let body = problem::body(&error, id, "body");
+    let body = problem::body(error, id, "body");
+    let status = problem::status(error.kind());
     let head = format!(
-        "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/problem+json\r\nretry-after: 1\r\n\
+        "HTTP/1.1 {status}\r\ncontent-type: application/problem+json\r\nretry-after: 1\r\n\
          x-request-id: {id}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
         body.len()
     );

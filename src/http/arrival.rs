@@ -92,10 +92,7 @@ impl Arrival {
 impl Place {
     /// What the connection says of its client; a trusted proxy says for whom it asks.
     fn visit(self, headers: &HeaderMap, config: &Config) -> Visit {
-        let trusted = |address: &IpAddr| {
-            let known = config.api.trusted_proxies.iter().filter_map(|text| text.parse::<IpAddr>().ok());
-            known.into_iter().any(|known| known == *address)
-        };
+        let trusted = |address: &IpAddr| config.api.trusts(*address);
         let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
         let forwarded = self.forwarded;
         // Who comes through a forwarder is no proxy, whatever the address.

@@ -1,5 +1,7 @@
 //! `[api]`
 
+use std::net::IpAddr;
+
 use crate::config::{
     section::section,
     value::{Bytes, Seconds},
@@ -35,6 +37,9 @@ section! {
         max_upload_bytes: Bytes = Bytes(524_288_000), env "AGENT_API_MAX_UPLOAD_BYTES";
         /// Connections at the same time.
         max_connections: u32 = 512, in 1..=65_536;
+        /// How many of them one address of the network may have, a network of IPv6 (/64) counting as one; half of them at
+        /// most. Those of `trusted_proxies` do not count.
+        max_connections_per_address: u32 = 64, in 1..=65_536;
         /// Time to send the whole request head.
         header_timeout: Seconds = Seconds::new(10), in Seconds::new(1)..=Seconds::new(3600);
         /// Time for one ordinary request.
@@ -58,5 +63,15 @@ impl Api {
     /// The host to listen on, if there is one.
     pub fn web_host(&self) -> Option<&str> {
         self.bind_host.as_deref().map(str::trim).filter(|host| !host.is_empty())
+    }
+
+    /// Whether a proxy of ours is there.
+    pub fn trusts(&self, address: IpAddr) -> bool {
+        self.trusted_proxies.iter().filter_map(|text| text.parse::<IpAddr>().ok()).any(|known| known == address)
+    }
+
+    /// Connections that one address may have, so that it never has all of them.
+    pub fn most_of_one_address(&self) -> u32 {
+        self.max_connections_per_address.min((self.max_connections / 2).max(1))
     }
 }

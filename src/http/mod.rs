@@ -21,6 +21,7 @@ pub mod login;
 pub mod openapi;
 mod pace;
 pub mod peer;
+mod places;
 pub mod problem;
 mod read;
 mod reference;

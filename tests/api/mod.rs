@@ -1,6 +1,7 @@
 //! The API through a real socket.
 
 mod activation;
+mod attacks;
 mod bounds;
 mod documents;
 mod events;

@@ -68,7 +68,7 @@ fn since(then: Timestamp, now: Timestamp) -> Duration {
 }
 
 /// Whoever has one address of IPv6 has its whole /64.
-fn network(source: Option<IpAddr>) -> Option<IpAddr> {
+pub(in crate::http) fn network(source: Option<IpAddr>) -> Option<IpAddr> {
     source.map(|address| match address {
         IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX)).into(),
         IpAddr::V4(_) => address,

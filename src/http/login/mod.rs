@@ -20,6 +20,7 @@ use jiff::{SignedDuration, Timestamp};
 use subtle::ConstantTimeEq as _;
 use tokio::task::spawn_blocking;
 
+pub(super) use self::attempts::network;
 pub use self::{attempts::Attempts, links::Links};
 use super::peer::{Login, Peer, Who};
 use crate::{
