@@ -30,13 +30,14 @@ use nix::{
         socket::{MsgFlags, send},
         stat::{FileStat, Mode, fstat, mkdirat, umask},
     },
-    unistd::{Gid, Uid, setegid, seteuid, setgroups},
+    unistd::{Gid, Uid, setegid, seteuid, setgroups, symlinkat},
 };
 
 use crate::{
     reclaim::Deed,
     serve::{
         bounds::Bounds,
+        etc::{self, Part},
         fault::{At as _, Fault},
         kernel::{self, attr},
         protect, root,
@@ -47,6 +48,10 @@ use crate::{
 
 /// Longest file of wishes, in bytes.
 const LONGEST: u64 = 256 << 10;
+
+/// Longest file of the host's `/etc` that a session gets, in bytes. All of them are copied: systemd reads the whole table
+/// of mounts once for each that it makes read-only.
+const COPIED: u64 = 4 << 20;
 
 /// How often the protected paths are looked for anew because somebody moved them meanwhile.
 const ATTEMPTS: u32 = 8;
@@ -222,7 +227,19 @@ fn furnish(session: BorrowedFd<'_>, uid: u32, gid: u32, protected: &[String]) ->
     for (name, mode) in [("tmp", 0o1777), ("shm", 0o1777), ("etc", 0o755), ("workspace", 0o755)] {
         mkdirat(session, name, Mode::from_bits_truncate(mode)).at(name)?;
     }
-    for (name, content) in root::etc_files(uid, gid) {
+    for name in etc::SHARED {
+        let target = format!("etc/{name}");
+        match Part::of(&Path::new("/etc").join(name), COPIED)? {
+            Some(Part::Link(to)) => symlinkat(to.as_c_str(), session, target.as_str()).at(target)?,
+            Some(Part::Copy(content)) => write(session, &target, &content)?,
+            // The unit mounts it there.
+            Some(Part::Mount { directory: true }) => {
+                mkdirat(session, target.as_str(), Mode::from_bits_truncate(0o755)).at(target)?;
+            }
+            Some(Part::Mount { directory: false }) | None => {}
+        }
+    }
+    for (name, content) in etc::own(uid, gid) {
         write(session, &format!("etc/{name}"), content.as_bytes())?;
     }
     let outside = serde_json::to_vec(&Outside::of_machine(uid)?).map_err(|err| Fault::new("outside", err))?;

@@ -10,6 +10,7 @@ mod confine;
 mod crowd;
 mod direct;
 mod environment;
+pub(crate) mod etc;
 mod family;
 pub(crate) mod fault;
 mod init;

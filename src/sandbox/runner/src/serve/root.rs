@@ -21,6 +21,7 @@ use nix::{
 };
 
 use super::{
+    etc::{self, Part},
     fault::{At as _, Fault},
     kernel::{self, attr},
     namespaces,
@@ -30,31 +31,12 @@ use super::{
 pub(crate) const WORKSPACE: &str = "/workspace";
 
 /// Their home, made new for each session.
-const HOME: &str = "/tmp/home";
+pub(crate) const HOME: &str = "/tmp/home";
 
 const SAFE: u64 = attr::NOSUID | attr::NODEV;
 
 /// Beside `/usr`: a link where the host has merged them, else a directory of its own.
 const SYSTEM: [&str; 6] = ["bin", "sbin", "lib", "lib32", "lib64", "libx32"];
-
-/// What programs need of `/etc` and what holds nothing private.
-const ETC: [&str; 15] = [
-    "alternatives",
-    "ssl",
-    "fonts",
-    "pki",
-    "ld.so.cache",
-    "localtime",
-    "timezone",
-    "os-release",
-    "debian_version",
-    "mime.types",
-    "mailcap",
-    "services",
-    "protocols",
-    "magic",
-    "locale.conf",
-];
 
 /// Bytes of a file that is copied and not mounted: each command has mounts of its own, and pays for every one of them.
 const COPIED: u64 = 16 << 10;
@@ -103,17 +85,17 @@ pub(crate) fn enter(uid: u32, gid: u32, tmp_bytes: u64, workspace: Option<OwnedF
     }
     let mut links = Vec::new();
     let mut files = Vec::new();
-    let etc = ETC.into_iter().map(|name| Path::new("etc").join(name));
-    for target in SYSTEM.into_iter().map(PathBuf::from).chain(etc) {
+    let shared = etc::SHARED.into_iter().map(|name| Path::new("etc").join(name));
+    for target in SYSTEM.into_iter().map(PathBuf::from).chain(shared) {
         let path = Path::new("/").join(&target);
-        let Ok(found) = fs::symlink_metadata(&path) else { continue };
-        if found.is_symlink() {
-            links.push((text(fs::read_link(&path).at(path.display().to_string())?)?, text(target)?));
-        } else if let Some(content) = small(&path, &found) {
-            files.push((text(target)?, content));
-        } else {
-            let attributes = SAFE | attr::RDONLY;
-            take(&text(&path)?, text(target)?, found.is_dir(), attributes).at(path.display().to_string())?;
+        match Part::of(&path, COPIED)? {
+            None => {}
+            Some(Part::Link(to)) => links.push((to, text(target)?)),
+            Some(Part::Copy(content)) => files.push((text(target)?, content)),
+            Some(Part::Mount { directory }) => {
+                let attributes = SAFE | attr::RDONLY;
+                take(&text(&path)?, text(target)?, directory, attributes).at(path.display().to_string())?;
+            }
         }
     }
     let proc_visible = take(c"/proc", text("proc")?, true, 0).is_ok();
@@ -138,7 +120,7 @@ pub(crate) fn enter(uid: u32, gid: u32, tmp_bytes: u64, workspace: Option<OwnedF
     {
         symlinkat(target, &root, name).at(format!("root: {}", os(name).display()))?;
     }
-    for (name, content) in etc_files(uid, gid) {
+    for (name, content) in etc::own(uid, gid) {
         files.push((text(Path::new("etc").join(name))?, content.into_bytes()));
     }
     for (target, content) in &files {
@@ -179,7 +161,7 @@ pub(crate) fn mend(uid: u32, gid: u32, tmp_bytes: u64) -> Result<(), Fault> {
     }
     temporary(tmp_bytes).at("/tmp")?;
     let names = small("/etc")?;
-    for (name, content) in etc_files(uid, gid) {
+    for (name, content) in etc::own(uid, gid) {
         let target = Path::new("/etc").join(name);
         if matches!(name, "passwd" | "group") && target.is_file() {
             write_file(names.as_fd(), &text(name)?, content.as_bytes()).at(format!("/etc/{name}"))?;
@@ -208,31 +190,6 @@ pub(crate) fn memory(bytes: u64, mode: &CStr) -> nix::Result<OwnedFd> {
     let inodes = CString::new((bytes / 2048).clamp(1024, 1 << 20).to_string()).map_err(|_| Errno::EINVAL)?;
     let options = [(c"mode", mode), (c"size", size.as_c_str()), (c"nr_inodes", inodes.as_c_str())];
     kernel::new_mount(c"tmpfs", &options, SAFE)
-}
-
-/// The files of `/etc` that are ours, because the host's would tell of its users and names.
-pub(crate) fn etc_files(uid: u32, gid: u32) -> [(&'static str, String); 5] {
-    [
-        (
-            "passwd",
-            format!(
-                "root:x:0:0:root:/:/usr/sbin/nologin\nwork:x:{uid}:{gid}:work:{HOME}:/bin/sh\n\
-                 nobody:x:65534:65534:nobody:/:/usr/sbin/nologin\n"
-            ),
-        ),
-        ("group", format!("root:x:0:\nwork:x:{gid}:\nnogroup:x:65534:\n")),
-        ("hosts", "127.0.0.1 localhost\n::1 localhost\n".to_owned()),
-        ("hostname", "sandbox\n".to_owned()),
-        (
-            "nsswitch.conf",
-            "passwd: files\ngroup: files\nhosts: files dns\nservices: files\nprotocols: files\n".to_owned(),
-        ),
-    ]
-}
-
-/// What is in a file that is small, if it can be read.
-fn small(path: &Path, found: &fs::Metadata) -> Option<Vec<u8>> {
-    if found.is_file() && found.len() <= COPIED { fs::read(path).ok() } else { None }
 }
 
 fn write_file(root: BorrowedFd<'_>, path: &CStr, content: &[u8]) -> std::io::Result<()> {
