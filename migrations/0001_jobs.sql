@@ -133,6 +133,13 @@ CREATE TRIGGER charged_jobs_count_delete AFTER DELETE ON jobs WHEN old.cost_nano
     UPDATE row_counts SET count = count - 1 WHERE name = 'charged_jobs';
 END;
 
+-- How many jobs ended in which way, those among them that were erased later.
+INSERT INTO row_counts VALUES ('ended:completed', 0), ('ended:failed', 0), ('ended:cancelled', 0);
+CREATE TRIGGER jobs_ended AFTER UPDATE OF status ON jobs
+    WHEN old.status <> new.status AND new.status IN ('completed', 'failed', 'cancelled') BEGIN
+    UPDATE row_counts SET count = count + 1 WHERE name = 'ended:' || new.status;
+END;
+
 -- What the API shows of a job's course. Redacted before it is stored.
 CREATE TABLE task_logs (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -205,6 +212,18 @@ CREATE INDEX effects_job ON effects (job_id, id);
 CREATE UNIQUE INDEX effects_call ON effects (job_id, call_key) WHERE call_key IS NOT NULL;
 -- Few at any time; a statement uses it when it repeats the condition word for word.
 CREATE INDEX effects_open ON effects (id) WHERE state IN ('prepared', 'dispatched', 'unknown');
+INSERT INTO row_counts VALUES ('effects:prepared', 0), ('effects:dispatched', 0), ('effects:confirmed', 0),
+    ('effects:failed', 0), ('effects:unknown', 0);
+CREATE TRIGGER effects_count_insert AFTER INSERT ON effects BEGIN
+    UPDATE row_counts SET count = count + 1 WHERE name = 'effects:' || new.state;
+END;
+CREATE TRIGGER effects_count_delete AFTER DELETE ON effects BEGIN
+    UPDATE row_counts SET count = count - 1 WHERE name = 'effects:' || old.state;
+END;
+CREATE TRIGGER effects_count_update AFTER UPDATE OF state ON effects WHEN old.state <> new.state BEGIN
+    UPDATE row_counts SET count = count - 1 WHERE name = 'effects:' || old.state;
+    UPDATE row_counts SET count = count + 1 WHERE name = 'effects:' || new.state;
+END;
 
 -- Old contents of files that an effect replaced; the bytes lie in the state directory under `name`.
 CREATE TABLE kept_files (

@@ -82,6 +82,10 @@ pub struct Process {
     pub logging: Logging,
     /// What models are told of the tools, made at the first run of a job.
     pub toolbox: ArcSwapOption<Toolbox>,
+    /// What happened since the start, for `/metrics`.
+    pub counters: crate::counters::Counters,
+    /// What was last found of the daemon's health.
+    pub health: Mutex<Option<FoundHealth>>,
     /// Failed logins over the network.
     pub logins: crate::http::login::Attempts,
     /// Links that log a browser in once.
@@ -90,6 +94,17 @@ pub struct Process {
     pub hashing: tokio::sync::Mutex<()>,
     /// The sandbox sessions that are open.
     pub sandbox: crate::sandbox::Sessions,
+}
+
+/// What `GET /health` tells.
+#[derive(Clone)]
+pub struct FoundHealth {
+    /// On the monotonic clock.
+    pub at: Duration,
+    /// What does not go.
+    pub degraded: Vec<assistant_api::status::Warning>,
+    /// Whether somebody could log in over the network, if they have to.
+    pub can_log_in: bool,
 }
 
 /// Who is woken by a write. Typed fields, so that a wake cannot be misspelt.

@@ -9,6 +9,7 @@ pub mod backup;
 pub mod clock;
 pub mod commands;
 pub mod config;
+pub mod counters;
 pub mod crashpoint;
 pub mod cx;
 pub mod daemon;

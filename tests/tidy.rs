@@ -19,6 +19,7 @@ const MECHANISM: &[&str] = &[
     "agent",
     "clock",
     "config",
+    "counters",
     "crashpoint",
     "cx",
     "error",

@@ -99,6 +99,14 @@ pub(crate) fn url(text: &str) -> Result<(), String> {
     }
 }
 
+/// Who may read the metrics over the network.
+pub(crate) fn metrics(name: &str) -> Result<(), String> {
+    match name {
+        "login" | "loopback" | "off" => Ok(()),
+        _ => Err(format!("expected \"login\", \"loopback\" or \"off\", found {name:?}")),
+    }
+}
+
 /// An octal file mode mask.
 pub(crate) fn umask(text: &str) -> Result<(), String> {
     match u32::from_str_radix(text, 8) {

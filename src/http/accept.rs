@@ -125,6 +125,7 @@ async fn accept(server: Arc<Server>, ready: Ready, connections: TaskTracker, cut
             }
             Err(full) => full,
         };
+        server.cx.process.counters.turned_away.add(1);
         if let Some(refused) = places.refused(server.cx.clock.monotonic()) {
             full.tell(refused);
         }

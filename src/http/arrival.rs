@@ -82,7 +82,10 @@ impl Arrival {
                 let Visit { address, secure, .. } = visit;
                 let (role, login) =
                     (identity.as_ref().map(|known| known.role), identity.as_ref().map(|known| known.login));
-                let peer = Peer { who: Who::Web { address, secure, login }, role };
+                let peer = Peer {
+                    who: Who::Web { address, secure, login, of_this_host: place.is_of_this_host(headers) },
+                    role,
+                };
                 Ok((peer, identity.map_or_else(Arc::default, |known| known.allow)))
             }
         }
@@ -90,6 +93,15 @@ impl Arrival {
 }
 
 impl Place {
+    /// Whether a program of this host asks for itself. A proxy that says nothing of its client looks like one.
+    fn is_of_this_host(self, headers: &HeaderMap) -> bool {
+        const OF_PROXIES: [&str; 6] =
+            ["forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip"];
+        !self.forwarded
+            && self.remote.is_some_and(|remote| remote.is_loopback())
+            && !OF_PROXIES.iter().any(|name| headers.contains_key(*name))
+    }
+
     /// What the connection says of its client; a trusted proxy says for whom it asks.
     fn visit(self, headers: &HeaderMap, config: &Config) -> Visit {
         let trusted = |address: &IpAddr| config.api.trusts(*address);

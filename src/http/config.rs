@@ -22,6 +22,9 @@ section! {
         /// Who is let in over the network: `login`, whoever has the password or a token; `none`, everybody, as an
         /// administrator, and on loopback only unless `allow_public_bind` is set.
         auth: String = "login".into(), check crate::config::check::auth;
+        /// Who may read `/metrics` over the network: `login`, whoever is let in, such as a token for `GET /metrics`
+        /// alone; `loopback`, programs of this host as well, without a login; `off`, nobody. On the socket: every role.
+        metrics: String = "login".into(), check crate::config::check::metrics;
         /// How long a browser stays logged in.
         session_lifetime: Seconds = Seconds::new(30 * 86_400), in Seconds::new(300)..=Seconds::new(366 * 86_400);
         /// Proxies that are believed when they say for whom they ask (`X-Forwarded-For`, `X-Real-IP`,

@@ -79,6 +79,7 @@ async fn listen(req: Req<(), Query>) -> Result<Raw> {
     };
     // Whoever loses the connection before the first event goes on from here.
     first.put_slice(format!("id: {position}\n\n").as_bytes());
+    cx.process.counters.listeners.enter();
     let listener = Listener { cx, news, position, job: req.query.job, first: Some(first.freeze()), done: false };
     let mut response = Response::new(Body::from_stream(stream::unfold(listener, Listener::next)));
     let headers = response.headers_mut();
@@ -95,6 +96,12 @@ struct Listener {
     job: Option<JobId>,
     first: Option<Bytes>,
     done: bool,
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.cx.process.counters.listeners.leave();
+    }
 }
 
 impl Listener {

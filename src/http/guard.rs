@@ -16,7 +16,7 @@ use super::{
     idempotency::{self, Repeats},
     login,
     pace::{self, Paced},
-    peer::Who,
+    peer::{Peer, Who},
     problem,
     route::{BodyLimit, Incoming, Route, TimeLimit},
     server::{Caller, is_json},
@@ -93,14 +93,14 @@ fn takes_json(route: &Route) -> bool {
 
 /// Everything that can be said without reading the body; gives the number of bytes that may be read.
 fn check(route: &Route, config: &Config, caller: &Caller, headers: &HeaderMap) -> Result<usize> {
-    if let Some(least) = route.role {
+    let anyway = route.also.is_some_and(|rule| rule(config, &caller.peer));
+    if let Some(least) = route.role.filter(|_| !anyway) {
         match caller.peer.role {
             None => return Err(stranger(caller, config)),
             Some(role) if role < least => return Err(too_low(role, least, config)),
             Some(_) => {}
         }
-        let kept = |rule: &String| login::permits(rule, &route.method, route.path);
-        if !caller.allow.is_empty() && !caller.allow.iter().any(kept) {
+        if !is_for(route, caller) {
             return Err(Error::forbidden("this token is not for this route")
                 .hint("assistantctl token list shows what it is for"));
         }
@@ -127,6 +127,12 @@ fn check(route: &Route, config: &Config, caller: &Caller, headers: &HeaderMap) -
             .hint("send Content-Type: application/json"));
     }
     Ok(limit)
+}
+
+/// Whether a token that is kept to some routes is for this one.
+fn is_for(route: &Route, caller: &Caller) -> bool {
+    let kept = |rule: &String| login::permits(rule, &route.method, route.path);
+    caller.allow.is_empty() || caller.allow.iter().any(kept)
 }
 
 /// The refusal of somebody who has no role.
@@ -188,7 +194,10 @@ async fn perform(
         BodyLimit::Upload => Body::new(Paced::new(Limited::new(body, limit), config.api.stream_idle_timeout.0)),
         _ => body,
     };
-    let mut incoming = Incoming { parts, body, peer: caller.peer, request_id: caller.id, limit };
+    // What a token is not for, it makes nobody of.
+    let role = caller.peer.role.filter(|_| is_for(route, caller));
+    let peer = Peer { role, ..caller.peer };
+    let mut incoming = Incoming { parts, body, peer, request_id: caller.id, limit };
     let work = async {
         if !changes {
             let work = caught((route.handler)(gate.cx.clone(), incoming));

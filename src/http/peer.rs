@@ -34,6 +34,8 @@ pub enum Who {
         /// By HTTPS, to here or to a proxy in front.
         secure: bool,
         login: Option<Login>,
+        /// A program of this host for itself, as far as can be seen: no proxy that says for whom it asks, no forwarder.
+        of_this_host: bool,
     },
 }
 

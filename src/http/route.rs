@@ -16,7 +16,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{id::RequestId, pace, peer::Peer, read};
-use crate::{cx::Cx, error::Result, llm::BoxFuture};
+use crate::{config::Config, cx::Cx, error::Result, llm::BoxFuture};
 
 /// A request as its handler sees it; role, size and time have been checked.
 pub struct Req<P = (), Q = (), B = ()> {
@@ -108,6 +108,8 @@ pub struct Route {
     pub path: &'static str,
     /// `None`: answers everybody who reaches the listener.
     pub role: Option<Role>,
+    /// Who may use it besides, without a login.
+    pub also: Option<fn(&Config, &Peer) -> bool>,
     /// One sentence for the documentation.
     pub summary: &'static str,
     /// The kinds of error that it can give besides those that every route can.
@@ -157,6 +159,7 @@ impl Route {
             method,
             path,
             role: Some(role),
+            also: None,
             summary,
             errors: &[],
             body: if takes_body { BodyLimit::Bytes(JSON_BYTES) } else { BodyLimit::None },
@@ -206,6 +209,13 @@ impl Route {
     #[must_use]
     pub fn or_else(mut self, login: fn() -> Response<Body>) -> Self {
         self.login = Some(login);
+        self
+    }
+
+    /// Lets those in as well of whom this is true, whatever their role.
+    #[must_use]
+    pub fn also(mut self, rule: fn(&Config, &Peer) -> bool) -> Self {
+        self.also = Some(rule);
         self
     }
 

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use assistant_api::ErrorKind;
 use axum::{
     Router,
     body::Body,
     http::{HeaderMap, HeaderName, Request, Response, header},
 };
 use hyper::body::Incoming;
+use tokio::time::Instant;
 use tower::Service as _;
 
 use super::{
@@ -58,7 +60,9 @@ impl Server {
 
     /// Answers one request.
     pub(super) async fn answer(&self, arrival: Arrival, request: Request<Incoming>) -> Response<Body> {
-        let id = self.ids.next();
+        let (id, counters) = (self.ids.next(), &self.cx.process.counters);
+        let requests = if matches!(arrival, Arrival::Local(_)) { &counters.socket } else { &counters.web };
+        let begun = Instant::now();
         let mut response = match arrival.admit(&request, &self.cx).await {
             Ok((peer, allow)) => {
                 let mut request = request.map(Body::new);
@@ -67,12 +71,16 @@ impl Server {
                 response
             }
             Err(err) => {
+                if err.kind() != ErrorKind::Unauthorized {
+                    counters.refused.add(1);
+                }
                 let (method, path) = (request.method(), request.uri().path());
                 tracing::warn!(target: catalog::AUTH_DENIED, ?arrival, %method, path, request_id = %id, "{err}");
                 problem::respond(&err, &id, "header")
             }
         };
         response.headers_mut().insert(&REQUEST_ID, id.header());
+        requests.answered(response.status().as_u16(), begun.elapsed());
         response
     }
 }

@@ -1,6 +1,7 @@
 //! Leaves a model alone that keeps failing, or that asked to be left alone.
 
 use std::{
+    collections::BTreeMap,
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -27,6 +28,8 @@ struct State {
     probing: bool,
     /// The last failure.
     last: Option<LlmError>,
+    /// All failures since it was made, by their kind.
+    failed: BTreeMap<&'static str, u64>,
 }
 
 /// Leave to ask once. Dropped without an outcome, as when a job is cancelled, it leaves the breaker as it was.
@@ -65,7 +68,14 @@ impl Breaker {
 
     /// It is known to answer again.
     pub(super) fn reset(&self) {
-        *self.state() = State::default();
+        let mut state = self.state();
+        let failed = std::mem::take(&mut state.failed);
+        *state = State { failed, ..State::default() };
+    }
+
+    /// All failures since it was made, by their kind.
+    pub(super) fn failed(&self) -> BTreeMap<&'static str, u64> {
+        self.state().failed.clone()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -81,6 +91,7 @@ impl Pass<'_> {
 
     /// It did not. Only what may pass by itself counts: a refused key says nothing of the server's health.
     pub(super) fn failed(self, err: &LlmError) {
+        *self.breaker.state().failed.entry(err.kind()).or_default() += 1;
         if !err.is_temporary() {
             return self.succeeded();
         }

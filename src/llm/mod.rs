@@ -24,7 +24,7 @@ pub use net::post_json;
 pub use search::{ContextSize, Found, Source, WebSearch};
 pub use select::{NOT_CONFIGURED, build, check};
 
-use std::{future::Future, pin::Pin, time::Duration};
+use std::{collections::BTreeMap, future::Future, pin::Pin, time::Duration};
 
 use assistant_api::status::{Model, ModelPrice, ModelTest, Server};
 use serde::{Deserialize, Serialize};
@@ -224,6 +224,22 @@ pub enum LlmError {
 }
 
 impl LlmError {
+    /// One word for what kind of failure it is.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::NotConfigured(_) => "not_configured",
+            Self::RateLimited { .. } => "rate_limited",
+            Self::Unavailable { .. } => "unavailable",
+            Self::Auth { .. } => "auth",
+            Self::Payment { .. } => "payment",
+            Self::ContextTooLong { .. } => "context_too_long",
+            Self::Rejected { .. } => "rejected",
+            Self::Protocol { .. } => "protocol",
+            Self::Forbidden(_) => "forbidden",
+            Self::Deadline { .. } => "deadline",
+        }
+    }
+
     /// Whether another attempt later may succeed by itself.
     pub fn is_temporary(&self) -> bool {
         matches!(
@@ -302,6 +318,12 @@ pub struct ModelInfo {
     /// The secret without which it cannot be asked.
     #[serde(skip)]
     pub missing: Option<SecretName>,
+    /// Whether it is left alone after failures.
+    #[serde(skip)]
+    pub paused: bool,
+    /// Its failures since the configuration was loaded, by [`LlmError::kind`].
+    #[serde(skip)]
+    pub failed: BTreeMap<&'static str, u64>,
 }
 
 impl From<ModelInfo> for Model {

@@ -214,6 +214,8 @@ impl Model {
             format!("left alone for {} s{last}", left.as_secs().max(1))
         });
         ModelInfo {
+            paused: open.is_some(),
+            failed: self.breaker.failed(),
             role: self.role.to_owned(),
             provider: self.provider.to_owned(),
             price: model

@@ -33,6 +33,7 @@ pub use self::{
 use self::{backend::Wanted, choice::Choices, config::Sandbox, egress::Egress, session::Session};
 use crate::{
     config::Config,
+    counters::{self, SANDBOX_LAYERS},
     cx::Cx,
     error::{Error, Result},
 };
@@ -83,7 +84,8 @@ impl Sessions {
         Arc::clone(slots).acquire_owned().await.map_err(Error::internal)
     }
 
-    fn count(&self, config: &Sandbox) -> usize {
+    /// How many are open.
+    pub fn count(&self, config: &Sandbox) -> usize {
         let free = self.slots.get().map(|slots| slots.available_permits());
         free.map_or(0, |free| (config.max_sessions as usize).saturating_sub(free))
     }
@@ -145,7 +147,7 @@ pub async fn exec(
         }
         Held { backend, session, level: exec.level, egress, made_from: config.clone(), _slot: slot }
     };
-    let ended = run(&mut held.session, held.egress.as_mut(), exec, input, output).await?;
+    let ended = run(cx, &mut held.session, held.egress.as_mut(), exec, input, output).await?;
     let backend = held.backend;
     if let Some(job) = job.filter(|_| held.session.is_reusable()) {
         sessions.lock().insert(job, held);
@@ -169,17 +171,29 @@ async fn reach_egress(cx: &Cx, config: &Sandbox, job: Option<JobId>, level: Leve
 
 /// Runs it with what the proxy lets it in by, and adds what the proxy refused it to what the runner did.
 async fn run(
+    cx: &Cx,
     session: &mut Session,
     egress: Option<&mut Egress>,
     exec: &Exec,
     input: mpsc::Receiver<Input>,
     output: mpsc::Sender<Output>,
 ) -> Result<Ended> {
-    let Some(egress) = egress else { return session.run(exec, input, output).await };
-    let exec = Exec { proxy_login: Some(egress.login()), ..exec.clone() };
-    let mut ended = session.run(&exec, input, output).await?;
+    let counters = &cx.process.counters;
+    counters.commands.add(1);
+    let mut ended = match &egress {
+        None => session.run(exec, input, output).await?,
+        Some(egress) => {
+            let exec = Exec { proxy_login: Some(egress.login()), ..exec.clone() };
+            session.run(&exec, input, output).await?
+        }
+    };
     if let Ended::Exited(exit) = &mut ended {
-        exit.denials.extend(egress.denials().await);
+        if let Some(egress) = egress {
+            exit.denials.extend(egress.denials().await);
+        }
+        for denial in &exit.denials {
+            counters::count(&counters.denials, &SANDBOX_LAYERS, &denial.layer, denial.count);
+        }
     }
     Ok(ended)
 }
@@ -212,7 +226,7 @@ pub async fn exec_in(cx: &Cx, place: Option<&Path>, exec: &Exec, output: mpsc::S
         egress.grant(config, &session.ready).await?;
     }
     let (_nothing, input) = mpsc::channel(1);
-    let ended = run(&mut session, egress.as_mut(), exec, input, output).await?;
+    let ended = run(cx, &mut session, egress.as_mut(), exec, input, output).await?;
     Ok(Done { backend, ended })
 }
 

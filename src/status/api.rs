@@ -2,15 +2,19 @@
 
 use assistant_api::{
     ErrorKind, Role,
-    status::{ConfigStatus, DayStats, Diagnosis, Health, Stats, Status, ToolList, ToolReply},
+    status::{Alive, ConfigStatus, DayStats, Diagnosis, Health, Stats, Status, ToolList, ToolReply},
 };
-use axum::http::Method;
+use axum::{
+    body::Body,
+    http::{HeaderValue, Method, Response, header},
+};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::{exposition, metrics};
 use crate::{
     error::{Error, Result},
-    http::route::{Json, Req, Route},
+    http::route::{Json, Raw, Req, Route},
 };
 
 pub(super) fn routes() -> Vec<Route> {
@@ -20,11 +24,31 @@ pub(super) fn routes() -> Vec<Route> {
             get.clone(),
             "/health",
             Role::Viewer,
-            "Whether the daemon can do its work; 503 says why not.",
+            "Whether the daemon can do its work, and what of it does not go; 503 if it can do none.",
             health,
         )
         .open()
         .errors(&[ErrorKind::Unavailable]),
+        Route::new(get.clone(), "/health/live", Role::Viewer, "That the daemon answers; 200 always.", live).open(),
+        Route::new(
+            get.clone(),
+            "/health/ready",
+            Role::Viewer,
+            "Whether the daemon takes work; 503 if it does not.",
+            ready,
+        )
+        .open()
+        .errors(&[ErrorKind::Unavailable]),
+        Route::new(
+            get.clone(),
+            "/metrics",
+            Role::Viewer,
+            "Figures for Prometheus; who reads them over the network is api.metrics.",
+            metrics,
+        )
+        .also(metrics::are_for)
+        .produces("text/plain")
+        .errors(&[ErrorKind::NotFound]),
         Route::new(
             get.clone(),
             "/api/status",
@@ -59,8 +83,29 @@ struct DaysQuery {
 }
 
 async fn health(req: Req) -> Result<Json<Health>> {
-    super::health(&req.cx).await?;
-    Ok(Json(Health { status: "ok".into() }))
+    super::health(&req.cx, req.peer.role.is_some()).await.map(Json)
+}
+
+async fn live(_: Req) -> Result<Json<Alive>> {
+    Ok(Json(Alive { status: "ok".into() }))
+}
+
+async fn ready(req: Req) -> Result<Json<Alive>> {
+    super::ready(&req.cx)
+        .await
+        .map_err(|_| Error::unavailable("the daemon is not ready").hint("GET /health says why"))?;
+    Ok(Json(Alive { status: "ok".into() }))
+}
+
+async fn metrics(req: Req) -> Result<Raw> {
+    if !metrics::are_there(&req.cx.config.load(), &req.peer) {
+        return Err(Error::new(ErrorKind::NotFound, "the metrics are not served over the network")
+            .hint("set api.metrics; on the socket they are always there"));
+    }
+    let mut response = Response::new(Body::from(metrics::page(&req.cx).await?));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(exposition::MEDIA));
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Ok(Raw(response))
 }
 
 async fn status(req: Req) -> Result<Json<Status>> {

@@ -2,7 +2,11 @@
 
 mod api;
 mod config;
+mod exposition;
+mod health;
 mod line;
+mod metrics;
+mod process;
 mod secrets;
 mod store;
 #[cfg(test)]
@@ -19,6 +23,7 @@ use nix::sys::statvfs::statvfs;
 
 pub use self::{
     config::config_status,
+    health::{health, ready},
     line::{keep_shown, line},
     warnings::{before_start, report_warnings, warnings},
 };
@@ -29,27 +34,12 @@ use crate::{
     llm::prompt_hosts,
     policy::Access,
     sandbox,
-    store::{migrations, types::micros},
+    store::migrations,
     subsystems::Subsystem,
 };
 
 /// What this subsystem adds to the daemon.
 pub const SUBSYSTEM: Subsystem = Subsystem { name: "status", routes: api::routes, tools: &[], loops: &[] };
-
-/// Whether the daemon can do its work.
-///
-/// # Errors
-/// `unavailable` with the reason. A database that was in trouble is tried anew, so that the answer is about now.
-pub async fn health(cx: &Cx) -> Result<()> {
-    if cx.store.health().problem().is_none() {
-        return Ok(());
-    }
-    let now = micros(cx.clock.now());
-    cx.store.write(move |tx| store::probe(tx, now)).await.map_err(|err| {
-        let hint = err.hint_text().unwrap_or("see the journal").to_owned();
-        Error::unavailable(err.message().to_owned()).hint(hint).source(err)
-    })
-}
 
 /// Everything that `assistantctl status` shows.
 pub async fn status(cx: &Cx) -> Result<Status> {

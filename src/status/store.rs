@@ -101,6 +101,53 @@ pub(super) fn counts(conn: &Connection, now: Timestamp) -> Result<Counts> {
     })
 }
 
+/// What `/metrics` reads; of counters that triggers keep, and of few rows.
+pub(super) struct Figures {
+    pub jobs: Vec<(String, i64)>,
+    counts: BTreeMap<String, i64>,
+    pub oldest_seconds: i64,
+    pub approvals: i64,
+    pub sessions: i64,
+    pub calls: i64,
+    pub tokens: i64,
+    pub settled_nanos: i64,
+    pub today_nanos: i64,
+}
+
+impl Figures {
+    /// The counter of that name of a group.
+    pub(super) fn count(&self, group: &str, name: &str) -> i64 {
+        self.counts.get(&format!("{group}:{name}")).copied().unwrap_or(0)
+    }
+}
+
+pub(super) fn figures(conn: &Connection, now: Timestamp) -> Result<Figures> {
+    let counts = conn
+        .prepare_cached("SELECT name, count FROM row_counts")?
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<rusqlite::Result<_>>()?;
+    let one = |sql: &str| -> Result<i64> { Ok(conn.prepare_cached(sql)?.query_row([], |row| row.get(0))?) };
+    let oldest = one("SELECT coalesce(min(run_at), 0) FROM jobs WHERE status = 'queued'")?;
+    let (settled_nanos, calls, tokens) = conn
+        .prepare_cached(
+            "SELECT coalesce(sum(settled_nanos), 0), coalesce(sum(calls), 0), coalesce(sum(tokens), 0) FROM spend_days",
+        )?
+        .query_row([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+    Ok(Figures {
+        jobs: job_counts(conn)?,
+        counts,
+        oldest_seconds: if oldest > 0 { (micros(now) - oldest).max(0) / 1_000_000 } else { 0 },
+        approvals: one("SELECT count(*) FROM approvals WHERE state = 'pending'")?,
+        sessions: conn
+            .prepare_cached("SELECT count(*) FROM web_sessions WHERE expires_at > ?1")?
+            .query_row([micros(now)], |row| row.get(0))?,
+        calls,
+        tokens,
+        settled_nanos,
+        today_nanos: jobs::spend::today(conn, now)?,
+    })
+}
+
 /// The days from `first` on that had a cost or an end of a job.
 pub(super) fn days(conn: &Connection, first: Date) -> Result<BTreeMap<String, Day>> {
     let mut days: BTreeMap<String, Day> = BTreeMap::new();

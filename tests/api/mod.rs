@@ -8,6 +8,7 @@ mod events;
 mod exposed;
 mod jobs;
 mod login;
+mod metrics;
 mod pages;
 mod refusals;
 mod repeats;

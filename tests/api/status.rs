@@ -20,12 +20,34 @@ async fn the_api_tells_its_version_the_callers_role_and_the_limits() {
     let info = fetch(&served, "/api").await;
     assert_eq!((info["version"].as_str(), &info["role"]), (Some(env!("CARGO_PKG_VERSION")), &json!("admin")));
     assert_eq!(info["limits"]["max_upload_bytes"], 524_288_000);
-    assert_eq!(fetch(&served, "/health").await, json!({ "status": "ok" }));
+    assert_eq!(fetch(&served, "/health/live").await, json!({ "status": "ok" }));
+    assert_eq!(fetch(&served, "/health/ready").await, json!({ "status": "ok" }));
+}
+
+#[tokio::test]
+async fn what_does_not_go_is_told_to_those_who_are_let_in() {
+    let served = Served::on_the_web(|_| {});
+    let whole = fetch(&served, "/health").await;
+    assert_eq!((&whole["status"], &whole["ready"]), (&json!("degraded"), &json!(true)));
+    let reasons: Vec<&str> =
+        whole["reasons"].as_array().unwrap().iter().map(|reason| reason["name"].as_str().unwrap()).collect();
+    assert_eq!(reasons, ["model", "workspace"], "{whole}");
+    let reply = served.visit("GET", "/health", "", "").await;
+    let login = "nobody can log in yet; on the host of the daemon: sudo assistantctl web password";
+    let expected = json!({ "status": "degraded", "ready": true, "reasons": null, "login": login });
+    assert_eq!((reply.status, reply.json()), (200, expected));
+    // A token that is not for it is told no more than a stranger, once there is something to log in with.
+    let body = json!({ "name": "t", "allow": ["GET /api/jobs"] }).to_string();
+    let secret = served.call("POST", "/api/tokens", "", &body).await.json()["secret"].as_str().unwrap().to_owned();
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    let limited = served.visit("GET", "/health", &format!("authorization: Bearer {secret}\r\n"), "").await.json();
+    assert_eq!(limited, json!({ "status": "degraded", "ready": true, "reasons": null, "login": null }));
+    assert_eq!(fetch(&served, "/health").await["reasons"].as_array().unwrap().len(), 2);
 }
 
 #[tokio::test]
 async fn a_database_in_trouble_is_told_and_over_when_it_is_over() {
-    let served = Served::start();
+    let served = Served::on_the_web(|_| {});
     // As a full disk: the file may not grow.
     let limit = |pages: i64| {
         served.cx.store.write(move |tx| {
@@ -38,6 +60,13 @@ async fn a_database_in_trouble_is_told_and_over_when_it_is_over() {
     let filler = "x".repeat(1 << 20);
     let full = served.cx.store.write(move |tx| assistantd::events::emit(tx, now, "job.log", None, &filler)).await;
     assert!(full.is_err());
+    // Others hear that it is so, and not why.
+    for path in ["/health", "/health/ready"] {
+        let reply = served.visit("GET", path, "", "").await;
+        assert_eq!((reply.status, reply.json()["title"].as_str()), (503, Some("the daemon is not ready")), "{path}");
+        assert!(!reply.body.contains("disk"), "{reply:?}");
+    }
+    assert_eq!(served.visit("GET", "/health/live", "", "").await.status, 200);
     let reply = served.get("/health").await;
     assert_eq!((reply.status, reply.kind().as_str()), (503, "unavailable"), "{reply:?}");
     assert_eq!(reply.json()["title"], "the disk that holds the database is full");

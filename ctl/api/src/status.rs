@@ -20,6 +20,22 @@ pub const SCHEMA_VERSION: u64 = 2;
 /// `GET /health`
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Health {
+    /// `ok`, or `degraded`: it answers, and something that it is there for does not go.
+    pub status: String,
+    /// Whether it takes work; when it does not, the answer is 503.
+    #[serde(default)]
+    pub ready: bool,
+    /// What does not go, and what mends it; null for those who are not let in.
+    #[serde(default)]
+    pub reasons: Option<Vec<Warning>>,
+    /// What to do before anybody can log in over the network; null when somebody can.
+    #[serde(default)]
+    pub login: Option<String>,
+}
+
+/// `GET /health/live` and `GET /health/ready`
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Alive {
     /// `ok`.
     pub status: String,
 }

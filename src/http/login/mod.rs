@@ -24,6 +24,7 @@ pub(super) use self::attempts::network;
 pub use self::{attempts::Attempts, links::Links};
 use super::peer::{Login, Peer, Who};
 use crate::{
+    counters::{self, LOGIN_FAILURES},
     cx::Cx,
     error::{Error, ErrorKind, Result},
     logging::catalog,
@@ -66,7 +67,7 @@ pub(super) async fn identify(cx: &Cx, method: &Method, headers: &HeaderMap, visi
     if let Some(secret) = bearer(headers) {
         let hash = secret::hash(secret);
         let Some(token) = cx.store.read(move |conn| store::token(conn, now, &hash)).await? else {
-            refused(visit, "unknown or expired token");
+            refused(cx, visit, "token", "unknown or expired token");
             return Err(Error::new(ErrorKind::Unauthorized, "the token is not known, or no longer good")
                 .hint("assistantctl token list; assistantctl token create NAME"));
         };
@@ -88,6 +89,13 @@ pub(super) async fn identify(cx: &Cx, method: &Method, headers: &HeaderMap, visi
     identity(Login::Session(id), Role::Admin, Vec::new())
 }
 
+/// Whether there is anything to log in with over the network: a password or a token.
+pub(crate) async fn is_possible(cx: &Cx) -> Result<bool> {
+    let now = cx.clock.now();
+    let status = cx.store.read(move |conn| store::status(conn, now)).await?;
+    Ok(status.password_set_at.is_some() || status.tokens > 0)
+}
+
 /// Opens a session: what the cookie has to hold, and what its page has to know.
 ///
 /// # Errors
@@ -96,7 +104,7 @@ pub(super) async fn log_in(cx: &Cx, password: String, visit: Visit) -> Result<(S
     let now = cx.clock.now();
     let attempts = &cx.process.logins;
     if let Some(wait) = attempts.wait(visit.address, now) {
-        refused(visit, "too many failures");
+        refused(cx, visit, "rate_limited", "too many failures");
         return Err(Error::new(ErrorKind::RateLimited, "too many failed logins from your address")
             .hint(format!("wait {} s", wait.as_secs() + 1))
             .retry_after(wait));
@@ -109,7 +117,7 @@ pub(super) async fn log_in(cx: &Cx, password: String, visit: Visit) -> Result<(S
     attempts.failed(visit.address, now);
     let _one_at_a_time = cx.process.hashing.lock().await;
     if !spawn_blocking(move || secret::is_password(&password, &hash)).await.map_err(Error::internal)? {
-        refused(visit, "wrong password");
+        refused(cx, visit, "password", "wrong password");
         return Err(Error::new(ErrorKind::Unauthorized, "this is not the password"));
     }
     attempts.succeeded(visit.address);
@@ -130,7 +138,7 @@ pub(super) fn open_link(cx: &Cx) -> Result<LoginLink> {
 /// `unauthorized` when it is not good, or no longer.
 pub(super) async fn follow_link(cx: &Cx, token: &str, visit: Visit) -> Result<(String, SessionInfo)> {
     if !cx.process.links.take(&secret::hash(token), cx.clock.now()) {
-        refused(visit, "unknown or used link");
+        refused(cx, visit, "link", "unknown or used link");
         return Err(Error::new(ErrorKind::Unauthorized, "this link was used, or its time is over")
             .hint("assistantctl dashboard opens another one"));
     }
@@ -247,8 +255,9 @@ pub(super) fn label(login: Login) -> String {
     }
 }
 
-/// In the journal, for people and for fail2ban.
-fn refused(visit: Visit, why: &str) {
+/// In the journal, for people and for fail2ban; and counted by its `kind`, one of [`LOGIN_FAILURES`].
+fn refused(cx: &Cx, visit: Visit, kind: &str, why: &str) {
+    counters::count(&cx.process.counters.login_failures, &LOGIN_FAILURES, kind, 1);
     let from = visit.address.map_or_else(|| "an unknown address".to_owned(), |address| address.to_string());
     tracing::warn!(target: catalog::AUTH_DENIED, address = from, "login refused from {from}: {why}");
 }

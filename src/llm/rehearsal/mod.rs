@@ -195,9 +195,7 @@ impl Llm for Rehearsal {
             host: "this daemon".to_owned(),
             local: true,
             price: Some(price::Price::FREE),
-            search_nanos: 0,
-            problem: None,
-            missing: None,
+            ..ModelInfo::default()
         }]
     }
 
