@@ -1,8 +1,9 @@
 // The dashboard: who is there, the stream of events, and the page that the address names.
 
 import { render } from "preact";
-import { type ApiError, whoami } from "./api";
-import { Problem } from "./components/basics";
+import { useEffect, useState } from "preact/hooks";
+import { ApiError, pages, whoami } from "./api";
+import { Problem, Skeleton } from "./components/basics";
 import { Boundary } from "./components/boundary";
 import { Frame } from "./components/frame";
 import { connect } from "./events";
@@ -15,8 +16,22 @@ import { followLinks, go, usePlace } from "./router";
 import { t } from "./texts";
 import { applyTheme } from "./theme";
 
+/** The files weigh more than all the rest: they come when they are asked for. */
+function Files({ query }: { query: URLSearchParams }) {
+  const [loaded, set] = useState<typeof import("./files/page") | "failed">();
+  useEffect(() => {
+    import("./files/page").then(set, () => set("failed"));
+  }, []);
+  if (loaded === "failed") {
+    const error = new ApiError(0, "unreachable", t.error.unreachable, t.error.unreachableHint, undefined);
+    return <Problem error={error} retry={() => location.reload()} />;
+  }
+  return loaded ? <loaded.FilesPage query={query} /> : <Skeleton lines={10} />;
+}
+
 function Page() {
   const { path, query } = usePlace();
+  if (path === "/workspace") return <Files query={query} />;
   const parts = path.split("/").slice(2);
   switch (parts[0]) {
     case undefined:
@@ -61,7 +76,8 @@ async function start() {
     render(<Problem error={err as ApiError} retry={() => location.reload()} />, app);
     return;
   }
-  followLinks("/admin");
+  const on = pages();
+  followLinks([...(on.dashboard ? ["/admin"] : []), ...(on.workspace ? ["/workspace"] : [])]);
   connect();
   render(<App />, app);
 }

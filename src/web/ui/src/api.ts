@@ -24,6 +24,12 @@ export async function whoami(): Promise<Session> {
   return session;
 }
 
+/** Which pages are switched on; before anybody has asked who is there, none. */
+export const pages = () => session?.pages ?? { dashboard: false, workspace: false };
+
+/** Whether an address is one of a page that is switched on. */
+export const isOn = (address: string) => (address.startsWith("/workspace") ? pages().workspace : pages().dashboard);
+
 export const role = () => session?.role ?? "viewer";
 const RANK = { viewer: 0, operator: 1, admin: 2 };
 export const may = (least: keyof typeof RANK) => RANK[role()] >= RANK[least];
@@ -39,7 +45,19 @@ export function query(parameters: Record<string, string | number | undefined>): 
 }
 
 export async function request<T>(method: string, path: string, body?: unknown, signal?: AbortSignal): Promise<T> {
-  const headers: Record<string, string> = { Accept: "application/json" };
+  const response = await send(method, path, { body, signal });
+  return (response.status === 204 ? undefined : await response.json()) as T;
+}
+
+interface Sent {
+  body?: unknown;
+  signal?: AbortSignal | undefined;
+  headers?: Record<string, string>;
+}
+
+/** The answer itself, for what is no JSON or has headers that matter. */
+export async function send(method: string, path: string, { body, signal, headers: more }: Sent = {}): Promise<Response> {
+  const headers: Record<string, string> = { Accept: "application/json, */*;q=0.5", ...more };
   if (body !== undefined) headers["Content-Type"] = "application/json";
   if (method !== "GET" && session?.csrf_token) headers["X-CSRF-Token"] = session.csrf_token;
   // A press of a button is done once, however often the network tries.
@@ -60,7 +78,7 @@ export async function request<T>(method: string, path: string, body?: unknown, s
     if (error.status === 401 && session) location.reload();
     throw error;
   }
-  return (response.status === 204 ? undefined : await response.json()) as T;
+  return response;
 }
 
 async function problem(response: Response): Promise<ApiError> {

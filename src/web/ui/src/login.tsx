@@ -10,8 +10,8 @@ import { applyTheme } from "./theme";
 import type { Session } from "./types";
 
 /** Where to after the login: where one wanted to be. */
-function enter() {
-  if (location.pathname === "/login") location.replace("/admin");
+function enter({ pages }: Session) {
+  if (location.pathname === "/login") location.replace(pages.dashboard ? "/admin" : "/workspace");
   else location.reload();
 }
 
@@ -24,8 +24,7 @@ function Login() {
     setWorking(how);
     setError(undefined);
     try {
-      await post<Session>("/api/login", body);
-      enter();
+      enter(await post<Session>("/api/login", body));
     } catch (err) {
       setError(err as ApiError);
       setWorking("");
@@ -46,9 +45,9 @@ function Login() {
     sessionStorage.removeItem("entered");
     if (!tried)
       get<Session>("/api/session").then(
-        () => {
+        (session) => {
           sessionStorage.setItem("entered", location.href);
-          enter();
+          enter(session);
         },
         () => {},
       );

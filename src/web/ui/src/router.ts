@@ -40,13 +40,13 @@ export function usePlace(): Place {
   return place;
 }
 
-/** Follows links within `prefix` without loading the page again. */
-export function followLinks(prefix: string) {
+/** Follows links within `prefixes` without loading the page again. */
+export function followLinks(prefixes: string[]) {
   addEventListener("click", (event) => {
     if (event.defaultPrevented || event.button || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
     const link = (event.target as Element).closest?.("a");
     if (!link || link.target || link.origin !== location.origin || link.hasAttribute("download")) return;
-    if (link.pathname !== prefix && !link.pathname.startsWith(prefix + "/")) return;
+    if (!prefixes.some((prefix) => link.pathname === prefix || link.pathname.startsWith(prefix + "/"))) return;
     if (link.hash && link.pathname === location.pathname) return;
     event.preventDefault();
     go(link.pathname + link.search + link.hash);

@@ -9,6 +9,7 @@ export interface Session {
   caller: string;
   csrf_token: string | null;
   expires_at: string | null;
+  pages: { dashboard: boolean; workspace: boolean };
 }
 
 export interface Needs {
@@ -277,4 +278,41 @@ export interface StreamEvent {
   job_id: number | null;
   data: Fields;
   at: string;
+}
+
+/** A file or directory; the time of its last change is in nanoseconds since 1970. */
+export interface Entry {
+  name: string;
+  relative_path: string;
+  is_dir: boolean;
+  size_bytes: number;
+  mtime_ns: string;
+}
+
+export interface Tree {
+  root: string;
+  entries: Entry[];
+  truncated: boolean;
+}
+
+export interface Trashed {
+  trash_path: string;
+  original_path: string;
+  is_dir: boolean;
+  size_bytes: number;
+  job_id: number | null;
+  deleted_at: string;
+}
+
+export interface OldVersion {
+  id: number;
+  size_bytes: number;
+  sha256: string;
+  replaced_at: string;
+  job_id: number | null;
+}
+
+export interface ScriptReply {
+  file: Entry;
+  error: string | null;
 }

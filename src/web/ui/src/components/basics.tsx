@@ -96,20 +96,24 @@ export function Problem({ error, retry }: { error: ApiError; retry?: () => void 
   );
 }
 
+export async function toClipboard(text: string) {
+  try {
+    await navigator.clipboard.writeText(text);
+  } catch {
+    // Without HTTPS browsers have no clipboard but this one.
+    const area = document.createElement("textarea");
+    area.value = text;
+    document.body.append(area);
+    area.select();
+    document.execCommand("copy");
+    area.remove();
+  }
+}
+
 export function Copy({ text, label }: { text: string; label?: string }) {
   const [copied, set] = useState(false);
   const copy = async () => {
-    try {
-      await navigator.clipboard.writeText(text);
-    } catch {
-      // Without HTTPS browsers have no clipboard but this one.
-      const area = document.createElement("textarea");
-      area.value = text;
-      document.body.append(area);
-      area.select();
-      document.execCommand("copy");
-      area.remove();
-    }
+    await toClipboard(text);
     set(true);
     setTimeout(() => set(false), 2000);
   };

@@ -67,6 +67,8 @@ interface Note {
   id: number;
   text: string;
   error?: ApiError;
+  /** What takes it back. */
+  undo?: () => void;
 }
 
 let notes: Note[] = [];
@@ -79,10 +81,10 @@ function show(list: Note[]) {
 }
 
 /** Tells shortly what came of something. */
-export function tell(text: string) {
+export function tell(text: string, undo?: () => void) {
   const id = next++;
-  show([...notes, { id, text }]);
-  setTimeout(() => show(notes.filter((note) => note.id !== id)), 6000);
+  show([...notes, { id, text, ...(undo && { undo }) }]);
+  setTimeout(() => show(notes.filter((note) => note.id !== id)), undo ? 20_000 : 6000);
 }
 
 /** Tells that something failed, until it is read. */
@@ -95,7 +97,7 @@ export function Notes() {
   changed = set;
   return (
     <div class="notes" role="status" aria-live="polite">
-      {list.map(({ id, text, error }) => (
+      {list.map(({ id, text, error, undo }) => (
         <div key={id} class={error ? "note bad" : "note"}>
           <span>
             <Icon name={error ? "warning" : "check"} /> {text}
@@ -106,6 +108,18 @@ export function Notes() {
               </small>
             )}
           </span>
+          {undo && (
+            <button
+              type="button"
+              class="small"
+              onClick={() => {
+                show(notes.filter((note) => note.id !== id));
+                undo();
+              }}
+            >
+              {t.undo}
+            </button>
+          )}
           <button type="button" class="icon small" aria-label={t.close} onClick={() => show(notes.filter((note) => note.id !== id))}>
             <Icon name="cross" />
           </button>

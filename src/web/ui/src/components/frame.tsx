@@ -2,7 +2,7 @@
 
 import type { ComponentChildren } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
-import { get, may, post } from "../api";
+import { get, isOn, may, post } from "../api";
 import { useConnection } from "../events";
 import { bytes } from "../format";
 import { useLive } from "../live";
@@ -18,6 +18,7 @@ import { Palette } from "./palette";
 const PAGES: [string, string, IconName][] = [
   ["/admin", t.nav.overview, "home"],
   ["/admin/jobs", t.nav.jobs, "jobs"],
+  ["/workspace", t.nav.files, "files"],
   ["/admin/effects", t.nav.effects, "effects"],
   ["/admin/system", t.nav.system, "system"],
 ];
@@ -59,7 +60,7 @@ export function Frame({ children }: { children: ComponentChildren }) {
           <img src={new URL("../icon.svg", import.meta.url).pathname} alt="" width="24" height="24" />
           <span>{t.app}</span>
         </span>
-        {PAGES.map(([address, name, icon]) => {
+        {PAGES.filter(([address]) => isOn(address)).map(([address, name, icon]) => {
           const here = address === "/admin" ? path === address : path.startsWith(address);
           return (
             <a key={address} href={address} aria-current={here ? "page" : undefined}>

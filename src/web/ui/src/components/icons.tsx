@@ -24,6 +24,10 @@ const PATHS = {
   contrast: "M12 4a8 8 0 1 0 0 16Zm0 0a8 8 0 0 1 0 16",
   person: "M12 5a3.5 3.5 0 1 0 0 7 3.5 3.5 0 0 0 0-7M5 20c1-4 4-5 7-5s6 1 7 5",
   chevron: "m9 6 6 6-6 6",
+  more: "M12 5h.01M12 12h.01M12 19h.01",
+  trash: "M5 7h14M10 7V4h4v3M7 7l1 13h8l1-13",
+  upload: "M12 15V4m-5 5 5-5 5 5M5 20h14",
+  edit: "m4 20 1-5L16 4l4 4L9 19Z",
   file: "M7 3h7l4 4v14H7Zm7 0v4h4",
   download: "M12 4v11m-5-5 5 5 5-5M5 20h14",
 } as const;

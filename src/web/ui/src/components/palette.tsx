@@ -1,6 +1,7 @@
 // Ctrl+K: every page and command by name, and jobs by number.
 
 import { useRef, useState } from "preact/hooks";
+import { isOn } from "../api";
 import { go } from "../router";
 import { t } from "../texts";
 import { Dialog } from "./dialog";
@@ -10,6 +11,8 @@ const PLACES: [string, string][] = [
   [t.nav.jobs, "/admin/jobs"],
   [t.palette.newJob, "/admin/jobs?new=1"],
   ...Object.entries(t.status).map(([status, name]): [string, string] => [`${t.nav.jobs}: ${name}`, `/admin/jobs?status=${status}`]),
+  [t.nav.files, "/workspace"],
+  [`${t.nav.files}: ${t.files.trash}`, "/workspace?trash=1"],
   [t.nav.effects, "/admin/effects"],
   ...Object.entries(t.effect).map(([state, name]): [string, string] => [`${t.nav.effects}: ${name}`, `/admin/effects?state=${state}`]),
   ...Object.entries(t.system.tabs).map(([tab, name]): [string, string] => [`${t.nav.system}: ${name}`, `/admin/system/${tab}`]),
@@ -21,7 +24,8 @@ export function Palette({ close }: { close: () => void }) {
   const list = useRef<HTMLUListElement>(null);
   const wanted = text.trim().toLowerCase();
   const number = /^#?(\d{1,15})$/.exec(wanted)?.[1];
-  const found = PLACES.filter(([name]) => name.toLowerCase().includes(wanted));
+  const found = PLACES.filter(([name, address]) => isOn(address) && name.toLowerCase().includes(wanted));
+  if (wanted && isOn("/workspace")) found.push([t.palette.file(text.trim()), `/workspace?q=${encodeURIComponent(text.trim())}`]);
   if (number) found.unshift([t.palette.job(number), `/admin/jobs/${number}`]);
   const index = Math.min(chosen, found.length - 1);
   const open = (address: string | undefined) => {

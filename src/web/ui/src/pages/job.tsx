@@ -1,7 +1,7 @@
 // One job: what it is, what it waits for, what it did, and what came of it.
 
 import { useCallback, useEffect, useRef, useState } from "preact/hooks";
-import { type ApiError, get, query as queryOf } from "../api";
+import { type ApiError, get, isOn, query as queryOf } from "../api";
 import { Bar, Card, Command, EffectMark, Long, Problem, Skeleton, State, Time, useNow } from "../components/basics";
 import { AnswerBox, ApprovalBox } from "../components/decide";
 import { Icon } from "../components/icons";
@@ -154,8 +154,9 @@ function Files({ paths }: { paths: string[] }) {
       <ul class="plain files">
         {paths.map((path) => (
           <li key={path}>
-            <a href={"/api/workspace/download" + queryOf({ path })} download>
-              <Icon name="download" /> {path}
+            {isOn("/workspace") && <a href={"/workspace" + queryOf({ path })}>{path}</a>}
+            <a href={"/api/workspace/download" + queryOf({ path })} download aria-label={`${t.job.download}: ${path}`}>
+              <Icon name="download" /> {!isOn("/workspace") && path}
             </a>
           </li>
         ))}

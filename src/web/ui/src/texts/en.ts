@@ -1,4 +1,5 @@
 import type { EffectState, JobStatus } from "../types";
+import { files } from "./en-files";
 
 const count = (number: number, one: string, many = one + "s") => `${number.toLocaleString("en-GB")} ${number === 1 ? one : many}`;
 
@@ -16,6 +17,7 @@ export const en = {
   yes: "yes",
   no: "no",
   required: "required",
+  undo: "Undo",
   page: (name: string) => `${name} · Assistant`,
   skip: "Skip to the content",
   command: "As a command",
@@ -84,6 +86,7 @@ export const en = {
     title: "Search and commands",
     placeholder: "A page, a command, or the number of a job",
     job: (id: string) => `Open job ${id}`,
+    file: (name: string) => `Look for files: ${name}`,
     newJob: "New job",
     none: "Nothing of that name",
   },
@@ -267,6 +270,8 @@ export const en = {
     supervisor_note: "Note",
     policy: "Policy",
   } as Record<string, string>,
+
+  files,
 
   effects: {
     title: "Effects",
