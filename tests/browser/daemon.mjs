@@ -5,7 +5,9 @@ import { createServer } from "node:net";
 import { join } from "node:path";
 import { tmpdir } from "node:os";
 
-const { ASSISTANT_BIN: BIN, DASHBOARD_FILES: _, ...ENVIRONMENT } = process.env;
+const { ASSISTANT_BIN: BIN, DASHBOARD_FILES: _, ...OTHERS } = process.env;
+/** What the tests are told is not the daemon's. */
+const ENVIRONMENT = Object.fromEntries(Object.entries(OTHERS).filter(([name]) => !name.startsWith("ASSISTANT_TEST_")));
 
 const freePort = () =>
   new Promise((resolve) => {
@@ -15,7 +17,7 @@ const freePort = () =>
     });
   });
 
-export async function startDaemon(modelUrl) {
+export async function startDaemon(modelUrl, { sandbox = false } = {}) {
   const dir = mkdtempSync(join(tmpdir(), "assistant-browser-"));
   const port = await freePort();
   const config = join(dir, "assistant.toml");
@@ -23,7 +25,7 @@ export async function startDaemon(modelUrl) {
     config,
     `[api]\nbind_host = "127.0.0.1"\nport = ${port}\n` +
       `[llm]\nprovider = "openai"\nmodel = "scripted"\nbase_url = "${modelUrl}"\n` +
-      `[limits]\nmax_daily_cost_usd = 5.0\n[policy]\nrules = [{ tool = "file_delete", decision = "ask", reason = "a person looks first" }]\n[sandbox]\nenabled = false\n`,
+      `[limits]\nmax_daily_cost_usd = 5.0\n[policy]\nrules = [{ tool = "file_delete", decision = "ask", reason = "a person looks first" }]\n[sandbox]\nenabled = ${sandbox}\n`,
   );
   const log = join(dir, "daemon.log");
   const socket = join(dir, "run/api.sock");
@@ -61,6 +63,8 @@ export async function startDaemon(modelUrl) {
   };
   return {
     dir,
+    config,
+    workspace: join(dir, "state/workspace"),
     port,
     origin: `http://127.0.0.1:${port}`,
     socket,

@@ -26,4 +26,8 @@ export ASSISTANT_BIN=$CARGO_TARGET_DIR/debug DASHBOARD_FILES
 rm -rf "$BROWSER_OUT"
 mkdir -p "$BROWSER_OUT"
 cd "$work"
-exec timeout 240 node main.mjs "$@"
+status=0
+for part in main workspace; do
+    timeout 240 node "$part.mjs" "$@" || status=1
+done
+exit $status

@@ -1,6 +1,6 @@
 // What can be done with a file or folder, the same in every list.
 
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useLayoutEffect, useRef, useState } from "preact/hooks";
 import { type ApiError, may, post, query, remove, request } from "../api";
 import { Field, Problem, toClipboard } from "../components/basics";
 import { attempt, Dialog, tell } from "../components/dialog";
@@ -134,7 +134,7 @@ export function More({ entry, act }: { entry: Entry; act: (doing: Doing) => void
   const [open, set] = useState(false);
   const box = useRef<HTMLDivElement>(null);
   const { relative_path: path, name, is_dir } = entry;
-  useEffect(() => {
+  useLayoutEffect(() => {
     if (!open) return;
     box.current?.querySelector<HTMLElement>(".drop a, .drop button")?.focus();
     const away = (event: Event) => box.current?.contains(event.target as Node) || set(false);

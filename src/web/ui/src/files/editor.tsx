@@ -60,6 +60,8 @@ function Paper({ entry, gone, first, draft: found }: { entry: Entry; gone: boole
   const base = useRef(first);
   const dirty = useRef(false);
   const timer = useRef<number>();
+  /** Of which a draft was made last. */
+  const last = useRef<string>();
   const [state, show] = useState<"clean" | "unsaved" | "saving">("clean");
   const [draft, setDraft] = useState(found);
   const [kept, setKept] = useState("");
@@ -72,8 +74,9 @@ function Paper({ entry, gone, first, draft: found }: { entry: Entry; gone: boole
     window.clearTimeout(timer.current);
     timer.current = undefined;
     const content = now();
-    if (!dirty.current || content.length > DRAFT_MOST) return;
+    if (!dirty.current || content.length > DRAFT_MOST || content === last.current) return;
     try {
+      last.current = content;
       await post(DRAFTS, { path, content });
       setKept(new Date().toISOString());
     } catch (err) {
@@ -91,7 +94,7 @@ function Paper({ entry, gone, first, draft: found }: { entry: Entry; gone: boole
   };
   const forget = () => {
     window.clearTimeout(timer.current);
-    timer.current = undefined;
+    timer.current = last.current = undefined;
     setKept("");
     setDraft(undefined);
     return remove(DRAFTS + query({ path })).catch(() => undefined);
@@ -139,8 +142,9 @@ function Paper({ entry, gone, first, draft: found }: { entry: Entry; gone: boole
   const revert = async () => {
     if (!(await confirm({ title: t.files.revertTitle, text: t.files.revertText, yes: t.files.revert }))) return;
     put(base.current.text);
-    isSaved(base.current);
+    dirty.current = false;
     await forget();
+    isSaved(base.current);
   };
   const elsewhere = async (to: string) => {
     const file = await upload("/api/workspace/upload" + query({ path: to }), written(now(), base.current.ends), () => {});
@@ -183,7 +187,7 @@ function Paper({ entry, gone, first, draft: found }: { entry: Entry; gone: boole
     return () => {
       window.clearTimeout(timer.current);
       const content = saved.current?.value ?? "";
-      if (dirty.current && content.length <= DRAFT_MOST) void post(DRAFTS, { path, content }).catch(() => undefined);
+      if (dirty.current && content.length <= DRAFT_MOST && content !== last.current) void post(DRAFTS, { path, content }).catch(() => undefined);
     };
   }, []);
 

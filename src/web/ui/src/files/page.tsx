@@ -101,7 +101,9 @@ function Crumbs({ path, inTrash }: { path: string; inTrash: boolean }) {
             <a href={address(at)}>{at === ROOT ? t.files.root : nameOf(at)}</a>
           </li>
         ))}
-        <li aria-current="page">{last}</li>
+        <li aria-current="page">
+          <h2>{last}</h2>
+        </li>
       </ol>
     </nav>
   );
