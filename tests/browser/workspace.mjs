@@ -180,15 +180,28 @@ try {
     const long = line.repeat(Math.ceil((6 << 20) / Buffer.byteLength(line)));
     put("long.txt", long);
     await at("long.txt", "&tab=edit");
-    await area.waitFor({ timeout: 20_000 });
-    await area.evaluate((area) => {
-      area.setRangeText("Anfang: ", 0, 0);
-      area.dispatchEvent(new InputEvent("input", { bubbles: true }));
-    });
+    await area.waitFor();
+    const change = (at, text) =>
+      area.evaluate((area, [at, text]) => {
+        area.setRangeText(text, at, at);
+        area.dispatchEvent(new InputEvent("input", { bubbles: true }));
+      }, [at, text]);
+    await change(0, "Anfang: ");
+    await text(/^Part 1 of \d+, from line 1$/).waitFor();
+    await button("Next part").click();
+    await text(/^Part 2 of/).waitFor();
+    await page.getByRole("searchbox", { name: "Find in the text" }).fill("Anfang: ");
+    await button("Find the next place").click();
+    await text(/^Part 1 of/).waitFor();
+    assert((await area.evaluate((area) => area.value.slice(area.selectionStart, area.selectionEnd))) === "Anfang: ", "what is found is not marked");
+    await button("Next part").click();
+    const lines = (await area.inputValue()).split("\n");
+    await change(lines[0].length + 1, "Mitte: ");
     await button("Save Ctrl S", false).click();
     await text("As saved").waitFor({ timeout: 20_000 });
     const written = readFileSync(disk("long.txt"), "utf8");
-    assert(written === `Anfang: ${long}`, `of ${long.length + 8} characters ${written.length} are there`);
+    assert(written.startsWith("Anfang: Zeile"), "the first part is as it was");
+    assert(written.replace("Anfang: ", "").replace("Mitte: ", "") === long, `of ${long.length + 15} characters ${written.length} are there`);
     await at("long.txt");
     await page.locator(".numbered").first().waitFor({ timeout: 20_000 });
     put("huge.txt", "x".repeat((16 << 20) + 1));
@@ -370,7 +383,7 @@ try {
   });
   await check("a question about the file becomes a job, and goes on", async () => {
     await at("notes/plan.md", "&tab=ask");
-    await page.getByRole("textbox", { name: /^Ask about this file/ }).fill("TASK-plain what is this?");
+    await page.getByRole("textbox", { name: /^Question/ }).fill("TASK-plain what is this?");
     await page.getByRole("checkbox", { name: /^Give the text/ }).check();
     await button("Send").click();
     await page.locator(".side .state.completed").waitFor();
@@ -378,7 +391,7 @@ try {
     const { jobs } = JSON.parse(daemon.ctl(["query", "GET", "/api/workspace/jobs"]));
     assert(jobs[0].metadata.workspace_active_path === "notes/plan.md", JSON.stringify(jobs[0].metadata));
     const first = page.url();
-    await page.getByRole("textbox", { name: /^Ask about this file/ }).fill("TASK-plain and then?");
+    await page.getByRole("textbox", { name: /^Question/ }).fill("TASK-plain and then?");
     await button("Go on").click();
     await until("another job", () => page.url() !== first);
     await page.locator(".side .state.completed").waitFor();
@@ -399,6 +412,7 @@ try {
         "files-binary": "/workspace?path=show%2Fbytes.bin",
         "files-long": "/workspace?path=long.txt",
         "files-edit": "/workspace?path=notes%2Fplan.md&tab=edit",
+        "files-edit-long": "/workspace?path=long.txt&tab=edit",
         "files-history": "/workspace?path=both.txt&tab=history",
         "files-ask": "/workspace?path=notes%2Fplan.md&tab=ask",
         "files-search": "/workspace?q=*.md",
@@ -407,6 +421,7 @@ try {
         "files-menu": notes,
       },
       {
+        "files-pdf": () => page.waitForTimeout(1500),
         "files-history": () => page.locator(".ledger .line").first().click(),
         "files-menu": () => page.getByRole("button", { name: "More for b.txt" }).click(),
         "files-trash": async () => {

@@ -136,7 +136,12 @@ export function More({ entry, act }: { entry: Entry; act: (doing: Doing) => void
   const { relative_path: path, name, is_dir } = entry;
   useLayoutEffect(() => {
     if (!open) return;
-    box.current?.querySelector<HTMLElement>(".drop a, .drop button")?.focus();
+    const drop = box.current!.querySelector<HTMLElement>(".drop")!;
+    const { bottom, height } = drop.getBoundingClientRect();
+    const place = drop.closest("main")!.getBoundingClientRect();
+    // Upwards where there is no room below.
+    drop.classList.toggle("up", bottom > place.bottom && bottom - 2 * height > place.top);
+    drop.querySelector<HTMLElement>("a, button")?.focus();
     const away = (event: Event) => box.current?.contains(event.target as Node) || set(false);
     addEventListener("pointerdown", away);
     return () => removeEventListener("pointerdown", away);

@@ -81,7 +81,7 @@ function Question({ entry: { relative_path: path }, to, send: text }: { entry: E
         void send();
       }}
     >
-      <Field label={t.files.ask} hint={t.files.askHint}>
+      <Field label={t.files.question} hint={t.files.askHint}>
         <textarea
           rows={4}
           required

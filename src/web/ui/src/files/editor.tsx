@@ -12,6 +12,7 @@ import type { Entry } from "../types";
 import { upload } from "../upload";
 import { AskPath } from "./actions";
 import { Difference } from "./history";
+import { Parts, split } from "./parts";
 import { address, changed } from "./paths";
 import { loadText, NotShown, type Text, written } from "./text";
 import { NoText } from "./view";
@@ -20,6 +21,8 @@ import { NoText } from "./view";
 const DRAFT_AFTER = 3000;
 /** Characters of a text that drafts are kept of. */
 const DRAFT_MOST = 4_000_000;
+/** Height of a line of the field, in pixels. */
+const LINE = 20;
 
 const DRAFTS = "/api/workspace/drafts";
 type Draft = Entry & { content: string };
@@ -68,7 +71,25 @@ function Paper({ entry, gone, first, draft: found }: { entry: Entry; gone: boole
   const [other, setOther] = useState(false);
   const [compared, compare] = useState<string>();
   const [saveAs, setSaveAs] = useState(false);
-  const now = () => area.current?.value ?? "";
+  const parts = useRef<string[]>();
+  parts.current ??= split(first.text);
+  const part = useRef(0);
+  const [, turned] = useState(0);
+  const now = () => parts.current!.join("");
+  const fill = (to: number) => {
+    part.current = Math.min(to, parts.current!.length - 1);
+    area.current!.value = parts.current![part.current]!;
+    turned((count) => count + 1);
+  };
+  const showPart = (to: number, from = 0, end = from) => {
+    const field = area.current!;
+    fill(to);
+    field.focus();
+    field.setSelectionRange(from, end);
+    // As far down as the lines before it say.
+    const before = field.value.slice(0, from).split("\n").length - 1;
+    field.scrollTop = Math.max(0, before * LINE - field.clientHeight / 2);
+  };
 
   const keep = async () => {
     window.clearTimeout(timer.current);
@@ -84,13 +105,15 @@ function Paper({ entry, gone, first, draft: found }: { entry: Entry; gone: boole
     }
   };
   const touch = () => {
+    parts.current![part.current] = area.current!.value;
     dirty.current = true;
     show("unsaved");
     window.clearTimeout(timer.current);
     timer.current = window.setTimeout(() => void keep(), DRAFT_AFTER);
   };
   const put = (text: string) => {
-    area.current!.value = text;
+    parts.current = split(text);
+    fill(part.current);
   };
   const forget = () => {
     window.clearTimeout(timer.current);
@@ -180,13 +203,11 @@ function Paper({ entry, gone, first, draft: found }: { entry: Entry; gone: boole
       removeEventListener("beforeunload", leave);
     };
   }, []);
-  // Another page is looked at: the text is still there when this is called, and gone after it.
-  const saved = useRef<HTMLTextAreaElement | null>(null);
+  // Another page is looked at.
   useEffect(() => {
-    saved.current = area.current;
     return () => {
       window.clearTimeout(timer.current);
-      const content = saved.current?.value ?? "";
+      const content = now();
       if (dirty.current && content.length <= DRAFT_MOST && content !== last.current) void post(DRAFTS, { path, content }).catch(() => undefined);
     };
   }, []);
@@ -269,12 +290,13 @@ function Paper({ entry, gone, first, draft: found }: { entry: Entry; gone: boole
               : ""}
         </span>
       </div>
+      {parts.current.length > 1 && <Parts parts={parts.current} part={part.current} mark={() => area.current?.selectionEnd ?? 0} show={showPart} />}
       <textarea
         ref={area}
         aria-label={t.files.text}
         spellcheck={false}
         wrap="off"
-        defaultValue={first.text}
+        defaultValue={parts.current[0]}
         onInput={touch}
         onKeyDown={(event) => {
           if (event.key.toLowerCase() !== "s" || !(event.ctrlKey || event.metaKey)) return;

@@ -123,6 +123,7 @@ function Search({ what, folder }: { what: string; folder: string }) {
   return (
     <form
       role="search"
+      aria-label={t.files.search}
       onSubmit={(event) => {
         event.preventDefault();
         window.clearTimeout(timer.current);

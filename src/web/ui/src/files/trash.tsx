@@ -5,7 +5,6 @@ import { type ApiError, get, may, post, query, remove } from "../api";
 import { Empty, Problem, Skeleton, Time } from "../components/basics";
 import { attempt, confirm, tell } from "../components/dialog";
 import { Icon } from "../components/icons";
-import { Table } from "../components/table";
 import { bytes } from "../format";
 import { useLive } from "../live";
 import { t } from "../texts";
@@ -58,39 +57,36 @@ export function TrashView() {
         </Empty>
       )}
       {entries.length > 0 && (
-        <Table label={t.files.trash} head={[t.files.was, t.files.size, t.files.deleted, t.files.by, t.files.actions]}>
+        <ul class="plain ledger trash" aria-label={t.files.trash}>
           {entries.map((entry) => (
-            <tr key={entry.trash_path}>
-              <td class="path">
-                <Icon name={entry.is_dir ? "files" : "file"} /> {entry.original_path}
-              </td>
-              <td class="number">{bytes(entry.size_bytes)}</td>
-              <td>
-                <Time at={entry.deleted_at} />
-              </td>
-              <td>{entry.job_id === null ? t.files.person : <a href={`/admin/jobs/${entry.job_id}`}>{t.files.job(entry.job_id)}</a>}</td>
-              <td>
-                <div class="row">
-                  {may("operator") && (
-                    <>
-                      <button type="button" class="small" aria-label={`${t.files.restore}: ${entry.original_path}`} onClick={() => void attempt(() => restore(entry))}>
-                        {t.files.restore}
-                      </button>
-                      <button type="button" class="small" aria-label={`${t.files.restoreTo}: ${entry.original_path}`} onClick={() => setElsewhere(entry)}>
-                        {t.files.restoreTo}
-                      </button>
-                    </>
-                  )}
-                  {may("admin") && (
-                    <button type="button" class="small danger" aria-label={`${t.files.purge}: ${entry.original_path}`} onClick={() => void purge(entry)}>
-                      {t.files.purge}
+            <li key={entry.trash_path}>
+              <div>
+                <Icon name={entry.is_dir ? "files" : "file"} /> <strong class="path">{entry.original_path}</strong>
+                <p class="faint">
+                  {bytes(entry.size_bytes)} · {t.files.deleted} <Time at={entry.deleted_at} /> · {t.files.by}{" "}
+                  {entry.job_id === null ? t.files.person : <a href={`/admin/jobs/${entry.job_id}`}>{t.files.job(entry.job_id)}</a>}
+                </p>
+              </div>
+              <div class="row">
+                {may("operator") && (
+                  <>
+                    <button type="button" class="small" aria-label={`${t.files.restore}: ${entry.original_path}`} onClick={() => void attempt(() => restore(entry))}>
+                      {t.files.restore}
                     </button>
-                  )}
-                </div>
-              </td>
-            </tr>
+                    <button type="button" class="small" aria-label={`${t.files.restoreTo}: ${entry.original_path}`} onClick={() => setElsewhere(entry)}>
+                      {t.files.restoreTo}
+                    </button>
+                  </>
+                )}
+                {may("admin") && (
+                  <button type="button" class="small danger" aria-label={`${t.files.purge}: ${entry.original_path}`} onClick={() => void purge(entry)}>
+                    {t.files.purge}
+                  </button>
+                )}
+              </div>
+            </li>
           ))}
-        </Table>
+        </ul>
       )}
       {next && (
         <button type="button" onClick={more}>
