@@ -76,6 +76,8 @@ pub struct Process {
     pub reported: Mutex<Vec<assistant_api::status::Warning>>,
     /// Where the API listens; set at the start.
     pub listening: ArcSwap<Vec<assistant_api::status::Listening>>,
+    /// The certificate of HTTPS.
+    pub tls: crate::http::tls::Served,
     /// Held while the configuration is replaced.
     pub reload: tokio::sync::Mutex<()>,
     pub systemd: Notifier,

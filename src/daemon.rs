@@ -71,6 +71,7 @@ pub async fn run(mut options: Options, mut listeners: Vec<Listener>, stop: impl 
     let paths = options.sources.paths.clone();
     let notifier = options.systemd.clone();
     settings::check(&options.loaded.config, &paths)?;
+    http::tls::check(&options.loaded.config, &paths)?;
     http::exposure::guard(&listeners, &options.loaded.config)?;
     make_dir(&paths.state_dir, 0o700)?;
     let _lock = StateLock::take(&paths.state_dir)?;

@@ -15,7 +15,7 @@ use assistantd::{
     crashpoint,
     daemon::{self, Options},
     error::{Error, ErrorKind, Result},
-    http::Listener,
+    http::{Listener, tls},
     logging::{Logging, catalog},
     settings, status,
     systemd::{self, Inherited, Notifier},
@@ -147,6 +147,7 @@ fn complain(message: &str, hint: Option<&str>) {
 
 fn check(options: &Options, service: bool) -> Result<()> {
     settings::check(&options.loaded.config, &options.sources.paths)?;
+    tls::check(&options.loaded.config, &options.sources.paths)?;
     let environment = &options.sources.environment;
     let mut settings = options.loaded.warnings.clone();
     if service {

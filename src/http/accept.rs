@@ -14,6 +14,7 @@ use tokio::{
     net::{TcpListener, TcpStream, UnixListener, UnixStream},
     sync::Semaphore,
 };
+use tokio_rustls::server::TlsStream;
 use tokio_util::{either::Either, sync::CancellationToken, task::TaskTracker};
 
 use super::{
@@ -24,6 +25,7 @@ use super::{
     problem,
     server::Server,
     stall::Stall,
+    tls::Begun,
 };
 use crate::error::{Error, Result};
 
@@ -40,6 +42,9 @@ const FIRST_REQUEST_TIME: Duration = Duration::from_secs(1);
 
 /// A connection.
 pub(super) type Stream = Either<UnixStream, TcpStream>;
+
+/// A connection of which HTTP is spoken, by HTTPS or as it is.
+type Speech = Either<Stream, Box<TlsStream<TcpStream>>>;
 
 /// A listener that is registered with the runtime.
 pub(super) struct Ready {
@@ -136,6 +141,8 @@ async fn accept(server: Arc<Server>, ready: Ready, connections: TaskTracker, cut
                 heard = Arc::clone(&refusing).acquire_owned() => heard.ok(),
             },
             // Nobody else waits for one address: what is beyond these is closed at once.
+            // What it is told would have to be told by HTTPS, which is work.
+            _ if matches!(stream, Either::Right(_)) && server.cx.process.tls.pair().is_some() => None,
             Full::For(..) => Arc::clone(&refusing_one).try_acquire_owned().ok(),
         };
         let Some(heard) = heard else { continue };
@@ -162,6 +169,14 @@ async fn serve(server: Arc<Server>, mut stream: Stream, door: Door, cut: Cancell
         Ok(None) => return,
         Err(err) => {
             tracing::warn!(%err, "it cannot be said who connected; closing");
+            return;
+        }
+    };
+    let (stream, arrival) = match encrypted(&server, stream, arrival, &cut).await {
+        Ok(Some(begun)) => begun,
+        Ok(None) => return,
+        Err(err) => {
+            tracing::debug!(?arrival, %err, "no agreement on HTTPS");
             return;
         }
     };
@@ -232,7 +247,38 @@ async fn arrived(
     }
 }
 
-/// Tells a connection above the cap why it is not served. Its request is read first: closing a socket that holds unread
+/// Begins HTTPS where it is spoken; `None` for who does not, or not in time.
+async fn encrypted(
+    server: &Server,
+    stream: Stream,
+    arrival: Arrival,
+    cut: &CancellationToken,
+) -> io::Result<Option<(Speech, Arrival)>> {
+    let pair = server.cx.process.tls.pair();
+    let (Some(pair), Either::Right(_)) = (pair, &stream) else { return Ok(Some((Either::Left(stream), arrival))) };
+    let Either::Right(tcp) = stream else { return Ok(None) };
+    let begin = async {
+        match pair.begin(tcp).await? {
+            Begun::Https(stream) => Ok(Some((Either::Right(stream), arrival.by_https()))),
+            Begun::Other(tcp) => {
+                let error = Error::invalid("this port speaks HTTPS, and nothing else").hint("call it by https://");
+                refuse(Either::Right(tcp), &error, &server.ids.next()).await.map(|()| None)
+            }
+        }
+    };
+    let time = server.cx.config.load().api.header_timeout.0;
+    let stopped = async {
+        server.cx.stop.cancelled().await;
+        tokio::time::sleep(FIRST_REQUEST_TIME).await;
+    };
+    tokio::select! {
+        done = tokio::time::timeout(time, begin) => done.unwrap_or(Ok(None)),
+        () = stopped => Ok(None),
+        () = cut.cancelled() => Ok(None),
+    }
+}
+
+/// Tells a connection above the cap, or one that speaks the wrong language, why it is not served. Its request is read first: closing a socket that holds unread
 /// bytes would take the answer away from a client that is still writing.
 async fn refuse(mut stream: Stream, error: &Error, id: &str) -> io::Result<()> {
     let mut head = Vec::with_capacity(1024);
@@ -243,8 +289,9 @@ async fn refuse(mut stream: Stream, error: &Error, id: &str) -> io::Result<()> {
     }
     let body = problem::body(error, id, "body");
     let status = problem::status(error.kind());
+    let later = error.retry_delay().map_or("", |_| "retry-after: 1\r\n");
     let head = format!(
-        "HTTP/1.1 {status}\r\ncontent-type: application/problem+json\r\nretry-after: 1\r\n\
+        "HTTP/1.1 {status}\r\ncontent-type: application/problem+json\r\n{later}\
          x-request-id: {id}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
         body.len()
     );

@@ -37,6 +37,8 @@ pub(super) enum Arrival {
 pub(super) struct Place {
     local: Option<SocketAddr>,
     remote: Option<IpAddr>,
+    /// By HTTPS, to here.
+    https: bool,
     /// By `assistantctl dashboard`, for whoever reaches its port on this host.
     forwarded: bool,
 }
@@ -49,17 +51,32 @@ impl Arrival {
     pub(super) fn of(stream: &Stream, door: Door, server: &Server) -> io::Result<Self> {
         Ok(match (stream, door) {
             (Either::Left(unix), Door::Local) => Self::Local(Peer::of(unix, &server.role_groups())?),
-            (Either::Left(_), Door::Web) => Self::Web(Place { local: None, remote: None, forwarded: false }),
+            (Either::Left(_), Door::Web) => {
+                Self::Web(Place { local: None, remote: None, https: false, forwarded: false })
+            }
             (Either::Right(tcp), _) => {
                 let remote = tcp.peer_addr()?.ip().to_canonical();
-                Self::Web(Place { local: Some(tcp.local_addr()?), remote: Some(remote), forwarded: false })
+                Self::Web(Place {
+                    local: Some(tcp.local_addr()?),
+                    remote: Some(remote),
+                    https: false,
+                    forwarded: false,
+                })
             }
         })
     }
 
     /// On the API's socket, forwarded from `local`, where any user of this host may have connected.
     pub(super) fn forwarded(local: SocketAddr) -> Self {
-        Self::Web(Place { local: Some(local), remote: Some(local.ip()), forwarded: true })
+        Self::Web(Place { local: Some(local), remote: Some(local.ip()), https: false, forwarded: true })
+    }
+
+    /// The same, now that HTTPS is spoken.
+    pub(super) fn by_https(self) -> Self {
+        match self {
+            Self::Web(place) => Self::Web(Place { https: true, ..place }),
+            Self::Local(_) => self,
+        }
     }
 
     /// Who sends a request, if its head may be sent here at all; and the routes that they are kept to, if any.
@@ -75,7 +92,7 @@ impl Arrival {
             }
             Self::Web(place) => {
                 let config = cx.config.load_full();
-                let names = Names { config: &config, local: place.local };
+                let names = Names { config: &config, local: place.local, https: place.https };
                 names.check(request.method(), request.uri(), headers)?;
                 let visit = place.visit(headers, &config);
                 let identity = login::identify(cx, request.method(), headers, visit).await?;
@@ -109,7 +126,7 @@ impl Place {
         let forwarded = self.forwarded;
         // Who comes through a forwarder is no proxy, whatever the address.
         if forwarded || !self.remote.as_ref().is_none_or(trusted) {
-            return Visit { address: self.remote, secure: false, forwarded };
+            return Visit { address: self.remote, secure: self.https, forwarded };
         }
         // Each proxy appends whom it heard from: the last one that is no proxy of ours is the client.
         let said = headers.get_all("x-forwarded-for").iter().filter_map(|line| line.to_str().ok()).collect::<Vec<_>>();
@@ -117,7 +134,7 @@ impl Place {
         let through = chain.rev().map_while(|address| address).map(|address| address.to_canonical());
         let client = through.into_iter().find(|address| !trusted(address));
         let address = client.or_else(|| text("x-real-ip")?.parse().ok()).or(self.remote);
-        let https = text("x-forwarded-proto").is_some_and(|scheme| scheme.eq_ignore_ascii_case("https"));
+        let https = text("x-forwarded-proto").map_or(self.https, |scheme| scheme.eq_ignore_ascii_case("https"));
         // Where the proxy says nothing, the address by which people are told to come does.
         let named = || {
             let (scheme, authority) = base(&config.app.base_url)?;
@@ -172,6 +189,7 @@ fn is_own_name(host: &[u8]) -> bool {
 struct Names<'a> {
     config: &'a Config,
     local: Option<SocketAddr>,
+    https: bool,
 }
 
 impl Names<'_> {
@@ -212,8 +230,13 @@ impl Names<'_> {
         let Some(local) = self.local else { return false };
         let address = SocketAddr::new(local.ip().to_canonical(), local.port());
         same(&address.to_string())
-            || (address.port() == 80 && same(&bracketed(address.ip())))
+            || (address.port() == self.usual_port() && same(&bracketed(address.ip())))
             || (address.ip().is_loopback() && self.port_of(authority, "localhost"))
+    }
+
+    /// The port that nobody writes.
+    fn usual_port(&self) -> u16 {
+        if self.https { 443 } else { 80 }
     }
 
     /// Whether `authority` is `name` with the port that was connected to.
@@ -222,7 +245,7 @@ impl Names<'_> {
         let port = self.local.map(|local| local.port());
         authority.is_char_boundary(name.len())
             && authority[..name.len()].eq_ignore_ascii_case(name)
-            && port.is_some_and(|port| rest == format!(":{port}") || (port == 80 && rest.is_empty()))
+            && port.is_some_and(|port| rest == format!(":{port}") || (port == self.usual_port() && rest.is_empty()))
     }
 
     /// What a page of another origin sends is refused; so is a change for which nobody can say what sent it.
@@ -253,7 +276,8 @@ impl Names<'_> {
         let Some((scheme, authority)) = origin.to_str().ok().and_then(|origin| origin.split_once("://")) else {
             return false;
         };
-        matches!(scheme, "http" | "https") && self.is_ours(authority)
+        // Nobody who is asked by HTTPS serves pages by HTTP, so such a page is somebody else's.
+        (scheme == "https" || (scheme == "http" && !self.https)) && self.is_ours(authority)
     }
 }
 

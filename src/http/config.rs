@@ -30,6 +30,11 @@ section! {
         /// Proxies that are believed when they say for whom they ask (`X-Forwarded-For`, `X-Real-IP`,
         /// `X-Forwarded-Proto`). Whoever comes by a web socket in the file system always is.
         trusted_proxies: Vec<String> = vec!["127.0.0.1".into(), "::1".into()], check crate::config::check::addresses;
+        /// Certificate of HTTPS, in PEM form with those between it and the root. Unset: the credential `tls-certificate`;
+        /// without either, HTTP. Followed when it changes.
+        tls_certificate: Option<String> = None;
+        /// Its key, in PEM form, which no other user may be able to read. Unset: the credential `tls-key`.
+        tls_key: Option<String> = None;
         /// Members of this group may look, but change nothing. Unset: nobody.
         viewer_group: Option<String> = None;
         /// Members of this group may use the API.

@@ -12,6 +12,7 @@ use assistant_api::status::Listening;
 use super::Listener;
 use crate::{
     config::Config,
+    cx::Cx,
     error::{Error, Result},
     logging::catalog,
 };
@@ -130,11 +131,28 @@ pub fn guard(listeners: &[Listener], config: &Config) -> Result<()> {
     Ok(())
 }
 
+/// What stands before a web listener.
+const LOGIN: &str = "a login";
+/// The same, where HTTPS is spoken.
+const HTTPS_LOGIN: &str = "a login, by HTTPS";
+
+/// Tells everybody who asks whether HTTPS is spoken now.
+pub(super) fn tell(cx: &Cx) {
+    let guard = if cx.process.tls.until().is_some() { HTTPS_LOGIN } else { LOGIN };
+    cx.process.listening.rcu(|listening| {
+        let mut listening = Vec::clone(listening);
+        for one in listening.iter_mut().filter(|one| one.reach != "socket") {
+            guard.clone_into(&mut one.guard);
+        }
+        listening
+    });
+}
+
 /// Where the listeners are, who can reach them, and what stands before them.
 pub fn listening(listeners: &[Listener]) -> Vec<Listening> {
     let one = |listener: &Listener| {
         let network = listener.address().ok().flatten();
-        let guard = if listener.is_local() { "the kernel says who is there" } else { "a login" };
+        let guard = if listener.is_local() { "the kernel says who is there" } else { LOGIN };
         Listening {
             address: listener.to_string(),
             reach: network.map_or("socket", |address| Reach::of(address.ip()).as_str()).to_owned(),

@@ -30,6 +30,7 @@ mod server;
 mod stall;
 mod store;
 mod table;
+pub mod tls;
 
 use std::sync::Arc;
 
@@ -51,6 +52,8 @@ pub fn start(cx: &Cx, listeners: Vec<Listener>) -> Result<JoinHandle<()>> {
     let gate = Arc::new(guard::Gate { cx: cx.clone(), repeats: idempotency::Repeats::default() });
     let router = table::router(&gate, routes(cx.subsystems))?;
     let server = Arc::new(server::Server::new(cx.clone(), router));
+    tls::renew(cx, &cx.config.load())?;
+    cx.tasks.spawn(tls::watch(cx.clone()));
     let ready = listeners.into_iter().map(accept::Ready::new).collect::<Result<Vec<_>>>()?;
     Ok(cx.tasks.spawn(accept::run(server, ready)))
 }

@@ -23,6 +23,8 @@ messages! {
     EXPOSED = "exposed", "c2f7b5a0d9e34b6e8f61a47d35b90c18";
     /// A reload found a configuration that is wrong; the old one stays in force.
     RELOAD_REFUSED = "reload-refused", "a3376019b9304f6992824837f94c1fb2";
+    /// A certificate of HTTPS has a new version that cannot be served, or ends soon.
+    CERTIFICATE = "certificate", "9d7a4c0e1b5f4f6fa2c83e6d70b914a5";
     /// Somebody asked for what they may not do.
     AUTH_DENIED = "auth-denied", "51a3fff94627420aae988257b5770866";
     /// The sandbox kept a command from doing something; the egress proxy's refusals have the same id.

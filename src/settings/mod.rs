@@ -76,6 +76,8 @@ async fn replace(cx: &Cx) -> Result<Reloaded> {
     .await
     .map_err(Error::internal)??;
 
+    // Refuses only what has nothing to go on with; else the old certificate stays, which is a warning.
+    http::tls::renew(cx, &loaded.config)?;
     let changed = changed(&cx.config.load(), &loaded.config);
     let restart = changed.iter().filter(|key| AT_START.contains(&key.as_str())).cloned().collect();
     let noticed = Noticed { settings: loaded.warnings.clone(), secrets: secrets.weak().to_vec() };

@@ -24,6 +24,7 @@ use crate::{
         secrets::{LEAST_CHARS, Weakness},
     },
     cx::Cx,
+    http::tls,
     logging::catalog,
 };
 
@@ -41,12 +42,36 @@ pub fn warnings(cx: &Cx) -> Vec<Warning> {
     let mut warnings = before_start(&sources.environment, &noticed, service);
     warnings.extend(missing(cx, service));
     warnings.extend(readable(&cx.state_dir, cx.store.path(), sources.paths.credentials_dir.as_deref()));
+    warnings.extend(certificate(&cx.process.tls, cx.clock.now(), service));
     warnings.extend(open_to_others(&cx.process.listening.load(), &cx.config.load()));
     // By hand, backups are whoever's who starts the daemon.
     if service {
         let folder = backup::Folder::of(&cx.config.load(), &cx.state_dir);
         let born = fs::metadata(cx.store.path()).and_then(|meta| meta.created()).ok();
         warnings.extend(backup_is_old(&folder, born.and_then(|at| at.try_into().ok()), cx.clock.now()));
+    }
+    warnings
+}
+
+/// A certificate that ends soon, or a new one that cannot be served.
+fn certificate(served: &tls::Served, now: Timestamp, service: bool) -> Vec<Warning> {
+    let again = if service { "sudo systemctl restart assistantd" } else { "assistantctl reload" };
+    let warning = |name: &str, text: String, mend: String| Warning { name: name.into(), text, mend };
+    let mut warnings = Vec::new();
+    if let Some(problem) = served.problem() {
+        let text = format!("the new certificate of HTTPS is refused, and the old one goes on: {problem}");
+        warnings.push(warning("certificate-refused", text, format!("mend that, then: {again}")));
+    }
+    if let Some(until) = served.until()
+        && now + tls::SOON > until
+    {
+        let day = until.strftime("%Y-%m-%d");
+        let text = if until <= now {
+            format!("the certificate of HTTPS has been out of date since {day}: browsers refuse it")
+        } else {
+            format!("the certificate of HTTPS ends on {day}")
+        };
+        warnings.push(warning("certificate-expires", text, format!("renew it, then: {again}")));
     }
     warnings
 }
@@ -131,6 +156,9 @@ pub fn report_warnings(cx: &Cx) {
             "credential-missing" => tracing::warn!(target: catalog::CREDENTIAL_MISSING, warning = name, mend, "{text}"),
             "public-bind" | "no-login" => {
                 tracing::warn!(target: catalog::EXPOSED, warning = name, mend, "{text}");
+            }
+            "certificate-expires" | "certificate-refused" => {
+                tracing::warn!(target: catalog::CERTIFICATE, warning = name, mend, "{text}");
             }
             "backup-old" | "unknown-variable" | "docs-exposed" | "openapi-exposed" => {
                 tracing::warn!(warning = name, mend, "{text}");

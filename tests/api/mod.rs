@@ -6,6 +6,7 @@ mod bounds;
 mod documents;
 mod events;
 mod exposed;
+mod https;
 mod jobs;
 mod login;
 mod metrics;

@@ -51,3 +51,36 @@ fn the_status_tells_where_the_daemon_really_listens() {
     );
     assert!(desk.run(&["status"]).out.contains("listens on no address"));
 }
+
+#[test]
+fn https_is_switched_on_kept_and_switched_off() {
+    let mut desk = Desk::new();
+    desk.daemon.kill();
+    let config = desk.place.config_file().to_owned();
+    let (file, dir) = (config.with_file_name("conf.d").join("60-web.toml"), config.parent().unwrap());
+    let script = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout key.pem \
+                  -out certificate.pem -subj /CN=test -days 90 && chmod 644 key.pem";
+    let made = std::process::Command::new("sh").args(["-ec", script]).current_dir(dir).output().unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let (certificate, key) = (dir.join("certificate.pem"), dir.join("key.pem"));
+    let web = |words: &[&str]| desk.run(&[&["web"], words, &["--config", config.to_str().unwrap()]].concat());
+    let bind = ["enable", "--bind", "127.0.0.1:8443"];
+    let with = [&bind[..], &["--tls-certificate", certificate.to_str().unwrap(), "--tls-key", key.to_str().unwrap()]];
+
+    // A key that every user can read is refused before anything is written.
+    let ran = web(&with.concat());
+    assert_eq!(ran.code, Some(78), "{}{}", ran.out, ran.err);
+    assert!(ran.err.contains("mode 0644") && ran.err.contains("sudo chmod o= "), "{}", ran.err);
+    assert!(!file.exists());
+    let status = std::process::Command::new("chmod").arg("600").arg(&key).status().unwrap();
+    assert!(status.success());
+    let ran = web(&with.concat());
+    assert_eq!(ran.code, Some(0), "{}{}", ran.out, ran.err);
+    let text = || std::fs::read_to_string(&file).unwrap();
+    assert!(text().contains(&format!("tls_key = \"{}\"", key.display())), "{}", text());
+    assert_eq!(web(&bind).code, Some(0));
+    assert!(text().contains("tls_certificate"), "another address is no reason to speak HTTP: {}", text());
+    assert_eq!(web(&[&bind[..], &["--no-tls"]].concat()).code, Some(0));
+    assert_eq!(text(), "[api]\nbind_host = \"127.0.0.1\"\nport = 8443\n");
+    assert_eq!(web(&[&bind[..], &["--tls-key", "key.pem"]].concat()).code, Some(2));
+}

@@ -13,7 +13,7 @@ fn checked(config: &Config, local: Option<&str>, method: &Method, head: &[(&'sta
     for (name, value) in head {
         headers.append(*name, HeaderValue::from_str(value).unwrap());
     }
-    let names = Names { config, local: local.map(|local| local.parse().unwrap()) };
+    let names = Names { config, local: local.map(|local| local.parse().unwrap()), https: false };
     names.check(method, &Uri::from_static("/api/jobs"), &headers)
 }
 
@@ -67,7 +67,7 @@ fn a_host_is_an_address_that_was_connected_to_or_a_name_that_is_known() {
         assert_eq!(outcome.is_ok(), *good, "{host} at {local}: {outcome:?}");
     }
     let bytes = HeaderValue::from_bytes(b"localhost:8000\xff").unwrap();
-    let names = Names { config: &config, local: Some("127.0.0.1:8000".parse().unwrap()) };
+    let names = Names { config: &config, local: Some("127.0.0.1:8000".parse().unwrap()), https: false };
     let headers = HeaderMap::from_iter([(header::HOST, bytes)]);
     names.check(&Method::GET, &Uri::from_static("/"), &headers).unwrap_err();
 }
@@ -78,7 +78,7 @@ fn a_host_is_named_once_and_the_target_names_the_same_one() {
     let local = Some("127.0.0.1:8000");
     checked(&config, local, &Method::GET, &[]).unwrap_err();
     checked(&config, local, &Method::GET, &[("host", "localhost:8000"), ("host", "localhost:8000")]).unwrap_err();
-    let names = Names { config: &config, local: Some("127.0.0.1:8000".parse().unwrap()) };
+    let names = Names { config: &config, local: Some("127.0.0.1:8000".parse().unwrap()), https: false };
     let headers = HeaderMap::from_iter([(header::HOST, HeaderValue::from_static("localhost:8000"))]);
     for (target, good) in [
         ("http://localhost:8000/api/jobs", true),

@@ -45,7 +45,8 @@ async fn facts(cx: &Cx) -> client::Result<Facts> {
 
 fn judge(facts: &Facts) -> Vec<Finding> {
     let Facts { settings, web, listening, warnings } = facts;
-    let mut findings = vec![login(settings), front(settings)];
+    let mut findings = vec![login(settings), front(settings, listening)];
+    findings.extend(certificate(listening, warnings));
     findings.push(credentials(web));
     findings.push(listeners(listening));
     findings.push(guard(settings));
@@ -78,17 +79,33 @@ fn login(settings: &Settings) -> Finding {
     error("login", "everybody who connects is an administrator", "sudo assistantctl config set api.auth login")
 }
 
-/// That HTTPS is spoken in front.
-fn front(settings: &Settings) -> Finding {
+/// That HTTPS is spoken, here or in front.
+fn front(settings: &Settings, listening: &[Listening]) -> Finding {
     let base = value(settings, "app.base_url").as_str().unwrap_or_default();
+    if let Some(one) = listening.iter().find(|one| is_https(one)) {
+        return Finding::ok(
+            "proxy",
+            format!("the daemon speaks HTTPS itself on {}; cookies are for HTTPS alone", one.address),
+        );
+    }
     if base.starts_with("https://") {
         return Finding::ok("proxy", format!("people come by {base}; cookies are for HTTPS alone"));
     }
     error(
         "proxy",
         "nothing says that a proxy with HTTPS stands in front (app.base_url)",
-        "sudo assistantctl config set app.base_url https://NAME, and packaging/proxy/nginx.conf or Caddyfile",
+        "sudo assistantctl config set app.base_url https://NAME, and packaging/proxy/nginx.conf or Caddyfile; or HTTPS in \
+         the daemon: sudo assistantctl web enable --tls-certificate FILE --tls-key FILE",
     )
+}
+
+/// What the daemon says of its own certificate.
+fn certificate(listening: &[Listening], warnings: &[Warning]) -> Option<Finding> {
+    if let Some(warning) = warnings.iter().find(|warning| warning.name.starts_with("certificate-")) {
+        return Some(error("certificate", &*warning.text, &*warning.mend));
+    }
+    let spoken = listening.iter().any(is_https);
+    spoken.then(|| Finding::ok("certificate", "it is good for more than 14 days"))
 }
 
 fn credentials(web: &WebStatus) -> Finding {
@@ -100,13 +117,18 @@ fn credentials(web: &WebStatus) -> Finding {
 
 /// Whether a listener is one of the network or a file for a proxy.
 fn is_web(one: &Listening) -> bool {
-    one.guard == "a login"
+    one.guard.starts_with("a login")
+}
+
+/// Whether the daemon speaks HTTPS there.
+fn is_https(one: &Listening) -> bool {
+    one.guard.ends_with("HTTPS")
 }
 
 /// On loopback or a file, where only a proxy on this host reaches it.
 fn listeners(listening: &[Listening]) -> Finding {
     let web: Vec<_> = listening.iter().filter(|one| is_web(one)).collect();
-    if let Some(far) = web.iter().find(|one| !matches!(one.reach.as_str(), "socket" | "loopback")) {
+    if let Some(far) = web.iter().find(|one| !is_https(one) && !matches!(one.reach.as_str(), "socket" | "loopback")) {
         return error(
             "listener",
             format!("{} can be reached past the proxy ({})", far.address, far.reach),
@@ -114,6 +136,9 @@ fn listeners(listening: &[Listening]) -> Finding {
         );
     }
     match web.first() {
+        Some(one) if !matches!(one.reach.as_str(), "socket" | "loopback") => {
+            Finding::ok("listener", format!("{} is reached by HTTPS alone", one.address))
+        }
         Some(one) => Finding::ok("listener", format!("only this host reaches {}", one.address)),
         None => error("listener", "nothing listens for a proxy", "sudo assistantctl web enable --bind 127.0.0.1:8000"),
     }
@@ -166,8 +191,12 @@ fn outside(listening: &[Listening]) -> Finding {
         return Finding::ok("outside", "no port is open");
     };
     let mend = format!("from another machine this has to fail: curl -m 5 http://ADDRESS-OF-THIS-HOST:{port}/health");
-    let open = tcp.iter().any(|one| one.reach != "loopback");
-    let (verdict, text, code) = if open {
+    let open = |one: &&Listening| one.reach != "loopback";
+    if tcp.iter().any(|one| open(one) && is_https(one)) {
+        let text = format!("port {port} is open beyond this host, by HTTPS: whoever reaches it can try to log in");
+        return Finding::warning("outside", text, "forward only this port to this host; a VPN shows it to nobody else");
+    }
+    let (verdict, text, code) = if tcp.iter().any(open) {
         (Verdict::Error, format!("port {port} is open beyond this host"), Code::Failed)
     } else {
         (Verdict::Ok, format!("port {port} is open on loopback only"), Code::Ok)
@@ -275,6 +304,27 @@ mod tests {
         }
         let none = with(|facts| facts.listening.clear());
         only(&none, "listener", Verdict::Error, "web enable --bind 127.0.0.1:8000");
+    }
+
+    #[test]
+    fn https_in_the_daemon_stands_for_a_proxy_while_its_certificate_is_good() {
+        let https = Listening { guard: "a login, by HTTPS".into(), ..listener("192.168.1.50:8443", "private") };
+        let alone = |facts: &mut Facts| {
+            set(facts, "app.base_url", json!(null));
+            facts.listening = vec![https.clone()];
+        };
+        let findings = with(alone);
+        only(&findings, "outside", Verdict::Warning, "VPN");
+        assert!(findings.iter().any(|one| one.name == "certificate" && one.verdict == Verdict::Ok), "{findings:?}");
+        for name in ["certificate-expires", "certificate-refused"] {
+            let warning = Warning { name: name.into(), text: "ends on 2026-12-01".into(), mend: "renew it".into() };
+            let findings = with(|facts| {
+                alone(facts);
+                facts.warnings.push(warning);
+            });
+            let bad = findings.iter().find(|one| one.verdict == Verdict::Error).unwrap();
+            assert_eq!((bad.name, bad.mend.as_deref()), ("certificate", Some("renew it")));
+        }
     }
 
     #[test]

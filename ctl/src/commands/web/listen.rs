@@ -50,6 +50,16 @@ pub struct Enable {
     /// the Internet
     #[arg(long)]
     allow_public_bind: bool,
+    /// Speak HTTPS with this certificate (PEM), which the daemon's user can read;
+    /// it is kept by later calls
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_certificate: Option<PathBuf>,
+    /// Its key (PEM), which no other user can read
+    #[arg(long, value_name = "FILE", requires = "tls_certificate")]
+    tls_key: Option<PathBuf>,
+    /// Speak HTTP again
+    #[arg(long, conflicts_with = "tls_certificate")]
+    no_tls: bool,
     /// The configuration file [default: the daemon's]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -72,6 +82,30 @@ struct Place {
     file: DropIn,
 }
 
+/// What becomes of HTTPS.
+enum Tls {
+    /// What it was.
+    Kept,
+    Off,
+    /// Certificate and key.
+    With(String, String),
+}
+
+impl Enable {
+    fn tls(&self) -> Result<Tls> {
+        // The daemon has another working directory.
+        let whole = |path: &Path| {
+            let path = std::path::absolute(path).map_err(|err| Failure::file("finding", path, &err))?;
+            path.into_os_string().into_string().map_err(|_| Failure::usage("a path of the certificate is no text"))
+        };
+        match (&self.tls_certificate, &self.tls_key) {
+            (Some(certificate), Some(key)) => Ok(Tls::With(whole(certificate)?, whole(key)?)),
+            _ if self.no_tls => Ok(Tls::Off),
+            _ => Ok(Tls::Kept),
+        }
+    }
+}
+
 /// A file as it was.
 struct Former {
     path: PathBuf,
@@ -80,10 +114,11 @@ struct Former {
 }
 
 pub async fn enable(args: Enable, cx: &Cx) -> Result {
-    let place = Place::of(args.config, cx).await?;
     let addresses = resolve(&args.bind)?;
-    place.refuse(&args.bind, args.allow_public_bind)?;
-    place.enable(&args.bind, &addresses, args.allow_public_bind)?;
+    let tls = args.tls()?;
+    let place = Place::of(args.config, cx).await?;
+    place.refuse(&args.bind, args.allow_public_bind, &tls)?;
+    place.enable(&args.bind, &addresses, args.allow_public_bind, &tls)?;
     let at: Vec<_> = addresses.iter().map(SocketAddr::to_string).collect();
     if cx.out.json {
         cx.out.json(&json!({ "bind": at, "restart_needed": !place.host.service }))?;
@@ -148,20 +183,28 @@ impl Place {
     }
 
     /// The file with the address in it, or only with what the service needs of it.
-    fn text(&self, bind: &str, public: bool, bound: bool) -> Result<String> {
+    fn text(&self, bind: &str, public: bool, bound: bool, tls: &Tls) -> Result<String> {
         let (host, port) = split(bind)?;
-        let keys = [
+        let mut keys = vec![
             ("api.bind_host", bound.then(|| Value::from(host))),
             ("api.port", bound.then(|| Value::from(i64::from(port)))),
             ("api.allow_public_bind", public.then(|| Value::from(true))),
         ];
+        match tls {
+            Tls::Kept => {}
+            Tls::Off => keys.extend([("api.tls_certificate", None), ("api.tls_key", None)]),
+            Tls::With(certificate, key) => keys.extend([
+                ("api.tls_certificate", Some(Value::from(certificate))),
+                ("api.tls_key", Some(Value::from(key))),
+            ]),
+        }
         self.file.edit(&self.file.read()?, keys)
     }
 
     /// What the guard would refuse, before anything is written: the daemon's own program says so, of a copy that has the
     /// address.
-    fn refuse(&self, bind: &str, public: bool) -> Result<()> {
-        self.file.check(&self.text(bind, public, true)?).map_err(|failure| {
+    fn refuse(&self, bind: &str, public: bool, tls: &Tls) -> Result<()> {
+        self.file.check(&self.text(bind, public, true, tls)?).map_err(|failure| {
             if failure.message.contains("would listen on") {
                 return failure
                     .hint("give a private address such as 192.168.1.50; if it is meant, add --allow-public-bind");
@@ -170,14 +213,14 @@ impl Place {
         })
     }
 
-    fn enable(&self, bind: &str, addresses: &[SocketAddr], public: bool) -> Result<()> {
+    fn enable(&self, bind: &str, addresses: &[SocketAddr], public: bool, tls: &Tls) -> Result<()> {
         if !self.host.service {
-            return self.file.prepare(&self.text(bind, public, true)?)?.commit();
+            return self.file.prepare(&self.text(bind, public, true, tls)?)?.commit();
         }
         let (unit, file) = (Former::of(&self.unit())?, Former::of(self.file.path())?);
         let was = self.host.run("systemctl", ["is-enabled", UNIT], b"").is_ok();
         let done = || {
-            self.file.prepare(&self.text(bind, public, false)?)?.commit()?;
+            self.file.prepare(&self.text(bind, public, false, tls)?)?.commit()?;
             // The empty one takes away what the package has.
             let mut text = "[Socket]\nListenStream=\n".to_owned();
             for address in addresses {

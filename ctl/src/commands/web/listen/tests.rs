@@ -31,7 +31,7 @@ fn the_socket_unit_gets_the_address_and_loses_it_again() {
     let dir = tempfile::tempdir().unwrap();
     let place = machine(dir.path(), "nothing");
     let (bind, addresses) = lan();
-    place.enable(bind, &addresses, true).unwrap();
+    place.enable(bind, &addresses, true, &Tls::Kept).unwrap();
     assert_eq!(fs::read_to_string(place.unit()).unwrap(), "[Socket]\nListenStream=\nListenStream=192.168.1.50:8000\n");
     assert_eq!(unit_address(&place.units), "192.168.1.50:8000");
     assert_eq!(fs::metadata(place.unit()).unwrap().permissions().mode() & 0o777, 0o644);
@@ -65,7 +65,7 @@ fn what_fails_half_way_is_undone() {
         let before = "[Socket]\nListenStream=\nListenStream=10.0.0.9:8000\n";
         write(&place.unit(), before.as_bytes(), 0o640).unwrap();
         let (bind, addresses) = lan();
-        let failure = place.enable(bind, &addresses, true).unwrap_err();
+        let failure = place.enable(bind, &addresses, true, &Tls::Kept).unwrap_err();
         assert!(failure.message.ends_with("all is as it was"), "{failing}: {}", failure.message);
         assert_eq!(fs::read_to_string(place.unit()).unwrap(), before);
         assert_eq!(fs::metadata(place.unit()).unwrap().permissions().mode() & 0o777, 0o640);
