@@ -119,6 +119,16 @@ try {
     await page.dispatchEvent(".folder", "drop", { dataTransfer: transfer });
     await row("dropped.txt").waitFor();
     assert(read("notes/dropped.txt") === "dropped", "not what was dropped");
+    // A folder with what is in it, and many at once only when it is meant.
+    const folder = join(daemon.dir, "many");
+    mkdirSync(join(folder, "deep"), { recursive: true });
+    for (let at = 0; at < 51; at++) writeFileSync(join(folder, at % 2 ? "deep" : ".", `${at}.txt`), String(at));
+    await page.locator("input[type=file]").nth(1).setInputFiles(folder);
+    await submit("Upload");
+    await until("the whole folder", () => existsSync(disk("notes/many/deep")) && readdirSync(disk("notes/many")).length + readdirSync(disk("notes/many/deep")).length === 52);
+    await text("52 of 52 files uploaded").waitFor();
+    await button("Clear the list").click();
+    daemon.ctl(["query", "DELETE", "/api/workspace/file?path=notes/many"]);
     // Slowly, so that there is something to stop.
     const session = await page.context().newCDPSession(page);
     await session.send("Network.emulateNetworkConditions", { offline: false, latency: 5, downloadThroughput: -1, uploadThroughput: 300_000 });
@@ -312,9 +322,19 @@ try {
     await row("b copy.txt").getByRole("checkbox").check();
     await page.locator(".selection").getByRole("button", { name: "Move to trash" }).click();
     await row("b copy.txt").waitFor({ state: "detached" });
+    await row("dropped.txt").getByRole("checkbox").check();
+    await page.locator(".selection").getByRole("button", { name: "Move", exact: true }).click();
+    await label("Into which folder").fill("elsewhere");
+    await submit("Move");
+    await row("dropped.txt").waitFor({ state: "detached" });
+    assert(read("elsewhere/dropped.txt") === "dropped", "not where it was to be");
     await page.getByRole("link", { name: "Trash", exact: true }).click();
     await button("Put back: notes/b.txt").click();
     await text("notes/b.txt is back").waitFor();
+    await button("Put back elsewhere: notes/many").click();
+    await named("Path").fill("from-trash/many");
+    await submit("Put back");
+    await until("it at another place", () => existsSync(disk("from-trash/many/deep")));
     await button("Delete for good: notes/b copy.txt").click();
     await accessible("the question before it is gone");
     await submit("Delete for good");
@@ -355,10 +375,23 @@ try {
     await page.locator("th[aria-sort=descending]", { hasText: "Size" }).waitFor();
   });
   await check("what others do is seen at once", async () => {
+    expected.add("404 (Not Found)");
     await at("notes");
     await row("b.txt").waitFor();
     write("notes/from-elsewhere.txt", "x");
     await row("from-elsewhere.txt").waitFor();
+    await go("/workspace");
+    await button("Folders in notes").click();
+    await page.getByRole("navigation", { name: "Folders" }).getByRole("link", { name: "moved" }).waitFor();
+    assert(page.url().includes("open=notes"), "not in the address");
+    await page.reload();
+    await page.getByRole("navigation", { name: "Folders" }).getByRole("link", { name: "moved" }).click();
+    await row("c.txt").waitFor();
+    await page.getByRole("link", { name: "c.txt" }).click();
+    await page.locator(".source").waitFor();
+    daemon.ctl(["query", "DELETE", "/api/workspace/file?path=notes/moved/c.txt"]);
+    await text("There is nothing at this place").waitFor();
+    await at("notes");
     await page.getByRole("checkbox", { name: "Hidden files" }).check();
     write("notes/.secret", "x");
     await row(".secret").waitFor();

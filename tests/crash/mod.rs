@@ -5,6 +5,7 @@
 
 mod evidence;
 mod job;
+mod unzip;
 mod upgrade;
 
 use std::time::{Duration, Instant};

@@ -33,6 +33,8 @@ export function FilesPage({ query }: { query: URLSearchParams }) {
     addEventListener("beforeunload", leave);
     return () => removeEventListener("beforeunload", leave);
   }, []);
+  /** It was here, and somebody has taken it away. */
+  const gone = entry.error?.status === 404;
   const folder = entry.data?.is_dir === false ? parent(path) : path;
   return (
     <div class="page files-page">
@@ -54,10 +56,10 @@ export function FilesPage({ query }: { query: URLSearchParams }) {
             <Found what={what} folder={folder} />
           ) : (
             <>
-              {entry.error && !entry.data && <Missing error={entry.error} path={path} retry={entry.reload} />}
+              {entry.error && (!entry.data || (gone && query.get("tab") !== "edit")) && <Missing error={entry.error} path={path} retry={entry.reload} />}
               {!entry.data && !entry.error && <Skeleton lines={8} />}
-              {entry.data?.is_dir && <FolderView key={path} path={path} query={query} />}
-              {entry.data?.is_dir === false && <FileView key={path} entry={entry.data} gone={entry.error?.status === 404} query={query} />}
+              {entry.data?.is_dir && !gone && <FolderView key={path} path={path} query={query} />}
+              {entry.data?.is_dir === false && (!gone || query.get("tab") === "edit") && <FileView key={path} entry={entry.data} gone={gone} query={query} />}
             </>
           )}
         </div>
