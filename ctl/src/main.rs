@@ -13,6 +13,7 @@ mod host;
 mod interrupt;
 mod local;
 mod output;
+mod password;
 mod progress;
 mod prompt;
 mod replace;

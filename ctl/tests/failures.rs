@@ -75,6 +75,36 @@ fn a_missing_daemon_is_told_with_the_way_to_start_it() {
 }
 
 #[test]
+fn a_daemon_that_never_answers_is_not_waited_for_without_end() {
+    // As the socket of a service that cannot start: connections are taken, and nothing more.
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("mute.sock");
+    let listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    std::thread::spawn(move || {
+        let mut taken = Vec::new();
+        listener.incoming().for_each(|stream| taken.push(stream));
+    });
+    let file = dir.path().join("a.csv");
+    fs::write(&file, "1").unwrap();
+    let put = ["files", "put", file.to_str().unwrap()];
+    let children: Vec<_> = [&["sandbox", "run", "--", "true"][..], &["sandbox", "test"], &put]
+        .into_iter()
+        .map(|arguments| {
+            let mut command = program(dir.path());
+            command.arg("--socket").arg(&socket).args(arguments);
+            let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+            (arguments, child)
+        })
+        .collect();
+    for (arguments, child) in children {
+        let ran = Ran::of(child.wait_with_output().unwrap());
+        assert_eq!(ran.code, Some(7), "{arguments:?} {ran:?}");
+        assert!(ran.err.contains("error[timeout]: the daemon did not answer within "), "{arguments:?} {ran:?}");
+        assert!(ran.err.contains("hint: see assistantctl doctor and journalctl -u assistantd"), "{arguments:?}");
+    }
+}
+
+#[test]
 fn wrong_usage_is_told_with_what_may_be_meant() {
     let daemon = Daemon::new();
     for (arguments, part) in [

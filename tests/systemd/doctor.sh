@@ -4,7 +4,8 @@
 
 all+=(a_removed_group_is_found_and_mended a_drop_in_that_weakens_is_found_and_mended
     s6_an_open_state_directory_is_found_and_mended a_wrong_credential_is_found_and_mended
-    a_stopped_service_is_found_and_mended variables_of_the_service_are_looked_at the_catalog_is_complete
+    modes_of_files_are_found_and_mended a_disk_nearly_full_is_found_and_mended a_damaged_database_is_found_and_mended
+    a_model_out_of_reach_is_found a_stopped_service_is_found_and_mended variables_of_the_service_are_looked_at the_catalog_is_complete
     the_journal_has_fields)
 
 # mend_of NAME VERDICT TEXT: the command that doctor prints for what it found.
@@ -92,6 +93,73 @@ a_wrong_credential_is_found_and_mended() {
     is_well
 }
 
+modes_of_files_are_found_and_mended() {
+    inside chmod 0644 /var/lib/assistant/assistant.db
+    as_ann assistantctl status | grep -q 'a file of the database has mode 0644' || wrong "the status does not say it"
+    mends state warning "a file of the database has mode 0644"
+    [ "$(inside stat -c %a /var/lib/assistant/assistant.db)" = 600 ] || wrong "its mode was not mended"
+    # One that somebody laid there by hand.
+    inside sh -ec 'mkdir -p -m 755 /etc/credstore; echo sk-laid-there-by-hand >/etc/credstore/anthropic-api-key
+        chmod 644 /etc/credstore/anthropic-api-key'
+    mends credentials warning "/etc/credstore/anthropic-api-key can be read by others"
+    mends credentials warning "/etc/credstore/anthropic-api-key is not encrypted"
+    inside sh -ec 'rm /etc/credstore.encrypted/anthropic-api-key; systemctl restart assistantd.service'
+    is_well
+}
+
+# On a small disk for the state: what doctor prints shows what takes the room.
+a_disk_nearly_full_is_found_and_mended() {
+    local command said code=0
+    # shellcheck disable=SC2016 # in there
+    inside sh -ec 'systemctl stop assistantd.socket assistantd.service
+        mount -t tmpfs -o "size=400M,mode=700,uid=$(id -u assistant),gid=$(id -g assistant)" tmpfs /var/lib/assistant
+        systemctl start assistantd.socket assistantd.service
+        mkdir /var/lib/assistant/old; head -c 200M /dev/zero >/var/lib/assistant/old/recording'
+    settles 20 answers
+    settles 20 mend_of disk error "new work is refused"
+    inside assistantctl doctor >/dev/null || code=$?
+    [ "$code" = 75 ] || wrong "doctor ended with $code"
+    code=0
+    as_ann assistantctl submit 'Say hello' >/dev/null 2>&1 || code=$?
+    [ "$code" = 75 ] || wrong "a job on a full disk ended with $code"
+    command=$(mend_of disk error "new work is refused")
+    said=$(inside bash -ec "sudo() { \"\$@\"; }; $command")
+    grep -qE '^20[01]M.*/var/lib/assistant/old$' <<<"$said" || wrong "$command does not show what takes the room: $said"
+    inside rm -r /var/lib/assistant/old
+    settles 20 not_found disk error "new work is refused"
+    inside sh -ec 'systemctl stop assistantd.socket assistantd.service; umount /var/lib/assistant
+        systemctl start assistantd.socket assistantd.service'
+    settles 20 answers
+    is_well
+}
+not_found() { ! mend_of "$@" 2>/dev/null; }
+
+a_damaged_database_is_found_and_mended() {
+    local jobs
+    inside assistantctl backup create >/dev/null
+    jobs=$(ask 'SELECT count(*) FROM jobs')
+    inside sh -ec 'systemctl stop assistantd.socket assistantd.service; cd /var/lib/assistant; rm -f assistant.db-wal assistant.db-shm
+        head -c 65536 /dev/urandom | dd of=assistant.db conv=notrunc status=none'
+    ! inside systemctl start assistantd.service || wrong "it starts"
+    mend_of why error "damaged" >/dev/null
+    mends schema error "the file of the database is damaged"
+    [ "$(ask 'SELECT count(*) FROM jobs')" = "$jobs" ] || wrong "the backup is not in its place"
+    # Work goes on when somebody says so.
+    mends work warning "all work is stopped"
+    inside sh -c 'rm -r /var/lib/assistant/replaced-*'
+    is_well
+}
+
+a_model_out_of_reach_is_found() {
+    configure $'[llm]\nprovider = "openai"\nbase_url = "http://127.0.0.1:7774/v1"\nmodel = "tiny"'
+    mend_of servers warning "127.0.0.1:7774 cannot be reached from the daemon" | grep -q 'setup --base-url' || wrong "it does not say how to mend it"
+    inside systemd-run --quiet --unit=model-there -p DynamicUser=yes python3 -m http.server --bind 127.0.0.1 7774
+    settles 10 not_found servers warning "127.0.0.1:7774 cannot be reached"
+    inside systemctl stop model-there
+    configure ''
+    is_well
+}
+
 a_stopped_service_is_found_and_mended() {
     local code=0
     inside systemctl stop assistantd.socket assistantd.service
@@ -107,7 +175,7 @@ a_stopped_service_is_found_and_mended() {
 variables_of_the_service_are_looked_at() {
     local variables=$machine_root/etc/default/assistant
     cp "$variables" "$machine_root/var/tmp/variables"
-    printf 'OPENAI_API_KEY=canary7\nDATABASE_URL=postgresql://canary7@x/y\nAGENT_NAM=x\nAGENT_ROLE=api\n' >>"$variables"
+    printf 'OPENAI_API_KEY=canary7\nDATABASE_URL=postgresql://canary7@x/y\nPOSTGRES_PASSWORD=canary7-canary7\nAGENT_NAM=x\nAGENT_ROLE=api\n' >>"$variables"
     inside systemctl restart assistantd.service
     settles 20 answers
     as_ann assistantctl status --json | grep -q '"weak-secret"' || wrong "the status does not warn"
@@ -119,6 +187,9 @@ variables_of_the_service_are_looked_at() {
     ! inside journalctl --output=json --all | grep -q canary7 || wrong "the journal tells a secret"
     ! inside assistantctl doctor --json | grep -q canary7 || wrong "doctor tells a secret"
     mends variables warning "DATABASE_URL is set and not used"
+    mend_of variables warning "POSTGRES_PASSWORD stands in the environment" >/dev/null
+    mends variables warning "POSTGRES_PASSWORD is set and not used"
+    not_found variables warning POSTGRES_PASSWORD || wrong "it still stands there"
     mends variables warning "OPENAI_API_KEY stands in the environment"
     [ -e "$machine_root/etc/credstore.encrypted/openai-api-key" ] || wrong "it did not become a credential"
     cp "$machine_root/var/tmp/variables" "$variables"

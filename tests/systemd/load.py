@@ -1,6 +1,6 @@
 """Sends requests to the daemon, each over a connection of its own, from some threads, until a file is there.
 
-Usage: load.py FILE THREADS. Prints a line for each hundred, and at the end how many there were; ends with 1 if one was refused, cut off or answered with an error.
+Usage: load.py FILE THREADS [ADDRESS TOKEN]: at the API's socket, or with a token at an address of the network. Prints a line for each hundred, and at the end how many there were; ends with 1 if one was refused, cut off or answered with an error.
 """
 import os
 import socket
@@ -14,17 +14,25 @@ faults = []
 lock = threading.Lock()
 
 
+head = "Host: localhost\r\nConnection: close\r\n"
+family, place = socket.AF_UNIX, "/run/assistant/api.sock"
+if len(sys.argv) > 3:
+    host, port = sys.argv[3].split(":")
+    family, place = socket.AF_INET, (host, int(port))
+    head = f"Host: {sys.argv[3]}\r\nAuthorization: Bearer {sys.argv[4]}\r\nConnection: close\r\n"
+
+
 def ask(path):
-    with socket.socket(socket.AF_UNIX) as connection:
+    with socket.socket(family) as connection:
         connection.settimeout(60)
-        connection.connect("/run/assistant/api.sock")
-        connection.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
+        connection.connect(place)
+        connection.sendall(f"GET {path} HTTP/1.1\r\n{head}\r\n".encode())
         answer = b""
         while piece := connection.recv(65536):
             answer += piece
-    head, _, body = answer.partition(b"\r\n\r\n")
-    if not head.startswith(b"HTTP/1.1 200") or not body:
-        raise ValueError(f"answered {head[:60]!r}")
+    status, _, body = answer.partition(b"\r\n\r\n")
+    if not status.startswith(b"HTTP/1.1 200") or not body:
+        raise ValueError(f"answered {status[:60]!r}")
 
 
 def send(end):

@@ -143,7 +143,7 @@ units_have_no_more_than_they_need() {
 }
 
 the_api_socket_outlives_the_service() {
-    local said before after begun
+    local said before after
     before=$(inside stat -c '%i %U:%G %a' /run/assistant/api.sock)
     [[ $before == *' root:assistant-users 660' ]] || wrong "$before"
     inside systemctl restart assistantd.service
@@ -155,9 +155,7 @@ the_api_socket_outlives_the_service() {
     grep -q assistant-users <<<"$said" || wrong "the stranger is not told what is missing: $said"
     [ "$(inside systemctl is-active assistantd.service)" = inactive ] || wrong "a stranger started the service"
     # Whoever may starts it by asking.
-    begun=$(date +%s%N)
-    as_ann assistantctl query GET /health >/dev/null
-    echo "figure: first answer of a service that was not running, with the way in: $((($(date +%s%N) - begun) / 1000000)) ms"
+    first_answer as_ann assistantctl query GET /health
 }
 
 a_reload_refuses_what_is_wrong() {
@@ -298,6 +296,19 @@ Environment=LD_PRELOAD=$library FAKETIME_TIMESTAMP_FILE=/etc/assistant/clock FAK
     drop_in assistantd.service
     inside systemctl restart assistantd.service
 }
+# no_backup_has TEXT: neither what one made now holds, nor any that is there; they are compressed.
+no_backup_has() {
+    local file looked=0
+    inside assistantctl backup create >/dev/null
+    while read -r file; do
+        zstd --decompress --stdout --quiet "$machine_root$file" >"$log.opened"
+        grep -qaF 'SQLite format 3' "$log.opened" || wrong "$file holds no database, or cannot be looked into"
+        ! grep -qaF "$1" "$log.opened" || wrong "it is in $file"
+        looked=$((looked + 1))
+    done < <(inside find /var/lib -name '*.zst' -type f)
+    rm -f "$log.opened"
+    [ "$looked" -gt 0 ] || wrong "no backup was looked into"
+}
 runs_one() { [ -n "$(ask "SELECT id FROM jobs WHERE status = 'running'")" ]; }
 
 # A key that a server was sent, and whose refusal repeats it, stands nowhere else.
@@ -347,6 +358,7 @@ http.server.HTTPServer(("127.0.0.1", 7776), Refuses).serve_forever()' >/dev/null
     settles 20 is_ready
     inside journalctl --sync
     ! inside journalctl --no-pager --output export | grep -aq "$canary" || wrong "it is in the journal"
+    no_backup_has "$canary"
     found=$(inside grep -rlaF "$canary" /var /etc /run/assistant /run/assistantd /tmp /root /home 2>/dev/null | grep -v '^/var/tmp/asked$' || true)
     [ -z "$found" ] || wrong "it is in: $found"
     found=$(inside find / -xdev \( -name 'core' -o -name 'core.[0-9]*' \) -type f)
@@ -354,11 +366,12 @@ http.server.HTTPServer(("127.0.0.1", 7776), Refuses).serve_forever()' >/dev/null
 }
 
 # under_load THREADS COMMAND...: runs it while requests come, each with a connection of its own; says how many came, and fails
-# if one was not answered.
+# if one was not answered. They come to the API's socket, or to the address and with the token of ${load_at[@]}.
+load_at=()
 under_load() {
     local client said status=0
     install -m 644 tests/systemd/load.py "$machine_root/var/tmp/load.py"
-    as_ann python3 /var/tmp/load.py /var/tmp/enough "$1" >"$machine_root/var/tmp/load" 2>&1 &
+    as_ann python3 /var/tmp/load.py /var/tmp/enough "$1" "${load_at[@]}" >"$machine_root/var/tmp/load" 2>&1 &
     client=$!
     shift
     "$@" || status=$?
@@ -385,4 +398,19 @@ requests_wait_during_restarts() {
     said=$(under_load 4 restarts "${ASSISTANT_RESTARTS:-10}") || wrong "$said"
     echo "$said"
     [ "$(sed -E 's/^figure: ([0-9]+) .*/\1/' <<<"$said")" -ge $((100 * ${ASSISTANT_RESTARTS:-10})) ] || wrong "too few came"
+}
+
+# first_answer COMMAND...: it starts the stopped service by asking. The best of five times is held to the goal of 300 ms: what
+# else this host does shows in single ones.
+first_answer() {
+    local begun took least=999999
+    for _ in 1 2 3 4 5; do
+        inside systemctl stop assistantd.service
+        begun=$(now)
+        "$@" >/dev/null || wrong "it does not answer: $*"
+        took=$((($(now) - begun) / 1000000))
+        [ "$took" -ge "$least" ] || least=$took
+    done
+    echo "figure: first answer of a service that was not running, the best of five: $least ms"
+    [ "$least" -lt 300 ] || wrong "the best of five first answers took $least ms"
 }

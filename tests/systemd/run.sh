@@ -19,13 +19,15 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 . tests/systemd/doctor.sh
 . tests/systemd/setup.sh
 . tests/systemd/web.sh
+. tests/systemd/shells.sh
 # All of these share one set of names, in which the last one wins.
 twice=$(grep -hoE '^[a-z_]+\(\)' tests/systemd/*.sh | sort | uniq -d)
 [ -z "$twice" ] || fail "defined more than once in tests/systemd: $twice"
 
 obstacle=$(machine_obstacle)
 [ -z "$obstacle" ] || fail "$obstacle"
-need_debian mmdebstrap=mmdebstrap python3=python3-minimal ip=iproute2 lintian=lintian readelf=binutils man=man-db groff=groff-base
+need_debian mmdebstrap=mmdebstrap python3=python3-minimal ip=iproute2 lintian=lintian readelf=binutils man=man-db groff=groff-base \
+    zstd=zstd zsh=zsh fish=fish
 need_rust
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$HOME/.cache/assistant-target}
 
@@ -110,11 +112,12 @@ life_of_a_package() {
 case ${1:-} in
     '')
         check the_package_is_sound
+        check shells_complete_what_is_typed
         session "$(machine_cgroups)" "${all[@]}"
         life_of_a_package
         ;;
     life_of_a_package) life_of_a_package ;;
-    the_package_is_sound) check the_package_is_sound ;;
+    the_package_is_sound | shells_complete_what_is_typed) check "$1" ;;
     *) session "$(machine_cgroups)" "$@" ;;
 esac
 say "$passed passed, $failed failed, $SECONDS s"

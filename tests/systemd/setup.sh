@@ -50,6 +50,7 @@ secrets_are_nowhere_else() {
     ! inside journalctl --no-pager -o export | grep -qa "$canary" || wrong "the journal has it"
     found=$(inside grep -rla "$canary" /etc /var/lib /var/log /run/assistantd /tmp /usr/local 2>/dev/null || true)
     [ -z "$found" ] || wrong "it lies in $found"
+    no_backup_has "$canary"
     for said in status config/status config models; do
         ! inside assistantctl query GET "/api/$said" 2>/dev/null | grep -q "$canary" || wrong "/api/$said tells it"
     done

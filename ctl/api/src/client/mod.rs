@@ -35,6 +35,10 @@ use tokio::io::{AsyncRead, AsyncReadExt as _};
 const AUTHORITY: &str = "assistantd";
 /// How long an ordinary request may take until its answer is complete.
 const TIMEOUT: Duration = Duration::from_mins(1);
+/// How often, while an answer without a time limit is waited for, the daemon is asked whether it answers at all.
+const LOOK: Duration = Duration::from_secs(10);
+/// How long it may take to say so.
+const SIGN: Duration = Duration::from_secs(20);
 /// Bytes of a JSON answer that are read at most.
 const MAX_ANSWER: usize = 256 << 20;
 /// Bytes that are read from an upload's source at a time.
@@ -101,6 +105,22 @@ impl Client {
     /// `DELETE path`
     pub async fn delete<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
         self.request("DELETE", path).fetch().await
+    }
+
+    /// Ends when the daemon answers nothing any more: it stands still, or its socket is there and it cannot start. Asks
+    /// over connections of its own, so that nothing that is under way stands before the question.
+    async fn silence(&self) -> Error {
+        loop {
+            tokio::time::sleep(LOOK).await;
+            let http: legacy::Client<_, Body> = legacy::Client::builder(TokioExecutor::new()).build(Connector);
+            let mut request = hyper::Request::new(Empty::new().map_err(|never| match never {}).boxed_unsync());
+            *request.uri_mut() = hyperlocal::Uri::new(&self.socket, "/health").into();
+            request.headers_mut().insert(HOST, HeaderValue::from_static(AUTHORITY));
+            // Where connecting fails, the request itself finds out.
+            if tokio::time::timeout(SIGN, http.request(request)).await.is_err() {
+                return Error::Timeout(LOOK + SIGN);
+            }
+        }
     }
 
     /// The event stream from `path` (such as `/api/events?job=7`), after the event `since`.
@@ -179,7 +199,7 @@ impl Request<'_> {
         self
     }
 
-    /// Changes the time limit (60 s); `None` waits as long as the daemon lives.
+    /// Changes the time limit (60 s); `None` waits as long as the daemon answers others.
     pub fn timeout(mut self, timeout: Option<Duration>) -> Self {
         self.timeout = timeout;
         self
@@ -202,10 +222,14 @@ impl Request<'_> {
         *request.headers_mut() = headers;
         request.headers_mut().insert(HOST, HeaderValue::from_static(AUTHORITY));
         *request.method_mut() = method.clone();
-        let answer = within(timeout, async {
-            client.http.request(request).await.map_err(|err| Error::transport(&client.socket, &err))
-        })
-        .await?;
+        let asked = async { client.http.request(request).await.map_err(|err| Error::transport(&client.socket, &err)) };
+        let answer = match timeout {
+            Some(_) => within(timeout, asked).await?,
+            None => tokio::select! {
+                answer = asked => answer?,
+                err = client.silence() => return Err(err),
+            },
+        };
         if let Some(observer) = &client.observer {
             observer(&method, &path, &answer);
         }

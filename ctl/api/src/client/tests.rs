@@ -202,3 +202,50 @@ async fn a_refusal_reaches_the_caller_though_the_upload_was_not_read() {
         tasks.join_next().await.unwrap().unwrap();
     }
 }
+
+/// Accepts everybody; whoever asks for `/health` is answered if `well`, and all others as long as they wait.
+async fn slow(listener: UnixListener, well: bool, delay: Duration) {
+    loop {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        tokio::spawn(async move {
+            let head = head(&mut stream).await;
+            if !head.starts_with("GET /health ") {
+                tokio::time::sleep(delay).await;
+            } else if !well {
+                std::future::pending::<()>().await;
+            }
+            answer(&mut stream, "200 OK", "", "7").await;
+        });
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_limit_a_daemon_that_answers_others_is_waited_for() {
+    let (_dir, path) = socket();
+    let server = tokio::spawn(slow(UnixListener::bind(&path).unwrap(), true, Duration::from_hours(1)));
+    let client = Client::new(&path);
+    let begun = tokio::time::Instant::now();
+    let reply = client.request("GET", "/x").timeout(None).fetch::<i64>().await;
+    assert_eq!(reply.unwrap(), 7);
+    assert!(begun.elapsed() >= Duration::from_hours(1));
+    server.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_limit_a_daemon_that_answers_nobody_is_not_waited_for() {
+    let (_dir, path) = socket();
+    let listener = UnixListener::bind(&path).unwrap();
+    let client = Client::new(&path);
+    let begun = tokio::time::Instant::now();
+    // Nobody accepts, as when the service behind the socket cannot start.
+    for request in [client.request("GET", "/x").timeout(None), client.request("PUT", "/x").upload(&b"x"[..], Some(1))] {
+        let reply = request.fetch::<i64>().await;
+        assert!(matches!(reply, Err(Error::Timeout(limit)) if limit == LOOK + SIGN), "{reply:?}");
+    }
+    // And one that accepts and stands still.
+    let server = tokio::spawn(slow(listener, false, Duration::from_hours(1)));
+    let reply = client.request("GET", "/x").timeout(None).fetch::<i64>().await;
+    assert!(matches!(reply, Err(Error::Timeout(_))), "{reply:?}");
+    assert_eq!(begun.elapsed().as_secs(), 3 * (LOOK + SIGN).as_secs());
+    server.abort();
+}

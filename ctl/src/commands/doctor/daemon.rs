@@ -192,7 +192,7 @@ pub(super) async fn reach(cx: &Cx, host: &Host, pid: u32) -> Vec<Finding> {
             (Some(problem), _) => Finding::warning(
                 "servers",
                 format!("{purpose}: {at} cannot be reached from the daemon: {problem}"),
-                format!("curl -sS -o /dev/null https://{at}/"),
+                "start it or open the way to it, or name another: sudo assistantctl setup --base-url URL",
             ),
         }
     }));

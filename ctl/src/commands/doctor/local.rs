@@ -111,8 +111,8 @@ fn schema(host: &Host) -> Finding {
     };
     let Some(bytes) = bytes else { return Finding::ok("schema", "there is no database yet") };
     if &bytes[..16] != b"SQLite format 3\0" {
-        let mend = "sudo assistantctl backup list, then restore one with sudo assistantctl backup restore";
-        return Finding::error("schema", Code::Failed, "the file of the database is damaged: it is no database", mend);
+        let text = "the file of the database is damaged: it is no database";
+        return Finding::error("schema", Code::Failed, text, restoring(host));
     }
     // `user_version` (sqlite.org/fileformat.html).
     let version = u64::from(u32::from_be_bytes([bytes[60], bytes[61], bytes[62], bytes[63]]));
@@ -132,6 +132,24 @@ fn schema(host: &Host) -> Finding {
         ),
         _ => Finding::ok("schema", format!("version {known}, no upgrade is pending")),
     }
+}
+
+/// The commands that put the newest backup into its place; what only the caller knows stands in capitals.
+fn restoring(host: &Host) -> String {
+    let names = host.list(&format!("{STATE}/backups")).unwrap_or_default();
+    // Their names have the time, so that the last is the newest.
+    let is_backup = |name: &&String| {
+        name.starts_with("assistant-") && (name.ends_with(".tar.zst") || name.ends_with(".tar.zst.age"))
+    };
+    let newest = names.iter().rfind(is_backup);
+    let name = newest.map_or("NAME", String::as_str);
+    let opened = if name.ends_with(".age") { " --identity KEYFILE" } else { "" };
+    let list = if newest.is_some() { "" } else { "sudo assistantctl backup list && " };
+    format!(
+        "{list}sudo systemctl stop assistantd.socket assistantd.service && sudo assistantctl backup restore {name}{opened} --force \
+         && sudo systemctl reset-failed assistantd.socket assistantd.service; \
+         sudo systemctl start assistantd.socket assistantd.service"
+    )
 }
 
 fn head(mut file: std::fs::File) -> Option<[u8; 100]> {

@@ -220,6 +220,17 @@ fn the_version_of_the_database_is_held_against_that_of_the_program() {
     schema("newer than", Verdict::Error);
     place.write("/var/lib/assistant/assistant.db", "no database at all ".repeat(20));
     schema("is damaged", Verdict::Error);
+    let mend = |part: &str| is_found(&local::state(&place.host()), "schema", Verdict::Error, "is damaged", part);
+    mend("backup list && ");
+    for (file, part) in [
+        ("assistant-20261121T030000Z.tar.zst", "restore assistant-20261121T030000Z.tar.zst --force"),
+        ("assistant-20261122T030000Z.tar.zst.age", "restore assistant-20261122T030000Z.tar.zst.age --identity KEYFILE"),
+        ("assistant-20261123T030000Z.tar.zst.json", "restore assistant-20261122T"),
+        ("unrelated.txt", "restore assistant-20261122T"),
+    ] {
+        place.write(&format!("/var/lib/assistant/backups/{file}"), "");
+        mend(part);
+    }
     fs::remove_dir_all(place.path("/var/lib/assistant")).unwrap();
     is_found(&local::state(&place.host()), "state", Verdict::Skipped, "there is no", "");
 }
@@ -273,4 +284,17 @@ fn a_warning_that_both_found_stands_there_once() {
     let mut findings = vec![Finding::warning("state", "mode 0755", "sudo chmod 0700 /x")];
     daemon::add_warnings(&mut findings, &[warning("other words", "sudo chmod 0700 /x"), warning("more", "do it")]);
     assert_eq!(findings.len(), 2, "{findings:?}");
+}
+
+#[test]
+fn how_often_systemd_tried_does_not_hide_why() {
+    let journal = "error: the database is damaged\nassistantd.service: Main process exited, code=exited, status=1/FAILURE\n\
+        assistantd.service: Failed with result 'exit-code'.\nFailed to start assistantd.service - Assistant.\n\
+        assistantd.service: Scheduled restart job, restart counter is at 20.\nStopped assistantd.service - Assistant.\n\
+        assistantd.service: Start request repeated too quickly.\n";
+    assert_eq!(units::reasons(journal), ["error: the database is damaged"]);
+    let credentials = "assistantd.service: Failed at step CREDENTIALS spawning /usr/bin/assistantd: Bad message\n";
+    assert_eq!(units::reasons(credentials), [credentials.trim_end()]);
+    assert_eq!(units::reasons("a\nb\n\nc\nd\ne\n"), ["b", "c", "d", "e"]);
+    assert_eq!(units::reasons("Stopped assistantd.service - Assistant.\n").len(), 1);
 }

@@ -220,6 +220,23 @@ fn weakness(unit: &str, name: &str, value: &str) -> Option<(bool, &'static str)>
     })
 }
 
+/// The last lines of the journal that may say why: not those in which systemd counts its attempts.
+pub(super) fn reasons(journal: &str) -> Vec<&str> {
+    let counts = |line: &&str| {
+        let rest = line.strip_prefix("assistantd.service: ").unwrap_or(line);
+        ["Start request repeated", "Scheduled restart job", "Main process exited", "Failed with result", "Consumed "]
+            .iter()
+            .any(|start| rest.starts_with(start))
+            || ["Starting ", "Started ", "Stopping ", "Stopped ", "Failed to start "]
+                .iter()
+                .any(|start| line.starts_with(start) && line.contains("assistantd.service"))
+    };
+    let lines: Vec<_> = journal.lines().filter(|line| !line.trim().is_empty()).collect();
+    let telling: Vec<_> = lines.iter().copied().filter(|line| !counts(line)).collect();
+    let chosen = if telling.is_empty() { lines } else { telling };
+    chosen[chosen.len().saturating_sub(4)..].to_vec()
+}
+
 /// Why the daemon does not answer, as far as the service manager and the journal say.
 pub(super) fn why_down(host: &Host) -> Option<Finding> {
     if !host.has_systemd() || !host.is_packaged() {
@@ -227,8 +244,8 @@ pub(super) fn why_down(host: &Host) -> Option<Finding> {
     }
     let shown = Shown::of(host, "assistantd.service")?;
     let (active, result, status) = (shown.get("ActiveState"), shown.get("Result"), shown.get("ExecMainStatus"));
-    let journal = host.ask("journalctl", &["--unit=assistantd", "--lines=4", "--output=cat", "--no-pager"]);
-    let last: Vec<_> = journal.as_deref().unwrap_or_default().lines().filter(|line| !line.trim().is_empty()).collect();
+    let journal = host.ask("journalctl", &["--unit=assistantd", "--lines=60", "--output=cat", "--no-pager"]);
+    let last = reasons(journal.as_deref().unwrap_or_default());
     let said = if last.is_empty() {
         "the journal says nothing that you may read (sudo journalctl -u assistantd)".to_owned()
     } else {

@@ -8,6 +8,7 @@ use assistant_api::{
     secrets::SecretName,
     status::{ModelTest, Status},
 };
+use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::json;
 
 use super::{
@@ -16,12 +17,12 @@ use super::{
 };
 use crate::{
     Cx,
-    commands::{config::drop_in::DropIn, models},
+    commands::{config::drop_in::DropIn, models, web},
     credstore::Credstore,
     exit::{Code, Failure, Result},
     host::Host,
     output::Style,
-    text,
+    password, text,
 };
 
 /// Where it is done.
@@ -46,6 +47,7 @@ const CONFIG: &str = "the configuration";
 const SECRET: &str = "the secret";
 const GROUPS: &str = "the groups";
 const DAEMON: &str = "the daemon with what is new";
+const PASSWORD: &str = "the password of the dashboard";
 const CALL: &str = "a call to the model";
 
 impl Steps<'_> {
@@ -79,6 +81,9 @@ pub async fn apply(plan: Plan, place: &Place<'_>, present: &Present, cx: &Cx) ->
     if plan.groups.is_empty() {
         steps.open.retain(|open| *open != GROUPS);
     }
+    if plan.web_password {
+        steps.open.push(PASSWORD);
+    }
     if place.test {
         steps.open.push(CALL);
     }
@@ -86,12 +91,17 @@ pub async fn apply(plan: Plan, place: &Place<'_>, present: &Present, cx: &Cx) ->
     write(&plan, place, &mut steps).map_err(|failure| steps.stopped(failure))?;
     join(&plan, place, present, &mut steps).map_err(|failure| steps.stopped(failure))?;
     let runs = follow(&plan, place, present.unseen, &mut steps).await.map_err(|failure| steps.stopped(failure))?;
+    let password = if plan.web_password {
+        Some(lock(runs, &mut steps).await.map_err(|failure| steps.stopped(failure))?)
+    } else {
+        None
+    };
     let tests = if place.test && runs && plan.by_hand.is_none() {
         call(&mut steps).await.map_err(|failure| steps.stopped(failure))?
     } else {
         Vec::new()
     };
-    the_end(&plan, present, runs, &steps, &tests)
+    the_end(&plan, present, runs, &steps, &End { tests, password })
 }
 
 /// Both are prepared before the first is put in its place, so that what can fail fails before anything has changed.
@@ -185,6 +195,21 @@ fn seen(name: SecretName, status: Status) -> Result<()> {
         .hint("systemctl cat assistantd shows what it loads; sudo assistantctl secret list what is stored"))
 }
 
+/// Makes the password with which people log in. It is told at once: what fails later must not lose it.
+async fn lock(runs: bool, steps: &mut Steps<'_>) -> Result<SecretString> {
+    if !runs {
+        return Err(Failure::new(Code::Unreachable, "no daemon runs that could take a password")
+            .hint("start it, then assistantctl web password --generate"));
+    }
+    let password = password::generate()?;
+    web::set_password(steps.cx, &password).await?;
+    steps.done(PASSWORD, "the dashboard has a new password, and every browser is logged out".to_owned())?;
+    if !steps.cx.out.json {
+        steps.cx.out.line(format!("    shown this once: {}", password.expose_secret()))?;
+    }
+    Ok(password)
+}
+
 /// One real call to each model; the main one has to answer.
 async fn call(steps: &mut Steps<'_>) -> Result<Vec<ModelTest>> {
     let cx = steps.cx;
@@ -211,7 +236,13 @@ async fn call(steps: &mut Steps<'_>) -> Result<Vec<ModelTest>> {
     Ok(tests)
 }
 
-fn the_end(plan: &Plan, present: &Present, runs: bool, steps: &Steps<'_>, tests: &[ModelTest]) -> Result {
+/// What programs are told of at the end.
+struct End {
+    tests: Vec<ModelTest>,
+    password: Option<SecretString>,
+}
+
+fn the_end(plan: &Plan, present: &Present, runs: bool, steps: &Steps<'_>, end: &End) -> Result {
     let cx = steps.cx;
     let mut next = Vec::new();
     if !runs {
@@ -233,7 +264,8 @@ fn the_end(plan: &Plan, present: &Present, runs: bool, steps: &Steps<'_>, tests:
     if cx.out.json {
         cx.out.json(&json!({
             "changed": plan.changes(), "done": steps.done, "user": present.user, "groups": plan.groups,
-            "running": runs, "models": tests, "notes": plan.notes, "next": next,
+            "running": runs, "models": end.tests, "notes": plan.notes, "next": next,
+            "web_password": end.password.as_ref().map(|password| password.expose_secret()),
         }))?;
         return Ok(Code::Ok);
     }

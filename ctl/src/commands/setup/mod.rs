@@ -35,7 +35,8 @@ const FILE: &str = "10-setup.toml";
   sudo assistantctl setup --provider openrouter --key-file key.txt --yes
   sudo assistantctl setup --provider ollama --model qwen3:8b --yes
   sudo assistantctl setup --provider openai --base-url http://10.0.0.7:8080/v1
-  sudo assistantctl setup --admin --work")]
+  sudo assistantctl setup --admin --work
+  sudo assistantctl setup --web-password --yes")]
 pub struct Args {
     #[command(flatten)]
     models: ModelArgs,
@@ -43,6 +44,9 @@ pub struct Args {
     mail: MailArgs,
     #[command(flatten)]
     people: PeopleArgs,
+    /// Make a strong password for the dashboard on the network, and show it once
+    #[arg(long)]
+    web_password: bool,
     /// Ask nothing: what no option tells stays as it is
     #[arg(long)]
     yes: bool,

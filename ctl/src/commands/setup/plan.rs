@@ -49,6 +49,8 @@ pub struct Plan {
     pub by_hand: Option<SecretName>,
     /// Groups that the user joins.
     pub groups: Vec<&'static str>,
+    /// Whether a password for the dashboard is made.
+    pub web_password: bool,
     /// What is to be told beside.
     pub notes: Vec<String>,
 }
@@ -71,6 +73,7 @@ impl Plan {
         asker.models(&args.models)?;
         asker.mail(args.mail)?;
         asker.people(&args.people)?;
+        asker.web_password(args.web_password)?;
         asker.agreed()?;
         Ok(asker.plan)
     }
@@ -87,6 +90,7 @@ impl Plan {
             .collect();
         changes.extend(self.secret.iter().map(|(name, _)| format!("the secret {name}")));
         changes.extend(self.groups.iter().map(|group| format!("membership in {group}")));
+        changes.extend(self.web_password.then(|| "the password of the dashboard".to_owned()));
         changes
     }
 }
@@ -353,6 +357,21 @@ impl Asker<'_> {
                 _ => {}
             }
         }
+        Ok(())
+    }
+
+    /// Asked only where people come in over the network and none could log in.
+    fn web_password(&mut self, told: bool) -> Result<()> {
+        self.plan.web_password = match (&self.present.unlocked, &mut self.person) {
+            (Some(address), Some(person)) if !told => {
+                person.agrees(&format!("Make a strong password for the dashboard at {address}?"), true)?
+            }
+            (Some(address), None) if !told => {
+                self.plan.notes.push(format!("nobody can log in at {address} yet: --web-password makes a password"));
+                false
+            }
+            _ => told,
+        };
         Ok(())
     }
 

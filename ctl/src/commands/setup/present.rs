@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use assistant_api::{config::Settings, secrets::SecretName, status::Status};
+use assistant_api::{config::Settings, login::WebStatus, secrets::SecretName, status::Status};
 use nix::unistd::{Group, User};
 use serde_json::Value;
 
@@ -36,6 +36,8 @@ pub struct Present {
     pub unseen: bool,
     /// Whether a new secret can be stored here.
     pub stores: bool,
+    /// Where the network can reach the daemon, which has no password for people yet.
+    pub unlocked: Option<String>,
     /// Who is to be let in.
     pub user: Option<String>,
     /// The groups that are here, and whether that user is in them.
@@ -61,6 +63,15 @@ impl Present {
             let started = status.as_ref().map(|status| status.started_at);
             SecretName::ALL.iter().filter_map(|name| store.stored(*name).ok()?).any(|at| Some(at) > started)
         });
+        let listening = status.iter().flat_map(|status| &status.listening);
+        let mut beyond = listening.filter(|one| !matches!(one.reach.as_str(), "socket" | "loopback"));
+        let unlocked = match beyond.next() {
+            Some(one) => {
+                let web = ask("/api/web").fetch::<WebStatus>().await;
+                web.is_ok_and(|web| web.password_set_at.is_none()).then(|| one.address.clone())
+            }
+            None => None,
+        };
         let groups = [USERS, ADMIN, WORK];
         Ok(Self {
             settings,
@@ -68,6 +79,7 @@ impl Present {
             secrets: SecretName::ALL.iter().copied().filter(has).collect(),
             unseen,
             stores: credstore.is_some(),
+            unlocked,
             groups: groups.into_iter().filter_map(|name| Some((name, member(name, user.as_deref())?))).collect(),
             user,
         })

@@ -70,6 +70,24 @@ fn keys(plan: &Plan) -> Vec<String> {
 }
 
 #[test]
+fn a_password_is_made_where_the_network_comes_in_and_none_is_there() {
+    let open = Present { unlocked: Some("192.168.1.50:8000".into()), ..present(&[]) };
+    let plan = Plan::make(args("--yes --provider rehearsal"), &open, None).unwrap();
+    assert!(!plan.web_password && plan.notes.iter().any(|note| note.contains("--web-password")), "{plan:?}");
+    for host in [&open, &present(&[])] {
+        let plan = Plan::make(args("--yes --provider rehearsal --web-password"), host, None).unwrap();
+        assert!(plan.web_password && plan.changes().contains(&"the password of the dashboard".to_owned()));
+    }
+    let mut script = Script::new(["rehearsal", ""].into_iter().chain(NO_CHANGE).chain(["", ""]));
+    let plan = asked("", &open, &mut script).unwrap();
+    let shown = script.shown.join("\n");
+    assert!(
+        plan.web_password && shown.contains("a strong password for the dashboard at 192.168.1.50:8000?"),
+        "{shown}"
+    );
+}
+
+#[test]
 fn a_fresh_host_is_asked_for_everything() {
     let host = Present {
         user: Some("ann".into()),

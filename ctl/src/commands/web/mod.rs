@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use crate::{
     Cx,
     exit::{Code, Failure, Result},
+    password::generate,
     prompt::{self, Person as _, Terminal},
 };
 
@@ -62,12 +63,16 @@ enum Verb {
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   assistantctl web password
+  assistantctl web password --generate
   assistantctl web password < password.txt
   assistantctl web password --remove")]
 struct Password {
     /// Take it away: nobody logs in with a password any more
     #[arg(long)]
     remove: bool,
+    /// Make a strong one and print it, this once
+    #[arg(long, conflicts_with = "remove")]
+    generate: bool,
 }
 
 pub async fn run(args: Args, cx: &Cx) -> Result {
@@ -127,10 +132,25 @@ async fn password(args: Password, cx: &Cx) -> Result {
         let () = cx.client.delete("/api/web/password").await?;
         return done(cx, "there is no password any more, and every browser is logged out");
     }
-    let password = given()?;
+    let password = if args.generate { generate()? } else { given()? };
+    set_password(cx, &password).await?;
+    let told = "the password is set, and every browser is logged out";
+    if !args.generate {
+        return done(cx, told);
+    }
+    if cx.out.json {
+        cx.out.json(&json!({ "done": told, "password": password.expose_secret() }))?;
+    } else {
+        cx.out.line(password.expose_secret())?;
+        cx.out.note(told);
+    }
+    Ok(Code::Ok)
+}
+
+/// Has the daemon let in whoever knows this password, and nobody who knew another one.
+pub async fn set_password(cx: &Cx, password: &SecretString) -> client::Result<()> {
     let request = PasswordRequest { password: password.expose_secret().to_owned() };
-    let () = cx.client.put("/api/web/password", &request).await?;
-    done(cx, "the password is set, and every browser is logged out")
+    cx.client.put("/api/web/password", &request).await
 }
 
 /// From the person at the terminal, twice, or from the standard input.
