@@ -14,6 +14,7 @@ use axum::{
 use bytes::{BufMut as _, Bytes, BytesMut};
 use futures_util::stream;
 use jiff::Timestamp;
+use rusqlite::Connection;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{json, value::RawValue};
@@ -125,13 +126,24 @@ impl Listener {
             let stopping = self.cx.stop.is_cancelled();
             self.news.mark_unchanged();
             let (position, job) = (self.position, self.job);
-            let found = self.cx.store.read(move |conn| events::after(conn, position, job, BATCH)).await?;
+            // Events first and bounds then: what is removed between the two is told as missing, never passed over.
+            let read = move |conn: &Connection| Ok((events::after(conn, position, job, BATCH)?, events::bounds(conn)?));
+            let (mut found, (oldest, _)) = self.cx.store.read(read).await?;
+            let mut text = BytesMut::with_capacity(found.len() * 256);
+            if position.0 + 1 < oldest.0 {
+                // So slow that the next events are no longer kept.
+                let missing = EventId(oldest.0 - 1);
+                gap(&mut text, self.cx.clock.now(), Some(EventId(position.0 + 1)), missing)?;
+                found.retain(|event| event.id > missing);
+                self.position = missing;
+            }
             if let Some(newest) = found.last() {
                 self.position = newest.id;
-                let mut text = BytesMut::with_capacity(found.len() * 256);
                 for event in &found {
                     frame_stored(&mut text, event)?;
                 }
+            }
+            if !text.is_empty() {
                 return Ok(text.freeze());
             }
             if stopping {

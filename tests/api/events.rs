@@ -11,10 +11,11 @@ use std::{
 use assistant_api::JobId;
 use assistantd::{cx::Cx, events};
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader, Lines};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader, Interest, Lines};
 use tokio::net::UnixStream;
 
 use super::served::{Served, request};
+use crate::support::until;
 
 async fn emit(cx: &Cx, job: i64) -> i64 {
     let now = cx.clock.now();
@@ -167,4 +168,84 @@ async fn a_client_that_does_not_read_is_cut_off() {
     let mut rest = Vec::new();
     let end = tokio::time::timeout(Duration::from_secs(5), stream.read_to_end(&mut rest)).await.expect("an end");
     assert!(rest.len() < 100 * (64 << 10), "it was cut before the end: {} bytes, {end:?}", rest.len());
+}
+
+/// Numbers of the events that a client hears, up to `last`; nothing but events of jobs among them.
+async fn heard(client: &mut Client, last: i64) -> Vec<i64> {
+    let mut seen = Vec::new();
+    while seen.last() != Some(&last) {
+        let Some((id, kind, _)) = client.next().await else { break };
+        assert_eq!(kind, "job.status", "after {:?}", seen.last());
+        seen.push(id.unwrap());
+    }
+    seen
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_clients_hear_every_event_and_a_slow_one_catches_up_by_replay() {
+    const CLIENTS: usize = 24;
+    const EVENTS: i64 = 300;
+    let served = Served::with(|config| {
+        config.api.stream_idle_timeout = assistantd::config::value::Seconds(Duration::from_secs(3));
+    });
+    let mut clients = Vec::new();
+    for _ in 0..CLIENTS {
+        clients.push(Client::open(&served, "?last_event_id=0", "").await);
+    }
+    // Reads the beginning, and then nothing until it is cut off.
+    let mut slow = served.connect().await;
+    slow.write_all(request("GET", "/api/events?last_event_id=0", "", "").as_bytes()).await.unwrap();
+    let listening =
+        clients.into_iter().map(|mut client| served.cx.tasks.spawn(async move { heard(&mut client, EVENTS).await }));
+    let listening: Vec<_> = listening.collect();
+    let filler = "x".repeat(16 << 10);
+    for _ in 0..EVENTS {
+        let (now, filler) = (served.cx.clock.now(), filler.clone());
+        let event = json!({ "to": "running", "filler": filler });
+        served.cx.store.write(move |tx| events::emit(tx, now, "job.status", Some(JobId(1)), &event)).await.unwrap();
+        served.cx.wake.announce();
+    }
+    let all: Vec<i64> = (1..=EVENTS).collect();
+    for client in listening {
+        assert_eq!(client.await.unwrap(), all, "every id once, in order");
+    }
+    // Nothing is read of it for longer than the bound; what the kernel holds of it is what it got.
+    until("the slow client is cut off", 20, async || {
+        slow.ready(Interest::READABLE).await.unwrap().is_read_closed().then_some(())
+    })
+    .await;
+    let mut begin = Client(BufReader::new(slow).lines());
+    let mut seen = Vec::new();
+    while let Ok(Ok(Some(line))) = tokio::time::timeout(Duration::from_secs(10), begin.0.next_line()).await {
+        if let Some(id) = line.strip_prefix("id: ").and_then(|id| id.parse::<i64>().ok()).filter(|id| *id > 0) {
+            seen.push(id);
+        }
+    }
+    let last = *seen.last().unwrap();
+    assert!(last < EVENTS, "it was cut off before the end");
+    // The last one may have been cut within: its client goes on after the one before.
+    let mut again = Client::open(&served, "", &format!("last-event-id: {}\r\n", last - 1)).await;
+    assert_eq!(heard(&mut again, EVENTS).await, all[usize::try_from(last - 1).unwrap()..], "and nothing is missing");
+}
+
+#[tokio::test]
+async fn a_client_that_listens_hears_of_events_that_were_removed_before_it_got_them() {
+    let served = Served::start();
+    emit(&served.cx, 1).await;
+    let mut client = Client::open(&served, "?last_event_id=0", "").await;
+    assert_eq!(client.next().await.unwrap().0, Some(1));
+    // Written and partly removed again before the stream looks.
+    let now = served.cx.clock.now();
+    let later = now + jiff::SignedDuration::from_secs(1);
+    let write = move |tx: &rusqlite::Connection| {
+        for _ in 0..6 {
+            events::emit(tx, now, "job.status", Some(JobId(1)), &json!({}))?;
+        }
+        events::purge(tx, later, 4)
+    };
+    assert_eq!(served.cx.store.write(write).await.unwrap(), 4);
+    served.cx.wake.announce();
+    let (id, kind, data) = client.next().await.unwrap();
+    assert_eq!((id, kind.as_str(), &data["data"]), (Some(4), "gap", &json!({ "from": 2, "to": 4 })));
+    assert_eq!(heard(&mut client, 7).await, [5, 6, 7]);
 }
