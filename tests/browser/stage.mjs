@@ -39,7 +39,7 @@ export async function stage(name, options) {
   page.setDefaultTimeout(7000);
   page.on("console", (message) => {
     const text = message.text();
-    if (["error", "warning"].includes(message.type()) && ![...expected].some((part) => text.includes(part))) complaints.push(`${page.url()}: ${text}`);
+    if (["error", "warning"].includes(message.type()) && ![...expected].some((part) => text.includes(part))) complaints.push(`${page.url()}: ${text} ${message.location().url}`);
   });
   page.on("pageerror", (err) => complaints.push(`${page.url()}: ${err}`));
   // The viewer of PDF files is the browser's own.

@@ -23,14 +23,16 @@ async fn an_unpacking_that_is_killed_leaves_nothing() {
     zip.finish().unwrap();
     let client = place.client();
     let ask = Unzip { path: "many.zip".into(), destination_folder: None };
-    let asked = tokio::spawn(async move { client.post::<Unzipped>("/api/workspace/unzip", &ask).await });
-    until("something is unpacked", 20, async || {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-        leftovers(&place).pop()
-    })
-    .await;
-    process.kill();
-    assert!(asked.await.unwrap().is_err(), "it was done before it was killed");
+    let killing = async {
+        until("something is unpacked", 20, async || {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            leftovers(&place).pop()
+        })
+        .await;
+        process.kill();
+    };
+    let (asked, ()) = tokio::join!(client.post::<Unzipped>("/api/workspace/unzip", &ask), killing);
+    assert!(asked.is_err(), "it was done before it was killed");
     assert_eq!(leftovers(&place).len(), 1, "it was not killed in the midst of it");
 
     let mut process = place.start(&[]);

@@ -127,6 +127,9 @@ async fn forget(req: Req<(), PathQuery>) -> Result<Json<DraftsDeleted>> {
 async fn purge(cx: &Cx, actor: &Actor, path: String) -> Result<()> {
     let place = Place::of(cx)?;
     let spot = place.run(move |place| place.root.locate(&place.root.rel(&path)?)).await?;
+    if spot.meta.is_none() {
+        return Ok(()); // somebody else was quicker
+    }
     let guards = place.root.lock(&[&spot.path]).await;
     let change = Change::Purge { path: spot.path.to_string(), is_dir: false };
     perform(cx, actor, change, guards, move |place| place.root.remove(&place.same(&spot)?)).await

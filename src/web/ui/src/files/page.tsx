@@ -70,12 +70,13 @@ export function FilesPage({ query }: { query: URLSearchParams }) {
 
 /** What a path is; the last that was known stays when it goes. */
 function useEntry(path: string) {
-  const live = useLive<{ item: Entry }>(
-    (signal) => get("/api/workspace/metadata" + queryOf({ path }), signal),
+  const live = useLive<{ asked: string; item: Entry }>(
+    async (signal) => ({ asked: path, ...(await get<{ item: Entry }>("/api/workspace/metadata" + queryOf({ path }), signal)) }),
     [path],
     (event) => (event.kind === "workspace.changed" && event.data.path === path) || touches(event, parent(path)),
   );
-  return { ...live, data: live.data?.item };
+  // At first there is still what was said of another path.
+  return { ...live, data: live.data?.asked === path ? live.data.item : undefined };
 }
 
 function Missing({ error, path, retry }: { error: ApiError; path: string; retry: () => void }) {
