@@ -19,8 +19,10 @@ mod support;
 mod api;
 mod bare;
 mod commands;
+mod crowd;
 mod footprint;
 mod jobs;
+mod lists;
 mod load;
 mod measure;
 mod seed;
@@ -32,7 +34,7 @@ use std::{path::PathBuf, process::ExitCode};
 use self::table::Table;
 use crate::support::process::Place;
 
-const PARTS: &[&str] = &["start", "idle", "api", "jobs", "commands", "size"];
+const PARTS: &[&str] = &["start", "idle", "api", "lists", "crowd", "jobs", "commands", "size"];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
@@ -58,6 +60,12 @@ fn main() -> ExitCode {
     runtime.block_on(async {
         if wanted("api") {
             api::measure(&mut table).await;
+        }
+        if wanted("lists") {
+            lists::measure(&mut table).await;
+        }
+        if wanted("crowd") {
+            crowd::measure(&mut table).await;
         }
         if wanted("jobs") {
             jobs::measure(&mut table).await;

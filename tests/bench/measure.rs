@@ -82,6 +82,14 @@ fn field(text: &str, name: &str) -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix(name))?.split_whitespace().next()?.parse().ok()
 }
 
+/// Memory of a process that is in no file, in MiB.
+pub(crate) fn anonymous(pid: i32) -> f64 {
+    let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap();
+    #[expect(clippy::cast_precision_loss, reason = "kilobytes")]
+    let mib = field(&text, "Anonymous:").unwrap() as f64 / 1024.0;
+    mib
+}
+
 /// Resident and proportional memory of a process, in MiB.
 pub(crate) fn memory(pid: i32) -> (f64, f64) {
     let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap();

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Builds the release binaries and runs the benchmarks, or only the parts that are named: start idle api jobs commands size.
-# Takes about three minutes after the build; the machine should have nothing else to do. A warm container is
+# Builds the release binaries and runs the benchmarks, or only the parts that are named: start idle api lists crowd
+# jobs commands size.
+# Takes about four minutes after the build; the machine should have nothing else to do. A warm container is
 # measured beside an engine: src/sandbox/broker/tests/docker/engine.sh tests/bench/run.sh commands
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."

@@ -29,3 +29,16 @@ pub(crate) fn jobs(database: &Path, count: u64) {
     );
     conn.execute_batch(&sql).unwrap();
 }
+
+/// Lets some of them have failed or been cancelled.
+#[expect(clippy::disallowed_methods, reason = "no daemon has the database open")]
+pub(crate) fn vary(database: &Path) {
+    let conn = Connection::open(database).unwrap();
+    conn.pragma_update(None, "synchronous", "OFF").unwrap();
+    conn.execute_batch(
+        "UPDATE jobs SET status = 'failed' WHERE id % 10 = 3;
+         UPDATE jobs SET status = 'cancelled' WHERE id % 10 = 7;
+         PRAGMA wal_checkpoint(TRUNCATE);",
+    )
+    .unwrap();
+}

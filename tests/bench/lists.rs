@@ -1,0 +1,48 @@
+//! The list of 100,000 jobs: every filter, scrolled from the newest page to the hundredth.
+
+use std::time::Instant;
+
+use serde_json::Value;
+
+use super::{
+    load::Connection,
+    measure, seed,
+    table::{Goal, Table},
+};
+
+const JOBS: u64 = 100_000;
+const PAGES: usize = 100;
+/// Filters of the list; what they leave differs from all jobs to none.
+const FILTERS: &[(&str, &str)] =
+    &[("no filter", ""), ("completed", "&status=completed"), ("failed", "&status=failed"), ("none", "&status=waiting")];
+
+pub(crate) async fn measure(table: &mut Table) {
+    let place = super::place("http://127.0.0.1:9/v1");
+    place.start(&[]).stop();
+    seed::jobs(&place.database(), JOBS);
+    seed::vary(&place.database());
+    let process = place.start(&[]);
+    let mut connection = Connection::open(&place.socket()).await;
+    for (name, filter) in FILTERS {
+        let (mut times, mut cursor, mut seen) = (Vec::new(), String::new(), 0);
+        for page in 0..PAGES {
+            let path = format!("/api/jobs?limit=50{filter}{cursor}");
+            let begin = Instant::now();
+            let (status, answer) = connection.send("GET", &path, String::new()).await;
+            times.push(measure::millis(begin.elapsed()));
+            assert!(status.is_success(), "{path}: {status}");
+            let answer: Value = serde_json::from_slice(&answer).unwrap();
+            seen += answer["jobs"].as_array().unwrap().len();
+            match answer["next_cursor"].as_str() {
+                Some(next) => cursor = format!("&cursor={next}"),
+                None => assert!(page == 0 || seen > 0, "{path}"),
+            }
+        }
+        let worst = times.iter().copied().fold(0.0, f64::max);
+        let what = |kind: &str| format!("page of 50 of {JOBS} jobs, {name}, {kind}");
+        table.row(&what("median"), measure::median(&mut times), "ms", None, Goal::None);
+        table.row(&what("p99"), measure::percentile(&mut times, 0.99), "ms", None, Goal::AtMost(20.0));
+        table.row(&what("worst"), worst, "ms", None, Goal::AtMost(20.0));
+    }
+    drop(process);
+}
