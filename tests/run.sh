@@ -197,6 +197,7 @@ tests
 containers
 [ "$mode" = quick ] || part "proxies" proxies
 [ "$mode" = quick ] || machine
+[ "$mode" = quick ] || part "the API against its document" bash tests/schema/run.sh
 [ "$mode" = quick ] || part "browser" bash tests/browser/run.sh
 part "nothing left running" leftovers
 if [ "$mode" = all ]; then

@@ -20,6 +20,7 @@ use tokio_util::{either::Either, sync::CancellationToken, task::TaskTracker};
 use super::{
     arrival::Arrival,
     forwarded,
+    framing::{Framing, Verdicts},
     listen::{Bound, Door, Listener, Socket},
     places::{Full, Places},
     problem,
@@ -193,16 +194,19 @@ async fn serve(server: Arc<Server>, mut stream: Stream, door: Door, cut: Cancell
         }
     };
     let mut stop = pin!(stop);
+    let verdicts = Verdicts::default();
+    let stream = Framing::new(Stall::new(stream, idle), verdicts.clone());
     let service = service_fn(move |request: Request<Incoming>| {
         asked.cancel();
-        let server = Arc::clone(&server);
-        async move { Ok::<_, std::convert::Infallible>(server.answer(arrival, request).await) }
+        let (server, doubt) = (Arc::clone(&server), verdicts.next());
+        async move { Ok::<_, std::convert::Infallible>(server.answer(arrival, request, doubt).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(header_timeout)
         .max_buf_size(BUFFER)
-        .serve_connection(TokioIo::new(Stall::new(stream, idle)), service);
+        .max_header_size(BUFFER)
+        .serve_connection(TokioIo::new(stream), service);
     let mut connection = pin!(connection);
     let mut stopping = false;
     loop {

@@ -13,6 +13,7 @@ pub mod etag;
 mod events;
 pub mod exposure;
 mod forwarded;
+mod framing;
 mod guard;
 mod id;
 pub mod idempotency;

@@ -43,10 +43,14 @@ pub fn document(routes: &[Route]) -> Value {
     });
     let mut shared = settings.into_generator();
     let mut errors = Errors { problem: shared.subschema_for::<Problem>().to_value(), known: BTreeMap::new() };
-    let mut paths: BTreeMap<&str, Map<String, Value>> = BTreeMap::new();
+    let mut paths: BTreeMap<String, Map<String, Value>> = BTreeMap::new();
     for route in routes {
         let method = route.method.as_str().to_lowercase();
-        paths.entry(route.path).or_default().insert(method, operation(route, &mut shared, &mut errors));
+        // A parameter for the rest of a path is one like others here.
+        paths
+            .entry(route.path.replace("{*", "{"))
+            .or_default()
+            .insert(method, operation(route, &mut shared, &mut errors));
     }
     json!({
         "openapi": "3.1.0",
@@ -144,11 +148,19 @@ fn takes_key(route: &Route) -> bool {
 
 /// Every kind of error that a route can give: its own, and those that its declaration implies.
 pub fn error_kinds(route: &Route) -> Vec<ErrorKind> {
-    let mut inline = SchemaSettings::draft2020_12().into_generator();
+    let settings = SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true);
+    let mut inline = settings.into_generator();
     let has_query = (route.schemas.query)(&mut inline).to_value()["properties"].is_object();
     let has_body = (route.schemas.body)(&mut inline).is_some();
     let mut kinds = route.errors.to_vec();
-    kinds.extend([ErrorKind::Forbidden, ErrorKind::Internal, ErrorKind::TooLarge, ErrorKind::Unavailable]);
+    kinds.extend([
+        ErrorKind::Forbidden,
+        ErrorKind::Internal,
+        ErrorKind::Invalid,
+        ErrorKind::TooLarge,
+        ErrorKind::Unauthorized,
+        ErrorKind::Unavailable,
+    ]);
     if has_body || has_query || takes_key(route) || route.path.contains('{') {
         kinds.push(ErrorKind::Validation);
     }
@@ -199,6 +211,10 @@ fn responses(route: &Route, shared: &mut SchemaGenerator, errors: &mut Errors) -
     }
     let mut responses = Map::new();
     responses.insert(route.schemas.status.to_string(), success);
+    if takes_key(route) {
+        let gone = "A repetition of a request whose result was erased since; without a body.";
+        responses.insert("410".to_owned(), json!({ "description": gone }));
+    }
     let mut by_status: BTreeMap<u16, Vec<ErrorKind>> = BTreeMap::new();
     for kind in error_kinds(route) {
         by_status.entry(problem::status(kind).as_u16()).or_default().push(kind);

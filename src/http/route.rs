@@ -198,6 +198,13 @@ impl Route {
         self
     }
 
+    /// Names the status of success of an answer that is made by hand and has no body.
+    #[must_use]
+    pub fn gives_nothing(mut self) -> Self {
+        self.schemas.status = 204;
+        self
+    }
+
     /// Names the type of an answer that is made by hand.
     #[must_use]
     pub fn produces(mut self, media: &'static str) -> Self {

@@ -7,7 +7,7 @@ use assistant_api::ErrorKind;
 use axum::{
     Router,
     body::Body,
-    http::{HeaderMap, HeaderName, Request, Response, header},
+    http::{HeaderMap, HeaderName, HeaderValue, Request, Response, header},
 };
 use hyper::body::Incoming;
 use tokio::time::Instant;
@@ -19,7 +19,7 @@ use super::{
     peer::{Peer, RoleGroups},
     problem,
 };
-use crate::{config::Config, cx::Cx, logging::catalog};
+use crate::{config::Config, cx::Cx, error::Error, logging::catalog};
 
 pub(super) static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -58,12 +58,23 @@ impl Server {
         groups
     }
 
-    /// Answers one request.
-    pub(super) async fn answer(&self, arrival: Arrival, request: Request<Incoming>) -> Response<Body> {
+    /// Answers one request; `doubt`: why it cannot be said where it ends, then it is refused.
+    pub(super) async fn answer(
+        &self,
+        arrival: Arrival,
+        request: Request<Incoming>,
+        doubt: Option<&'static str>,
+    ) -> Response<Body> {
         let (id, counters) = (self.ids.next(), &self.cx.process.counters);
         let requests = if matches!(arrival, Arrival::Local(_)) { &counters.socket } else { &counters.web };
         let begun = Instant::now();
-        let mut response = match arrival.admit(&request, &self.cx).await {
+        let encoded = request.headers().contains_key(header::TRANSFER_ENCODING);
+        let admitted = match doubt {
+            Some(why) => Err(Error::invalid(format!("it is not certain where the request ends: {why}"))
+                .hint("send one Content-Length, or one Transfer-Encoding: chunked, and end lines with CR LF")),
+            None => arrival.admit(&request, &self.cx).await,
+        };
+        let mut response = match admitted {
             Ok((peer, allow)) => {
                 let mut request = request.map(Body::new);
                 request.extensions_mut().insert(Caller { peer, id, allow });
@@ -79,6 +90,10 @@ impl Server {
                 problem::respond(&err, &id, "header")
             }
         };
+        // What follows a body in chunks is not read as a request, whatever it is.
+        if doubt.is_some() || encoded {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
         response.headers_mut().insert(&REQUEST_ID, id.header());
         requests.answered(response.status().as_u16(), begun.elapsed());
         response

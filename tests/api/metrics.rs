@@ -145,9 +145,9 @@ async fn listeners_of_events_are_counted_while_they_listen() {
     let request = super::served::request("GET", "/api/events", "", "");
     tokio::io::AsyncWriteExt::write_all(&mut stream, request.as_bytes()).await.unwrap();
     let listeners = async || Some(scrape(&served).await["assistant_event_listeners"]);
-    crate::support::until("one listens", 10, async || listeners().await.filter(|count| *count == 1.0)).await;
+    crate::support::until("one listens", 10, async || listeners().await.filter(|count| *count > 0.5)).await;
     drop(stream);
-    crate::support::until("nobody listens", 20, async || listeners().await.filter(|count| *count == 0.0)).await;
+    crate::support::until("nobody listens", 20, async || listeners().await.filter(|count| *count < 0.5)).await;
 }
 
 #[tokio::test]

@@ -3,9 +3,11 @@
 mod activation;
 mod attacks;
 mod bounds;
+mod cells;
 mod documents;
 mod events;
 mod exposed;
+mod foreign;
 mod https;
 mod jobs;
 mod login;
@@ -17,3 +19,4 @@ mod roles;
 mod served;
 mod status;
 mod stopping;
+mod uploads;

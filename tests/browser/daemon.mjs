@@ -17,13 +17,13 @@ const freePort = () =>
     });
   });
 
-export async function startDaemon(modelUrl, { sandbox = false } = {}) {
+export async function startDaemon(modelUrl, { sandbox = false, api = "" } = {}) {
   const dir = mkdtempSync(join(tmpdir(), "assistant-browser-"));
   const port = await freePort();
   const config = join(dir, "assistant.toml");
   writeFileSync(
     config,
-    `[api]\nbind_host = "127.0.0.1"\nport = ${port}\n` +
+    `[api]\nbind_host = "127.0.0.1"\nport = ${port}\n${api}` +
       `[llm]\nprovider = "openai"\nmodel = "scripted"\nbase_url = "${modelUrl}"\n` +
       `[limits]\nmax_daily_cost_usd = 5.0\n[policy]\nrules = [{ tool = "file_delete", decision = "ask", reason = "a person looks first" }]\n[sandbox]\nenabled = ${sandbox}\n`,
   );

@@ -1,6 +1,7 @@
 //! A job from the request to the result, through everything: socket, queue, model server, files, restart.
 
 mod commands;
+mod recorded;
 mod web;
 
 use std::time::Duration;

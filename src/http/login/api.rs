@@ -36,7 +36,7 @@ pub(in crate::http) fn routes() -> Vec<Route> {
             open_link,
         ),
         Route::new(Method::POST, "/api/logout", Role::Viewer, "Ends the session of the caller.", log_out)
-            .produces("application/json"),
+            .gives_nothing(),
         Route::new(Method::GET, "/api/session", Role::Viewer, "Who the caller is.", session),
         Route::new(Method::DELETE, "/api/sessions", Role::Admin, "Logs every browser out.", log_out_everywhere),
         Route::new(Method::GET, "/api/web", Role::Admin, "What there is to log in with.", status),
