@@ -86,6 +86,7 @@ CREATE INDEX jobs_claim ON jobs (priority DESC, created_at, id, run_at) WHERE st
 CREATE INDEX jobs_later ON jobs (run_at) WHERE status = 'queued' AND later = 1;
 CREATE INDEX jobs_due ON jobs (run_at) WHERE status = 'queued';
 CREATE INDEX jobs_lease ON jobs (lease_until) WHERE status = 'running';
+CREATE INDEX jobs_created ON jobs (created_at);
 CREATE INDEX jobs_status ON jobs (status, id);
 CREATE INDEX jobs_completed ON jobs (completed_at, status) WHERE completed_at IS NOT NULL;
 CREATE INDEX jobs_thread ON jobs (thread_id);

@@ -1,17 +1,23 @@
 //! The routes of jobs.
 
+use std::{fmt::Display, str::FromStr};
+
 use assistant_api::{
     ErrorKind, JobId, Role,
     jobs::{
-        Answer, Approval as WireApproval, ApprovalList, Decision, EraseReply, JobCreated, JobDetail, JobList,
-        JobStatus, LogPage, NewInstruction, NewJob, Poll, Release, ReviewOverride, StatusReply,
+        Answer, Approval as WireApproval, ApprovalList, Decision, EraseReply, JobCreated, JobDetail, JobList, LogPage,
+        NewInstruction, NewJob, Poll, Release, ReviewOverride, StatusReply,
     },
 };
 use axum::{body::Body, http::Method};
+use jiff::Timestamp;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, de::DeserializeOwned};
 
-use super::{approvals, store::approvals as rows};
+use super::{
+    approvals,
+    store::{approvals as rows, filter::Filter},
+};
 use crate::{
     cx::Cx,
     error::{Error, Result},
@@ -91,7 +97,20 @@ struct ListQuery {
     /// Only jobs of these statuses, separated by commas.
     #[serde(default)]
     status: Option<String>,
-    /// 1 to 200, default 50.
+    /// Only jobs that were asked for by these, separated by commas: owner, host, contact, tool, memory, attachment, web,
+    /// stranger.
+    #[serde(default)]
+    origin: Option<String>,
+    /// Only jobs with all of these words in their subject, sender, summary or answer; up to 200 characters.
+    #[serde(default)]
+    q: Option<String>,
+    /// Only jobs made at this time or later.
+    #[serde(default)]
+    since: Option<Timestamp>,
+    /// Only jobs made before this time.
+    #[serde(default)]
+    until: Option<Timestamp>,
+    /// 1 to 200, default 50. A page may have fewer jobs, or none, and still have a `next_cursor`.
     #[serde(default)]
     limit: Option<i64>,
     /// `next_cursor` of the page before.
@@ -136,6 +155,9 @@ impl<T: DeserializeOwned + JsonSchema + Default + Send> ReqBody for Optional<T> 
     }
 }
 
+/// Characters that are searched for.
+const LONGEST_TEXT: usize = 200;
+
 /// A page size from 1 to `max`.
 fn limit(given: Option<i64>, default: i64, max: i64) -> Result<i64> {
     match given.unwrap_or(default) {
@@ -144,9 +166,10 @@ fn limit(given: Option<i64>, default: i64, max: i64) -> Result<i64> {
     }
 }
 
-fn statuses(given: Option<&str>) -> Result<Vec<JobStatus>> {
+/// Names that are separated by commas.
+fn named<T: FromStr<Err: Display>>(given: Option<&str>, field: &'static str) -> Result<Vec<T>> {
     let names = given.unwrap_or_default().split(',').map(str::trim).filter(|name| !name.is_empty());
-    names.map(|name| name.parse().map_err(|err: String| Error::validation(err).field("query.status"))).collect()
+    names.map(|name| name.parse().map_err(|err| Error::validation(format!("{err}")).field(field))).collect()
 }
 
 fn said(status: &str) -> Json<StatusReply> {
@@ -154,9 +177,20 @@ fn said(status: &str) -> Json<StatusReply> {
 }
 
 async fn list(req: Req<(), ListQuery>) -> Result<Json<JobList>> {
-    let statuses = statuses(req.query.status.as_deref())?;
-    let limit = limit(req.query.limit, 50, 200)?;
-    super::list(&req.cx, statuses, req.query.cursor.as_deref(), limit).await.map(Json)
+    let ListQuery { status, origin, q, since, until, limit: given, cursor } = req.query;
+    let text = q.unwrap_or_default();
+    if text.chars().count() > LONGEST_TEXT {
+        return Err(Error::validation(format!("it has more than {LONGEST_TEXT} characters")).field("query.q"));
+    }
+    let filter = Filter {
+        statuses: named(status.as_deref(), "query.status")?,
+        origins: named(origin.as_deref(), "query.origin")?,
+        words: text.split_whitespace().map(str::to_lowercase).collect(),
+        since,
+        until,
+    };
+    let limit = limit(given, 50, 200)?;
+    super::list(&req.cx, filter, cursor.as_deref(), limit).await.map(Json)
 }
 
 async fn create(req: Req<(), (), Json<NewJob>>) -> Result<Json<JobCreated>> {

@@ -10,7 +10,10 @@ use assistant_api::{
 use rusqlite::Connection;
 use serde_json::json;
 
-use super::store::{list, log, row, thread, usage};
+use super::store::{
+    filter::{self, Filter, Place},
+    list, log, row, thread, usage,
+};
 use crate::{cx::Cx, error::Result, http::cursor, ledger};
 
 /// Log rows of a job's detail, and of one page.
@@ -22,15 +25,26 @@ const THREAD: i64 = 20;
 /// Effects of a job's detail.
 const EFFECTS: i64 = 200;
 
-/// A page of jobs, newest first.
+/// A page of jobs, newest first. It may be short, and even empty, and still have a next one.
 ///
 /// # Errors
 /// `validation` for a cursor of another list.
-pub async fn list(cx: &Cx, statuses: Vec<JobStatus>, after: Option<&str>, limit: i64) -> Result<JobList> {
+pub async fn list(cx: &Cx, filter: Filter, after: Option<&str>, limit: i64) -> Result<JobList> {
+    let shown = usize::try_from(limit).unwrap_or(0);
+    if !filter.is_by_status() {
+        let by_time = filter.is_by_time();
+        let after = match after {
+            None => None,
+            Some(after) if by_time => Some(cursor::decode::<Place>(after)?),
+            Some(after) => Some(Place(0, cursor::decode::<JobId>(after)?)),
+        };
+        let (jobs, next) = cx.store.read(move |conn| filter::page(conn, &filter, after, shown)).await?;
+        let encode = |place: Place| if by_time { cursor::encode(&place) } else { cursor::encode(&place.1) };
+        return Ok(JobList { jobs, next_cursor: next.map(encode).transpose()? });
+    }
     let before = after.map(cursor::decode::<JobId>).transpose()?;
     // One more than is shown tells whether there is a next page.
-    let mut jobs = cx.store.read(move |conn| list::page(conn, &statuses, before, limit + 1)).await?;
-    let shown = usize::try_from(limit).unwrap_or(0);
+    let mut jobs = cx.store.read(move |conn| list::page(conn, &filter.statuses, before, limit + 1)).await?;
     let more = jobs.len() > shown;
     jobs.truncate(shown);
     let last = jobs.last().filter(|_| more).map(|item| item.job.id);

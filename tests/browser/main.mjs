@@ -225,6 +225,27 @@ try {
     await page.locator(".ledger .line").first().click();
     await text("Evidence").waitFor();
   });
+  await check("the list of jobs: words, origin and time, all in the address", async () => {
+    await go("/admin/jobs");
+    const rows = page.locator(".virtual .job-row");
+    await rows.first().waitFor();
+    const before = await rows.count();
+    const find = page.getByRole("searchbox", { name: "Search jobs" });
+    await Promise.all([page.waitForResponse(/[?&]q=comes\+live/), find.fill("comes live")]);
+    await until("one job", async () => (await rows.count()) === 1);
+    await text("Comes in live").waitFor();
+    await Promise.all([page.waitForResponse(/origin=stranger/), page.getByRole("combobox", { name: "Asked for by" }).selectOption("stranger")]);
+    await text("No job is like this.").waitFor();
+    await page.getByRole("combobox", { name: "Asked for by" }).selectOption("owner");
+    await Promise.all([page.waitForResponse(/since=/), page.getByRole("combobox", { name: "Made" }).selectOption("day")]);
+    await until("one job", async () => (await rows.count()) === 1);
+    assert(/q=comes\+live/.test(page.url()) && page.url().includes("origin=owner") && page.url().includes("made=day"), page.url());
+    await page.reload();
+    await until("one job again", async () => (await rows.count()) === 1);
+    assert((await find.inputValue()) === "comes live", "the search is not in its box");
+    await find.fill("");
+    await until("all of the day", async () => (await rows.count()) === before);
+  });
   await check("the system: doctor, models, configuration, tokens", async () => {
     await go("/admin/system");
     await button("Look at listeners and servers").click();

@@ -10,7 +10,7 @@ use super::{row, usage::usd};
 use crate::{error::Result, store::types::RowExt as _};
 
 /// Items of a thread that a list counts; a longer thread shows this number.
-const COUNTED: i64 = 1000;
+pub(super) const COUNTED: i64 = 1000;
 
 macro_rules! list_select {
     () => {
@@ -33,7 +33,7 @@ pub(super) const WORKSPACE: &str = concat!(
 pub(super) const ONE: &str = concat!(list_select!(), "WHERE jobs.id = ?1");
 pub(super) const IDS: &str = "SELECT id FROM jobs WHERE status = ?1 AND id < ?2 ORDER BY id DESC LIMIT ?3";
 
-fn item(row: &Row<'_>) -> rusqlite::Result<JobListItem> {
+pub(super) fn item(row: &Row<'_>) -> rusqlite::Result<JobListItem> {
     Ok(JobListItem {
         job: row::from_row(row)?,
         cost_total: usd(row.col("cost_nanos")?),
@@ -52,7 +52,18 @@ pub fn page(conn: &Connection, statuses: &[JobStatus], before: Option<JobId>, li
             conn.prepare_cached(NEWEST)?.query_map((before, COUNTED, limit), item)?.collect::<rusqlite::Result<_>>()?;
         return Ok(jobs);
     }
-    // One walk per status along its index, then merged: a walk over all of them would read past what is not wanted.
+    let ids = ids(conn, statuses, before, limit)?;
+    let mut get = conn.prepare_cached(ONE)?;
+    let mut jobs = Vec::with_capacity(ids.len());
+    for id in ids {
+        jobs.extend(get.query_row((id, COUNTED), item).optional()?);
+    }
+    Ok(jobs)
+}
+
+/// The newest ids below `before` of these statuses, at most `limit`: one walk per status along its index, then merged,
+/// because a walk over all of them would read past what is not wanted.
+pub(super) fn ids(conn: &Connection, statuses: &[JobStatus], before: i64, limit: i64) -> Result<Vec<i64>> {
     let mut ids = Vec::new();
     let mut find = conn.prepare_cached(IDS)?;
     for (index, status) in statuses.iter().enumerate() {
@@ -63,12 +74,7 @@ pub fn page(conn: &Connection, statuses: &[JobStatus], before: Option<JobId>, li
     }
     ids.sort_unstable_by(|a, b| b.cmp(a));
     ids.truncate(usize::try_from(limit).unwrap_or(0));
-    let mut get = conn.prepare_cached(ONE)?;
-    let mut jobs = Vec::with_capacity(ids.len());
-    for id in ids {
-        jobs.extend(get.query_row((id, COUNTED), item).optional()?);
-    }
-    Ok(jobs)
+    Ok(ids)
 }
 
 /// The newest jobs that were made in the workspace.

@@ -5,6 +5,7 @@ pub mod change;
 pub mod claim;
 pub mod create;
 pub mod erase;
+pub mod filter;
 pub mod finish;
 pub mod instructions;
 pub mod list;

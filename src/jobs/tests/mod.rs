@@ -1,5 +1,6 @@
 //! The engine with its runner and its verbs, on a real database and a clock set by hand.
 
+mod filters;
 mod runner;
 mod verbs;
 

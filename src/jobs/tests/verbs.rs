@@ -5,7 +5,7 @@ use assistant_api::{
 
 use super::*;
 use crate::{
-    jobs::{Caps, spend, store},
+    jobs::{Caps, spend, store, store::filter::Filter},
     ledger::{self, NewEffect},
     policy::Origin,
 };
@@ -30,7 +30,7 @@ async fn bad_input_names_its_field_and_leaves_nothing() {
         let err = jobs::create(&cx, new.clone(), "me").await.unwrap_err();
         assert_eq!((err.kind(), err.field_name()), (ErrorKind::Validation, Some(field)), "{new:?}: {err}");
     }
-    let list = jobs::list(&cx, Vec::new(), None, 50).await.unwrap();
+    let list = jobs::list(&cx, Filter::default(), None, 50).await.unwrap();
     assert!(list.jobs.is_empty());
     let exact = jobs::create(&cx, new(&"ü".repeat(240)), "me").await.unwrap();
     assert_eq!(exact.status, JobStatus::Queued);
@@ -58,8 +58,8 @@ async fn lists_page_by_id_and_filter_by_status() {
     jobs::cancel(&cx, ids[1], "me").await.unwrap();
     jobs::cancel(&cx, ids[4], "me").await.unwrap();
     let page = |statuses: &[JobStatus], cursor: Option<String>, limit| {
-        let (cx, statuses) = (cx.clone(), statuses.to_vec());
-        async move { jobs::list(&cx, statuses, cursor.as_deref(), limit).await.unwrap() }
+        let (cx, filter) = (cx.clone(), Filter { statuses: statuses.to_vec(), ..Filter::default() });
+        async move { jobs::list(&cx, filter, cursor.as_deref(), limit).await.unwrap() }
     };
     let mut seen = Vec::new();
     let mut cursor = None;
@@ -81,7 +81,10 @@ async fn lists_page_by_id_and_filter_by_status() {
     assert!(both.next_cursor.is_some());
     assert_eq!(both.jobs[0].trigger_subject.as_deref(), Some("job 6"));
     assert_eq!(both.jobs[0].context_email_count, 1);
-    assert_eq!(jobs::list(&cx, Vec::new(), Some("nonsense"), 5).await.unwrap_err().kind(), ErrorKind::Validation);
+    assert_eq!(
+        jobs::list(&cx, Filter::default(), Some("nonsense"), 5).await.unwrap_err().kind(),
+        ErrorKind::Validation
+    );
     let counts = cx.store.read(jobs::counts).await.unwrap();
     assert!(counts.contains(&(JobStatus::Queued, 5)) && counts.contains(&(JobStatus::Cancelled, 2)), "{counts:?}");
 }

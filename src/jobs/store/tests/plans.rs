@@ -4,7 +4,7 @@ use super::*;
 use crate::jobs::store::{
     claim::{CLAIM, EXPIRED, NEXT_LEASE, NEXT_RUN, NOW_DUE},
     erase::ANSWERS,
-    list,
+    filter, list,
 };
 
 /// Asserts that the plan of `sql` uses each of `wanted`, and neither scans a table nor sorts.
@@ -33,6 +33,9 @@ async fn statements_use_their_indexes() {
         check(conn, CLAIM, &["jobs_claim"]);
         check(conn, NOW_DUE, &["jobs_later (run_at<?)"]);
         check(conn, list::IDS, &["jobs_status"]);
+        check(conn, filter::BY_ID, &["INTEGER PRIMARY KEY (rowid<?)"]);
+        check(conn, filter::BY_TIME, &["COVERING INDEX jobs_created"]);
+        check(conn, filter::LOOK, &["INTEGER PRIMARY KEY"]);
         check(conn, list::ONE, &["INTEGER PRIMARY KEY", "emails_thread"]);
         check(conn, list::NEWEST, &["INTEGER PRIMARY KEY (rowid<?)", "emails_thread"]);
         for (sql, index) in [

@@ -1,6 +1,6 @@
 // All jobs, newest first, over any number of them.
 
-import { useCallback, useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
+import { useCallback, useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 import { type ApiError, get, may, post, query as queryOf, remove } from "../api";
 import { Chips, Empty, Problem, Skeleton, State, Time } from "../components/basics";
 import { confirm, tell } from "../components/dialog";
@@ -14,13 +14,36 @@ import type { JobItem, JobList, JobStatus, Poll, Status } from "../types";
 import { NewJob } from "./submit";
 
 const PAGE = 100;
+/** Rows that fill a screen; until there are so many, the next page is asked for at once. */
+const ENOUGH = 30;
 const STATUSES = Object.entries(t.status) as [JobStatus, string][];
 /** Rows of one change are asked for together after this time, in milliseconds. */
 const GATHER = 300;
 
+const ORIGINS = Object.entries(t.origin);
+const TIMES = Object.entries(t.jobs.times);
+/** What the choices of time mean, in hours. */
+const HOURS: Record<string, number> = { day: 24, week: 7 * 24, month: 30 * 24 };
+
+/** What the API is asked for, from the page's address. */
+type Wanted = { status?: string; q?: string; origin?: string; since?: string };
+
+function filterOf(query: URLSearchParams): Wanted {
+  const wanted: Wanted = {};
+  for (const name of ["status", "q", "origin"] as const) {
+    const value = query.get(name);
+    if (value) wanted[name] = value;
+  }
+  const hours = HOURS[query.get("made") ?? ""];
+  if (hours) wanted.since = new Date(Date.now() - hours * 3_600_000).toISOString();
+  return wanted;
+}
+
 export function JobsPage({ query }: { query: URLSearchParams }) {
   const status = query.get("status") ?? "";
-  const list = useJobs(status);
+  const wanted = useMemo(() => filterOf(query), [query.toString()]);
+  const filtered = Object.keys(wanted).length > 0;
+  const list = useJobs(wanted);
   const [chosen, choose] = useState(-1);
   const [selected, select] = useState<ReadonlySet<number>>(new Set());
   const box = useRef<HTMLDivElement>(null);
@@ -29,7 +52,7 @@ export function JobsPage({ query }: { query: URLSearchParams }) {
   useEffect(() => {
     choose(-1);
     select(new Set());
-  }, [status]);
+  }, [wanted]);
 
   const { jobs } = list;
   const toggle = (id: number) => {
@@ -68,6 +91,11 @@ export function JobsPage({ query }: { query: URLSearchParams }) {
         <Chips label={t.jobs.filter} all={[["", t.jobs.all], ...STATUSES]} chosen={status as JobStatus | ""} choose={(value) => setQuery("status", value)} />
         <span class="faint number">{jobs && t.jobs.loaded(jobs.length, list.total)}</span>
       </div>
+      <div class="row filters">
+        <SearchBox value={query.get("q") ?? ""} />
+        <Choice label={t.jobs.origin} name="origin" query={query} all={[["", t.jobs.anyOrigin], ...ORIGINS]} />
+        <Choice label={t.jobs.created} name="made" query={query} all={[["", t.jobs.anyTime], ...TIMES]} />
+      </div>
       {selected.size > 0 && <Selection ids={[...selected]} clear={() => select(new Set())} erased={list.drop} />}
       {list.error && <Problem error={list.error} retry={list.reload} />}
       {list.fresh > 0 && (
@@ -77,8 +105,8 @@ export function JobsPage({ query }: { query: URLSearchParams }) {
       )}
       {!jobs && !list.error && <Skeleton lines={8} />}
       {jobs?.length === 0 && (
-        <Empty title={status ? t.jobs.emptyFilter : t.jobs.empty}>
-          {!status && may("operator") && (
+        <Empty title={filtered ? (list.looking ? t.jobs.looking : t.jobs.emptyFilter) : t.jobs.empty}>
+          {!filtered && may("operator") && (
             <>
               <p>{t.jobs.emptyHint}</p>
               <button type="button" class="primary" onClick={() => setQuery("new", "1")}>
@@ -119,6 +147,45 @@ export function JobsPage({ query }: { query: URLSearchParams }) {
       )}
       {creating && <NewJob close={() => setQuery("new", undefined)} />}
     </div>
+  );
+}
+
+/** Typing waits this long before it is looked for, in milliseconds. */
+const PAUSE = 300;
+
+function SearchBox({ value }: { value: string }) {
+  const [text, set] = useState(value);
+  const timer = useRef<number>();
+  useEffect(() => set(value), [value]);
+  useEffect(() => () => window.clearTimeout(timer.current), []);
+  const find = (next: string) => setQuery("q", next.trim() || undefined);
+  return (
+    <form role="search" onSubmit={(event) => { event.preventDefault(); find(text); }}>
+      <input
+        type="search"
+        aria-label={t.jobs.search}
+        placeholder={t.jobs.search}
+        maxLength={200}
+        value={text}
+        onInput={({ currentTarget }) => {
+          set(currentTarget.value);
+          window.clearTimeout(timer.current);
+          timer.current = window.setTimeout(find, PAUSE, currentTarget.value);
+        }}
+      />
+    </form>
+  );
+}
+
+function Choice(props: { label: string; name: string; query: URLSearchParams; all: [string, string][] }) {
+  return (
+    <select aria-label={props.label} value={props.query.get(props.name) ?? ""} onChange={({ currentTarget }) => setQuery(props.name, currentTarget.value || undefined)}>
+      {props.all.map(([value, text]) => (
+        <option key={value} value={value}>
+          {text}
+        </option>
+      ))}
+    </select>
   );
 }
 
@@ -196,11 +263,15 @@ function Selection({ ids, clear, erased }: { ids: number[]; clear: () => void; e
 }
 
 /** The jobs that are loaded; grows downwards on demand, and changes with the events. */
-function useJobs(status: string) {
+function useJobs(wanted: Wanted) {
+  const status = wanted.status ?? "";
+  // What an event says of a job tells only whether its state is the wanted one.
+  const byState = Object.keys(wanted).every((name) => name === "status");
   const [jobs, setJobs] = useState<JobItem[]>();
   const [total, setTotal] = useState<number>();
   const [error, setError] = useState<ApiError>();
   const [fresh, setFresh] = useState(0);
+  const [looking, setLooking] = useState(false);
   const cursor = useRef<string>();
   const busy = useRef(false);
   const atTop = useRef(true);
@@ -213,16 +284,25 @@ function useJobs(status: string) {
       const round = next ? current.current : ++current.current;
       busy.current = true;
       try {
-        const page = await get<JobList>("/api/jobs" + queryOf({ status, limit: PAGE, cursor: next }));
-        if (round !== current.current) return;
-        cursor.current = page.next_cursor;
-        setJobs((known) => (next ? [...(known ?? []), ...page.jobs] : page.jobs));
+        // A page may be empty and not be the last: each looks at so many jobs only.
+        let found = 0;
+        let from = next;
+        do {
+          const page = await get<JobList>("/api/jobs" + queryOf({ ...wanted, limit: PAGE, cursor: from }));
+          if (round !== current.current) return;
+          cursor.current = page.next_cursor;
+          const grows = from !== undefined;
+          setJobs((known) => (grows ? [...(known ?? []), ...page.jobs] : page.jobs));
+          setLooking(page.next_cursor !== undefined);
+          found += page.jobs.length;
+          from = page.next_cursor;
+        } while (from && found < ENOUGH);
         setError(undefined);
         if (!next) {
           setFresh(0);
           const counts = (await get<Status>("/api/status")).jobs;
           if (round !== current.current) return;
-          setTotal(status ? counts[status as JobStatus] : Object.values(counts).reduce((sum, count) => sum + count, 0));
+          setTotal(!byState ? undefined : status ? counts[status as JobStatus] : Object.values(counts).reduce((sum, count) => sum + count, 0));
         }
       } catch (err) {
         if (round === current.current) setError(err as ApiError);
@@ -230,7 +310,7 @@ function useJobs(status: string) {
         busy.current = false;
       }
     },
-    [status],
+    [wanted],
   );
   useEffect(() => {
     setJobs(undefined);
@@ -261,18 +341,19 @@ function useJobs(status: string) {
       const comes = !known && (kind === "job.created" || (kind === "job.status" && data.status === status));
       if (comes && (!status || kind === "job.status" || status === "queued")) {
         if (atTop.current && !busy.current) void load();
-        else setFresh((count) => count + 1);
+        else if (byState) setFresh((count) => count + 1);
       } else if (known && (kind === "job.status" || kind === "approval" || data.event_type === "llm_response")) {
         changed.current.add(job_id);
         timer.current ??= window.setTimeout(refresh, GATHER);
       }
     },
-    [jobs, status],
+    [jobs, wanted],
   );
 
   return {
     jobs,
     total,
+    looking,
     error,
     fresh,
     reload: () => void load(),

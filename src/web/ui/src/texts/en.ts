@@ -101,6 +101,9 @@ export const en = {
     cancelled: "Cancelled",
   } satisfies Record<JobStatus, string>,
 
+  /** Who asks for a job. */
+  origin: { owner: "From the owner", host: "From the program", contact: "From contacts", tool: "From other jobs", stranger: "From strangers" },
+
   effect: {
     prepared: "Prepared",
     dispatched: "Under way",
@@ -153,7 +156,14 @@ export const en = {
     took: "Took",
     empty: "There is no job yet.",
     emptyHint: "Give the assistant something to do.",
-    emptyFilter: "No job is in this state.",
+    emptyFilter: "No job is like this.",
+    looking: "None yet; still looking…",
+    search: "Search jobs",
+    origin: "Asked for by",
+    anyOrigin: "From anybody",
+    created: "Made",
+    anyTime: "Any time",
+    times: { day: "Last 24 hours", week: "Last 7 days", month: "Last 30 days" },
     fresh: (number: number) => `${count(number, "new job")}: show`,
     select: (id: number) => `Select job ${id}`,
     selected: (number: number) => `${number} selected`,
