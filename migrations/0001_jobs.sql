@@ -344,6 +344,13 @@ CREATE TABLE spend_days (
     calls INTEGER NOT NULL DEFAULT 0,
     tokens INTEGER NOT NULL DEFAULT 0
 ) STRICT, WITHOUT ROWID;
+-- The same by model; the empty name stands for calls of which nobody knows who answered.
+CREATE TABLE spend_models (
+    day TEXT NOT NULL,
+    model TEXT NOT NULL,
+    nanos INTEGER NOT NULL,
+    PRIMARY KEY (day, model)
+) STRICT, WITHOUT ROWID;
 CREATE TABLE reservations (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     job_id INTEGER REFERENCES jobs (id) ON DELETE CASCADE,

@@ -210,7 +210,7 @@ impl<'a> Driver<'a> {
                     jobs::usage::add(conn, now, &lease, commit.usage)?;
                 }
                 if let Some(settle) = &commit.settle {
-                    jobs::spend::settle(conn, now, settle.id, settle.nanos, settle.tokens)?;
+                    jobs::spend::settle(conn, settle.id, &settle.model, settle.nanos, settle.tokens)?;
                 }
                 for row in &commit.logs {
                     jobs::log::append(conn, now, lease.job_id, &log_row(row))?;

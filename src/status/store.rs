@@ -158,6 +158,13 @@ pub(super) fn days(conn: &Connection, first: Date) -> Result<BTreeMap<String, Da
         let day = Day { cost: usd(row.get(1)?), calls: row.get(2)?, tokens: row.get(3)?, ..Day::default() };
         days.insert(date.clone(), Day { date, ..day });
     }
+    let mut models = conn.prepare_cached("SELECT day, model, nanos FROM spend_models WHERE day >= ?1")?;
+    let mut rows = models.query([first.to_string()])?;
+    while let Some(row) = rows.next()? {
+        let date: String = row.get(0)?;
+        let day = days.entry(date.clone()).or_insert_with(|| Day { date, ..Day::default() });
+        day.models.insert(row.get(1)?, usd(row.get(2)?));
+    }
     // Along the index on both columns; the jobs themselves are not read.
     let mut ended = conn.prepare_cached(
         "SELECT date(completed_at / 1000000, 'unixepoch') AS day, status, count(*) FROM jobs \

@@ -195,8 +195,9 @@ async fn settle(
         }),
         duration_ms: Some(spent.took),
     };
+    let model = answer.as_ref().map(|answer| answer.model.clone()).unwrap_or_default();
     let settled = cx.store.write(move |tx| {
-        jobs::spend::settle(tx, now, reservation, spent.nanos, tokens)?;
+        jobs::spend::settle(tx, reservation, &model, spent.nanos, tokens)?;
         jobs::usage::add(tx, now, &lease, usage)?;
         jobs::log::append(tx, now, lease.job_id, &row).map(drop)
     });

@@ -71,6 +71,8 @@ async fn every_day_is_told_of() {
                 "INSERT INTO spend_days (day, settled_nanos, calls, tokens) VALUES (?1, 1500000000, 2, 30)",
                 [today.as_str()],
             )?;
+            let models = "INSERT INTO spend_models (day, model, nanos) VALUES (?1, 'large', 1000000000), (?1, '', 500000000)";
+            tx.execute(models, [today.as_str()])?;
             Ok(())
         })
         .await
@@ -83,6 +85,7 @@ async fn every_day_is_told_of() {
     assert_eq!(days.len(), 30);
     let today = days.last().unwrap();
     assert_eq!((&today["cost"], &today["calls"], &today["tokens"]), (&json!(1.5), &json!(2), &json!(30)));
+    assert_eq!(today["models"], json!({ "large": 1.0, "": 0.5 }));
     assert_eq!(today["outcomes"], json!({ "cancelled": 1 }));
     for days in ["0", "367", "x"] {
         assert_eq!(served.call("GET", &format!("/api/stats/days?days={days}"), "", "").await.status, 422, "{days}");

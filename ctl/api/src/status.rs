@@ -324,6 +324,8 @@ pub struct Day {
     pub date: String,
     /// What the models cost, in US dollars.
     pub cost: f64,
+    /// The same by model, as the provider names it; the empty name stands for calls that nobody answered.
+    pub models: BTreeMap<String, f64>,
     /// Model calls.
     pub calls: i64,
     /// Tokens in and out.

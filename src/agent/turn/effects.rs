@@ -75,6 +75,8 @@ pub(crate) struct Committed {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Reservation {
     pub id: ReservationId,
+    /// Who answered; empty if nobody did.
+    pub model: String,
     pub nanos: i64,
 }
 
@@ -147,6 +149,8 @@ pub(crate) enum Inject {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Settle {
     pub id: ReservationId,
+    /// Who answered; empty if nobody did.
+    pub model: String,
     pub nanos: i64,
     pub tokens: i64,
 }

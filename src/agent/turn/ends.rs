@@ -147,7 +147,7 @@ impl Turn {
     pub(super) fn settle_lost(&mut self, lost: u32) {
         if let Some(reserved) = self.reserved.take() {
             let nanos = price::lost(lost, reserved.nanos);
-            self.out.settle = Some(Settle { id: reserved.id, nanos, tokens: 0 });
+            self.out.settle = Some(Settle { id: reserved.id, model: String::new(), nanos, tokens: 0 });
             self.out.usage.cost_nanos += nanos;
         }
     }

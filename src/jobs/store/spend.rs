@@ -111,25 +111,36 @@ pub fn reserve(
     Ok(Ok(ReservationId(conn.last_insert_rowid())))
 }
 
+/// Characters of a model's name, which its provider chooses.
+const LONGEST_MODEL: usize = 100;
+
 /// Replaces a reservation by what the call really cost, on the day on which it was reserved. A reservation that is no
-/// longer there was settled before; nothing is counted twice.
-pub fn settle(conn: &Connection, _now: Timestamp, id: ReservationId, nanos: i64, tokens: i64) -> Result<()> {
+/// longer there was settled before; nothing is counted twice. `model` is who answered, empty if nobody did.
+pub fn settle(conn: &Connection, id: ReservationId, model: &str, nanos: i64, tokens: i64) -> Result<()> {
     let found: Option<(String, i64)> = conn
         .prepare_cached("DELETE FROM reservations WHERE id = ?1 RETURNING day, nanos")?
         .query_row([id.0], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
     if let Some((day, reserved)) = found {
-        count(conn, &day, reserved, nanos.max(0), tokens)?;
+        count(conn, &day, model, reserved, nanos.max(0), tokens)?;
     }
     Ok(())
 }
 
-fn count(conn: &Connection, day: &str, reserved: i64, settled: i64, tokens: i64) -> Result<()> {
+fn count(conn: &Connection, day: &str, model: &str, reserved: i64, settled: i64, tokens: i64) -> Result<()> {
     conn.prepare_cached(
         "UPDATE spend_days SET reserved_nanos = reserved_nanos - ?2, settled_nanos = settled_nanos + ?3, \
          calls = calls + 1, tokens = tokens + ?4 WHERE day = ?1",
     )?
     .execute((day, reserved, settled, tokens))?;
+    if settled > 0 {
+        let name: String = model.chars().take(LONGEST_MODEL).collect();
+        conn.prepare_cached(
+            "INSERT INTO spend_models (day, model, nanos) VALUES (?1, ?2, ?3) \
+             ON CONFLICT (day, model) DO UPDATE SET nanos = nanos + excluded.nanos",
+        )?
+        .execute((day, name, settled))?;
+    }
     Ok(())
 }
 
@@ -147,7 +158,7 @@ pub fn release_orphans(conn: &Connection, job_id: Option<JobId>) -> Result<usize
             .collect::<rusqlite::Result<_>>()?,
     };
     for (job, day, nanos) in &orphans {
-        count(conn, day, *nanos, *nanos, 0)?;
+        count(conn, day, "", *nanos, *nanos, 0)?;
         conn.prepare_cached("UPDATE jobs SET cost_nanos = cost_nanos + ?2 WHERE id = ?1")?.execute((job, nanos))?;
     }
     Ok(orphans.len())

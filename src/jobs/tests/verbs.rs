@@ -275,7 +275,7 @@ async fn s31_reservations_of_many_jobs_never_exceed_a_cap() {
                 match reserved {
                     Ok(reservation) => {
                         let cost = 20 + turn % 3 * 20;
-                        cx.store.write(move |tx| spend::settle(tx, now, reservation, cost, 10)).await.unwrap();
+                        cx.store.write(move |tx| spend::settle(tx, reservation, "a model", cost, 10)).await.unwrap();
                         spent += cost;
                     }
                     Err(over) => {
@@ -295,6 +295,11 @@ async fn s31_reservations_of_many_jobs_never_exceed_a_cap() {
     }
     let now = cx.clock.now();
     assert_eq!(cx.store.read(move |conn| spend::today(conn, now)).await.unwrap(), spent, "nothing stays reserved");
+    let by_model = |conn: &rusqlite::Connection| {
+        let sql = "SELECT model, nanos FROM spend_models WHERE day = '2026-11-22'";
+        Ok(conn.query_row(sql, [], |row| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?)))?)
+    };
+    assert_eq!(cx.store.read(by_model).await.unwrap(), ("a model".to_owned(), spent));
     assert!(refused > 0 && spent <= 1000 && spent > 900, "{spent} spent, {refused} refused");
     // A call that costs nothing is never refused, the next day is a new one, and a job has its own cap.
     let id = submit(&cx, "another").await;

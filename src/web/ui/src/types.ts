@@ -209,6 +209,8 @@ export interface Day {
   outcomes: Partial<Record<JobStatus, number>>;
   /** US dollars. */
   cost: number;
+  /** The same by model; the empty name stands for calls that nobody answered. */
+  models: Record<string, number>;
 }
 
 export interface Sandbox {

@@ -3,7 +3,7 @@
 import { useEffect } from "preact/hooks";
 import { get, may, post } from "../api";
 import { Bar, Card, Command, Empty, Problem, Skeleton, State, Time, useNow } from "../components/basics";
-import { Columns } from "../components/chart";
+import { Columns, type Series } from "../components/chart";
 import { AnswerBox, ApprovalBox } from "../components/decide";
 import { attempt } from "../components/dialog";
 import { Resolve } from "../components/resolve";
@@ -189,7 +189,7 @@ function Money({ status }: { status: Status }) {
             title={t.overview.costChart}
             days={names}
             text={money}
-            series={[{ name: t.jobs.cost, class: "cost", values: series.map(({ cost }) => cost) }]}
+            series={byModel(series)}
           />
         )}
         {costs && (
@@ -220,6 +220,21 @@ function Money({ status }: { status: Status }) {
       </Card>
     </div>
   );
+}
+
+/** Models that have a colour of their own; what all others cost is one series. */
+const COLOURS = 5;
+
+/** The cost of each day by model, those that cost most first. */
+function byModel(days: Day[]): Series[] {
+  const sums = new Map<string, number>();
+  for (const { models } of days) for (const [name, cost] of Object.entries(models)) sums.set(name, (sums.get(name) ?? 0) + cost);
+  const names = [...sums.keys()].sort((one, other) => sums.get(other)! - sums.get(one)!);
+  const [own, rest] = [names.slice(0, COLOURS), names.slice(COLOURS)];
+  const all = own.map((name, at) => ({ name: name || t.overview.noModel, class: `model-${at + 1}`, values: days.map(({ models }) => models[name] ?? 0) }));
+  if (rest.length)
+    all.push({ name: t.overview.otherModels, class: "model-rest", values: days.map(({ models }) => rest.reduce((sum, name) => sum + (models[name] ?? 0), 0)) });
+  return all;
 }
 
 function Fact({ name, value, address }: { name: string; value: string; address?: string }) {

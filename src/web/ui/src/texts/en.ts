@@ -127,6 +127,8 @@ export const en = {
     average: "Average per job",
     calls: "Model calls",
     charged: "Jobs with cost",
+    noModel: "Not answered",
+    otherModels: "Other models",
     costChart: "Cost per day, 30 days",
     outcomes: "Outcomes",
     outcomeChart: "Jobs per day by final state, 30 days",
