@@ -11,11 +11,10 @@ package=$(realpath "${1:?which package?}")
 need_debian mmdebstrap=mmdebstrap
 scratch=$(mktemp -d /tmp/assistant-releases.XXXXXX)
 trap 'rm -rf "$scratch"' EXIT
-mirror=http://deb.debian.org/debian
 
 make_system() {
     mmdebstrap --quiet --mode=root --variant=minbase --include="$2" --aptopt='APT::Install-Recommends "false"' \
-        --dpkgopt=force-unsafe-io "$1" "$3" "$mirror"
+        --dpkgopt=force-unsafe-io "$1" "$3"
 }
 
 in_debian_13() {

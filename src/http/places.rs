@@ -125,26 +125,27 @@ impl Full {
 mod tests {
     use super::*;
 
-    fn address(text: &str) -> Option<IpAddr> {
-        Some(text.parse().unwrap())
+    fn address(text: &str) -> IpAddr {
+        text.parse().unwrap()
     }
 
     #[test]
     fn one_address_cannot_take_every_place() {
         let api = Api { max_connections: 6, max_connections_per_address: 2, ..Api::default() };
         let places = Arc::new(Places::default());
-        let bad = address("192.0.2.7");
+        let attacker = address("192.0.2.7");
+        let bad = Some(attacker);
         let mut held: Vec<_> = (0..2).map(|_| places.take(bad, &api).ok().unwrap()).collect();
         let full = places.take(bad, &api).err();
-        assert_eq!(full, Some(Full::For(bad.unwrap(), 2)));
+        assert_eq!(full, Some(Full::For(attacker, 2)));
         assert_eq!(full.unwrap().error().kind(), ErrorKind::RateLimited);
         // Others come in: neighbours, what has no address, and proxies however often.
-        held.push(places.take(address("192.0.2.8"), &api).ok().unwrap());
+        held.push(places.take(Some(address("192.0.2.8")), &api).ok().unwrap());
         held.push(places.take(None, &api).ok().unwrap());
         for _ in 0..2 {
-            held.push(places.take(address("127.0.0.1"), &api).ok().unwrap());
+            held.push(places.take(Some(address("127.0.0.1")), &api).ok().unwrap());
         }
-        assert_eq!(places.take(address("127.0.0.1"), &api).err(), Some(Full::Everywhere(6)));
+        assert_eq!(places.take(Some(address("127.0.0.1")), &api).err(), Some(Full::Everywhere(6)));
         held.remove(0);
         held.push(places.take(bad, &api).ok().unwrap());
         drop(held);
@@ -156,10 +157,10 @@ mod tests {
     fn a_network_of_ipv6_counts_as_one_address_and_never_gets_more_than_half() {
         let mut api = Api { max_connections_per_address: 2, ..Api::default() };
         let places = Arc::new(Places::default());
-        let host = |number| address(&format!("2001:db8:0:1::{number}"));
+        let host = |number| Some(address(&format!("2001:db8:0:1::{number}")));
         let _held: Vec<_> = (0..2).map(|number| places.take(host(number), &api).ok().unwrap()).collect();
         assert!(places.take(host(9), &api).is_err());
-        assert!(places.take(address("2001:db8:0:2::1"), &api).is_ok());
+        assert!(places.take(Some(address("2001:db8:0:2::1")), &api).is_ok());
         (api.max_connections, api.max_connections_per_address) = (10, 100);
         assert_eq!(api.most_of_one_address(), 5);
         api.max_connections = 1;

@@ -85,12 +85,12 @@ async fn one_more_connection_of_an_address_hears_why_it_is_refused() {
     let served = served();
     let address = served.web.unwrap();
     let head = request("GET", "/health", "", "").replacen("assistantd", &address.to_string(), 1);
-    let mut held = Vec::new();
+    let mut open = Vec::new();
     for _ in 0..8 {
         let mut stream = connect(ATTACKER, address).await;
         stream.write_all(head.replace("connection: close\r\n", "").as_bytes()).await.unwrap();
         stream.read_exact(&mut [0]).await.unwrap(); // served, and kept open
-        held.push(stream);
+        open.push(stream);
     }
     let mut one_more = connect(ATTACKER, address).await;
     one_more.write_all(head.as_bytes()).await.unwrap();
@@ -98,6 +98,7 @@ async fn one_more_connection_of_an_address_hears_why_it_is_refused() {
     assert_eq!((reply.status, reply.kind().as_str()), (429, "rate_limited"), "{reply:?}");
     assert_eq!(reply.json()["title"], "your address has 8 connections open, and no more");
     others_are_served(&served).await;
+    drop(open);
 }
 
 #[tokio::test]

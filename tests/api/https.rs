@@ -55,7 +55,7 @@ async fn curl(served: &Served, dir: &Path, path: &str, options: &[&str]) -> (Opt
         .stdin(Stdio::null())
         .output()
         .await
-        .expect("curl");
+        .unwrap();
     (ran.status.code(), String::from_utf8_lossy(&[ran.stdout, ran.stderr].concat()).into_owned())
 }
 

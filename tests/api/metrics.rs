@@ -18,7 +18,7 @@ fn parse(text: &str) -> Series {
     let (mut helped, mut current) = (None, None);
     for line in text.lines() {
         if let Some(help) = line.strip_prefix("# HELP ") {
-            let (name, words) = help.split_once(' ').expect("a help text");
+            let (name, words) = help.split_once(' ').unwrap();
             assert!(words.len() > 3 && families.insert(name.to_owned()), "{name} once, with a help text");
             helped = Some(name);
         } else if let Some(kind) = line.strip_prefix("# TYPE ") {
@@ -30,7 +30,7 @@ fn parse(text: &str) -> Series {
         } else {
             let (left, value) = line.rsplit_once(' ').unwrap();
             let name = left.split('{').next().unwrap();
-            let (family, kind) = current.expect("a family before its series");
+            let (family, kind) = current.unwrap();
             let rest = name.strip_prefix(family).unwrap_or_else(|| panic!("{line} within {family}"));
             let fits =
                 if kind == "histogram" { ["_bucket", "_sum", "_count"].contains(&rest) } else { rest.is_empty() };

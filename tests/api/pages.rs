@@ -71,7 +71,8 @@ async fn every_day_is_told_of() {
                 "INSERT INTO spend_days (day, settled_nanos, calls, tokens) VALUES (?1, 1500000000, 2, 30)",
                 [today.as_str()],
             )?;
-            let models = "INSERT INTO spend_models (day, model, nanos) VALUES (?1, 'large', 1000000000), (?1, '', 500000000)";
+            let models =
+                "INSERT INTO spend_models (day, model, nanos) VALUES (?1, 'large', 1000000000), (?1, '', 500000000)";
             tx.execute(models, [today.as_str()])?;
             Ok(())
         })

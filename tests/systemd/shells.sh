@@ -22,7 +22,7 @@ in_bash() {
             _assistantctl assistantctl "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD - 1]}"
             echo "$*: ${COMPREPLY[*]}"
         }
-        typed assistantctl sub | grep -qx ".*: submit"
+        typed assistantctl "sub" | grep -qx ".*: submit"
         typed assistantctl submit --fol | grep -qx ".*: --follow"
         typed assistantctl setup --provider anth | grep -qx ".*: anthropic"' bash "$1"
 }
@@ -30,7 +30,7 @@ in_bash() {
 in_fish() {
     # shellcheck disable=SC2016 # for fish
     fish --no-config --command 'source $argv[1]
-        complete --do-complete "assistantctl sub"
+        complete --do-complete "assistantctl "sub
         complete --do-complete "assistantctl submit --fol"' "$1" >"$1.said" || return
     cat "$1.said"
     grep -q '^submit	' "$1.said" && grep -q '^--follow' "$1.said"
@@ -55,7 +55,7 @@ answer() {
 zpty shell zsh -f -i
 zpty -w shell "PS1= RPS1=; fpath=($1 \$fpath); autoload -Uz compinit; compinit -u -D; bindkey '^I' complete-word; print RE''ADY"
 answer READY
-zpty -w -n shell $'assistantctl subm\t'
+zpty -w -n shell $'assistantctl 'subm$'\t'
 answer "assistantctl submit"
 zpty -w -n shell $'--fol\t'
 answer "--follow"

@@ -68,7 +68,9 @@ impl Recorded {
                 let list = found.as_array().unwrap_or_else(|| panic!("{path}: {found}"));
                 // Entries of a log differ by their kind; what each is, its own tests say.
                 let of = shapes.first().filter(|_| !path.ends_with("logs"));
-                list.iter().for_each(|one| of.into_iter().for_each(|shape| self.hold(path, shape, one)));
+                for (one, shape) in list.iter().filter_map(|one| of.map(|shape| (one, shape))) {
+                    self.hold(path, shape, one);
+                }
             }
             Value::String(kind) => {
                 let fits = match kind.as_str() {

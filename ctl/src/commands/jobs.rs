@@ -102,23 +102,23 @@ fn point(text: &str) -> std::result::Result<Timestamp, String> {
     {
         return Ok(zoned.timestamp());
     }
-    let ago = text.char_indices().last().and_then(|(at, unit)| {
-        let hours = match unit {
-            'm' => return text[..at].parse().ok().and_then(minutes),
-            'h' => 1,
-            'd' => 24,
-            'w' => 7 * 24,
-            _ => return None,
-        };
-        text[..at].parse::<u32>().ok().map(|count| SignedDuration::from_hours(i64::from(count) * hours))
-    });
-    ago.and_then(|ago| Timestamp::now().checked_sub(ago).ok()).ok_or_else(|| {
+    ago(text).and_then(|ago| text::now().checked_sub(ago).ok()).ok_or_else(|| {
         "give a date as 2026-11-01, a time as 2026-11-01T09:30:00Z, or so long ago as 90m, 12h, 7d or 4w".to_owned()
     })
 }
 
-fn minutes(count: u32) -> Option<SignedDuration> {
-    Some(SignedDuration::from_mins(i64::from(count)))
+/// A count and its unit.
+fn ago(text: &str) -> Option<SignedDuration> {
+    let (at, unit) = text.char_indices().last()?;
+    let minutes = match unit {
+        'm' => 1,
+        'h' => 60,
+        'd' => 24 * 60,
+        'w' => 7 * 24 * 60,
+        _ => return None,
+    };
+    let count: u32 = text.get(..at)?.parse().ok()?;
+    Some(SignedDuration::from_mins(i64::from(count) * minutes))
 }
 
 #[cfg(test)]
@@ -131,7 +131,8 @@ mod tests {
         let date = point("2026-11-01").unwrap().to_zoned(TimeZone::system());
         assert_eq!(date.date(), civil::date(2026, 11, 1));
         for (text, minutes) in [("90m", 90), ("2h", 120), ("7d", 7 * 24 * 60), ("4w", 28 * 24 * 60)] {
-            let ago = Timestamp::now().duration_since(point(text).unwrap());
+            let at = point(text).unwrap();
+            let ago = text::now().duration_since(at);
             assert_eq!(ago.as_mins(), minutes, "{text}");
         }
         for text in ["", "d", "7", "-7d", "7y", "yesterday", "99999999999w", "é"] {

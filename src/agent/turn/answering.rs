@@ -126,7 +126,8 @@ impl Turn {
         self.out.usage.tokens += tokens;
         self.out.usage.cost_nanos += nanos;
         self.out.usage.iterations += iterations;
-        self.out.settle = reserved.map(|reserved| Settle { id: reserved.id, model: answer.model.clone(), nanos, tokens });
+        self.out.settle =
+            reserved.map(|reserved| Settle { id: reserved.id, model: answer.model.clone(), nanos, tokens });
         let calls: Vec<_> = answer.calls.iter().map(|call| call.name.as_str()).collect();
         let mut output = json!({ "text": segment::cut(&answer.text, 2000), "tool_calls": calls, "stop": answer.stop });
         if answer.rehearsed {

@@ -75,8 +75,6 @@ pub(crate) struct Committed {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Reservation {
     pub id: ReservationId,
-    /// Who answered; empty if nobody did.
-    pub model: String,
     pub nanos: i64,
 }
 
@@ -146,7 +144,7 @@ pub(crate) enum Inject {
 }
 
 /// What a call cost.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Settle {
     pub id: ReservationId,
     /// Who answered; empty if nobody did.

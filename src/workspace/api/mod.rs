@@ -117,6 +117,7 @@ fn files() -> Vec<Route> {
             "A file, or a directory as a zip file.",
             download,
         )
+        .produces("*/*")
         .errors(PACK)
         .stream(),
         Route::new(patch, "/api/workspace/path", Role::Operator, "Moves or renames.", rename).errors(CHANGE),

@@ -223,12 +223,13 @@ impl Request<'_> {
         request.headers_mut().insert(HOST, HeaderValue::from_static(AUTHORITY));
         *request.method_mut() = method.clone();
         let asked = async { client.http.request(request).await.map_err(|err| Error::transport(&client.socket, &err)) };
-        let answer = match timeout {
-            Some(_) => within(timeout, asked).await?,
-            None => tokio::select! {
+        let answer = if timeout.is_some() {
+            within(timeout, asked).await?
+        } else {
+            tokio::select! {
                 answer = asked => answer?,
                 err = client.silence() => return Err(err),
-            },
+            }
         };
         if let Some(observer) = &client.observer {
             observer(&method, &path, &answer);

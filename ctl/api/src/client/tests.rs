@@ -1,3 +1,5 @@
+#![expect(clippy::disallowed_methods, reason = "counterparts, not part of the daemon")]
+
 use std::path::Path;
 
 use serde_json::{Value, json};

@@ -143,7 +143,11 @@ fn restoring(host: &Host) -> String {
     };
     let newest = names.iter().rfind(is_backup);
     let name = newest.map_or("NAME", String::as_str);
-    let opened = if name.ends_with(".age") { " --identity KEYFILE" } else { "" };
+    let opened = if std::path::Path::new(name).extension().is_some_and(|kind| kind == "age") {
+        " --identity KEYFILE"
+    } else {
+        ""
+    };
     let list = if newest.is_some() { "" } else { "sudo assistantctl backup list && " };
     format!(
         "{list}sudo systemctl stop assistantd.socket assistantd.service && sudo assistantctl backup restore {name}{opened} --force \

@@ -8,7 +8,7 @@ use assistant_api::{
     secrets::SecretName,
     status::{ModelTest, Status},
 };
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 
 use super::{
@@ -265,7 +265,7 @@ fn the_end(plan: &Plan, present: &Present, runs: bool, steps: &Steps<'_>, end: &
         cx.out.json(&json!({
             "changed": plan.changes(), "done": steps.done, "user": present.user, "groups": plan.groups,
             "running": runs, "models": end.tests, "notes": plan.notes, "next": next,
-            "web_password": end.password.as_ref().map(|password| password.expose_secret()),
+            "web_password": end.password.as_ref().map(ExposeSecret::expose_secret),
         }))?;
         return Ok(Code::Ok);
     }
