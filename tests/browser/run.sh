@@ -7,7 +7,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 . packaging/prerequisites.sh
 
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$HOME/.cache/assistant-target}
-need_debian chromium=chromium node=nodejs npm=npm
+need_debian chromium=chromium node=nodejs npm=npm sqlite3=sqlite3
 
 DASHBOARD_FILES=${DASHBOARD_FILES:-$(packaging/build-ui.sh | tail -1)}
 cargo build --quiet --locked -p assistantd -p assistantctl -p assistant-sandbox --bins
@@ -27,7 +27,7 @@ rm -rf "$BROWSER_OUT"
 mkdir -p "$BROWSER_OUT"
 cd "$work"
 status=0
-for part in main workspace rebinding; do
+for part in main workspace crowded rebinding; do
     timeout 240 node "$part.mjs" "$@" || status=1
 done
 exit $status

@@ -1,0 +1,146 @@
+// What the pages do with much, with what went wrong, and with a host in distress: what ordinary use does not bring about
+// is put into the database of the daemon while it is down.
+import { spawnSync } from "node:child_process";
+import { appendFileSync } from "node:fs";
+import { join } from "node:path";
+import { assert, stage, until } from "./stage.mjs";
+
+const ROWS = 50_000;
+const { page, daemon, expected, check, go, button, text, logIn, clean, end } = await stage("crowded", { sandbox: true });
+
+/** Statements for the database of a daemon that is down. */
+async function sql(statements) {
+  await daemon.end();
+  const { status, stderr } = spawnSync("sqlite3", [join(daemon.dir, "state/assistant.db")], { input: statements, encoding: "utf8" });
+  if (status !== 0) throw new Error(`sqlite3: ${stderr}`);
+  await daemon.start();
+}
+
+try {
+  const { job } = JSON.parse(daemon.ctl(["submit", "TASK-plain", "--subject", "A long story", "-o", "json"]));
+  await until("the end of the job", () => JSON.parse(daemon.ctl(["query", "GET", `/api/jobs/${job.id}`])).job.status === "completed");
+  await sql(`
+    WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < ${ROWS})
+    INSERT INTO task_logs (job_id, sequence, event_type, tool_name, output_data, duration_ms, created_at)
+    SELECT ${job.id}, (SELECT log_seq FROM jobs WHERE id = ${job.id}) + n, 'tool_result', 'file_read', '{"text":"line ' || n || '"}',
+      n % 900, (SELECT created_at FROM jobs WHERE id = ${job.id}) + n * 1000 FROM n;
+    UPDATE jobs SET log_seq = log_seq + ${ROWS} WHERE id = ${job.id};
+    INSERT INTO effects (job_id, tool, target, args_hash, origin, rule, state, detail, prepared_at)
+    SELECT ${job.id}, 'file_write', target, 'abcdef', 'owner', 'default', 'unknown', '{}', 1000000
+    FROM (SELECT 'first.txt' AS target UNION ALL SELECT 'second.txt' UNION ALL SELECT 'third.txt');`);
+  expected.add("401 (Unauthorized)");
+  await logIn("/admin");
+
+  await check(`a log of ${ROWS} rows is read to its beginning, and only what can be seen is in the page`, async () => {
+    await page.goto(`${daemon.origin}/admin/jobs/${job.id}`);
+    const list = page.getByRole("group", { name: "Timeline" });
+    await list.locator("li").first().waitFor();
+    const known = () => list.locator("li").first().getAttribute("aria-setsize").then(Number);
+    await page.evaluate(() => {
+      window.long = [];
+      new PerformanceObserver((tasks) => window.long.push(...tasks.getEntries().map(({ duration }) => duration))).observe({ type: "longtask" });
+    });
+    const begun = Date.now();
+    await until(
+      "the whole log",
+      async () => {
+        await list.evaluate((element) => (element.scrollTop = element.scrollTop === 0 ? 1 : 0));
+        return (await known()) > ROWS;
+      },
+      60_000,
+    );
+    const read = Date.now() - begun;
+    assert((await list.locator("li").count()) < 200, "rows that nobody sees are in the page");
+    // Over all of it, a place for each frame.
+    const frames = await list.evaluate(async (element) => {
+      const frame = () => new Promise((resolve) => requestAnimationFrame(resolve));
+      const gaps = [];
+      let before = await frame();
+      for (let step = 0; step <= 200; step++) {
+        element.scrollTop = (element.scrollHeight * step) / 200;
+        const now = await frame();
+        gaps.push(now - before);
+        before = now;
+      }
+      return gaps.sort((one, other) => one - other);
+    });
+    await list.evaluate((element) => (element.scrollTop = element.scrollHeight));
+    await until("the last row", async () => Number(await list.locator("li").last().getAttribute("aria-posinset")) === (await known()));
+    await list.evaluate((element) => (element.scrollTop = 0));
+    await until("the first row", async () => Number(await list.locator("li").first().getAttribute("aria-posinset")) === 1);
+    const long = await page.evaluate(() => window.long);
+    console.log(
+      `      read in ${read} ms; scrolling, a frame takes ${frames[100].toFixed(1)} ms in the middle and ${frames.at(-1).toFixed(1)} ms at worst; longest task ${Math.max(0, ...long)} ms`,
+    );
+  });
+  await check("what nobody can know is settled by a person, where it is listed and where it is asked for", async () => {
+    await go("/admin/effects?state=unknown");
+    const entries = page.locator(".ledger .line");
+    await until("three of them", async () => (await entries.count()) === 3);
+    await entries.first().click();
+    await button("It happened").click();
+    await until("two of them", async () => (await entries.count()) === 2);
+    await entries.first().click();
+    await button("It did not happen").click();
+    await until("one of them", async () => (await entries.count()) === 1);
+    const state = (id) => JSON.parse(daemon.ctl(["query", "GET", `/api/effects?job=${job.id}`])).effects.map((effect) => effect.state).sort().join();
+    assert(state() === "confirmed,failed,unknown", state());
+    await go("/admin");
+    await text("first.txt").waitFor();
+    await button("It happened").first().click();
+    await until("none", async () => state() === "confirmed,confirmed,failed");
+  });
+  await check("the sandbox is tried from the page", async () => {
+    await go("/admin/system/sandbox");
+    await button("Try to break out").click();
+    await page.locator("table").nth(1).locator("tbody tr").nth(20).waitFor({ timeout: 60_000 });
+    assert((await page.locator("table").nth(1).locator(".state.failed").count()) === 0, "an attempt came out wrong");
+  });
+  await check("an action that is refused says so, and nothing has changed", async () => {
+    expected.add("409 (Conflict)");
+    await go("/admin/jobs");
+    const rows = page.locator(".virtual .job-row");
+    await rows.first().waitFor();
+    await rows.first().getByRole("checkbox").check();
+    await button("Cancel job").click();
+    await text("1 job could not be changed").waitFor();
+    await rows.first().locator(".state.completed").waitFor();
+  });
+  await check("jobs that are selected are run again and erased together", async () => {
+    for (const name of ["one", "two"]) daemon.ctl(["submit", "TASK-plain", "--subject", `The ${name} of many`]);
+    await go("/admin/jobs?q=of+many");
+    const rows = page.locator(".virtual .job-row");
+    await until("both to be done", async () => (await rows.locator(".state.completed").count()) === 2);
+    const choose = async () => {
+      await until("both", async () => (await rows.count()) === 2);
+      for (const at of [0, 1]) await rows.nth(at).getByRole("checkbox").check();
+      await text("2 selected").waitFor();
+    };
+    await choose();
+    await button("Run again").click();
+    await text("2 jobs done").waitFor();
+    await until("both to be done again", async () => (await rows.locator(".state.completed").count()) === 2);
+    await choose();
+    await button("Erase").click();
+    await page.getByRole("dialog").getByRole("button", { name: "Erase" }).click();
+    await text("No job is like this.").waitFor();
+    assert(JSON.parse(daemon.ctl(["query", "GET", "/api/jobs?q=of+many"])).jobs.length === 0, "they are still there");
+  });
+  await check("a host in distress is told of on every page", async () => {
+    await daemon.end();
+    appendFileSync(daemon.config, '[retention]\nmin_free_bytes = 1000000000000000\n');
+    await daemon.start();
+    for (const path of ["/admin", "/admin/jobs", "/workspace"]) {
+      await go(path);
+      await page.locator(".banners").getByText("The disk is nearly full").waitFor();
+    }
+    expected.add("507");
+    await go("/admin/jobs?new=1");
+    await page.getByRole("textbox", { name: /^Task/ }).fill("TASK-plain");
+    await page.keyboard.press("Control+Enter");
+    await text("Request").waitFor();
+  });
+  await check("the console is clean and nothing is asked of others", async () => clean());
+} finally {
+  process.exitCode = (await end()) ? 1 : 0;
+}
