@@ -19,14 +19,19 @@ const KNOWN_FOR: Duration = Duration::from_secs(1);
 /// Told to those who cannot log in because there is nothing to log in with.
 const NO_LOGIN: &str = "nobody can log in yet; on the host of the daemon: sudo assistantctl web password";
 
-/// Whether the daemon can do its work.
+/// Whether the daemon takes work: it can do it, and does not stop.
 ///
 /// # Errors
-/// `unavailable` with the reason. A database that was in trouble is tried anew, so that the answer is about now.
+/// `unavailable` with the reason.
 pub async fn ready(cx: &Cx) -> Result<()> {
     if cx.stop.is_cancelled() {
         return Err(Error::unavailable("the daemon stops"));
     }
+    able(cx).await
+}
+
+/// Whether the daemon can do its work. A database that was in trouble is tried anew, so that the answer is about now.
+async fn able(cx: &Cx) -> Result<()> {
     if cx.store.health().problem().is_none() {
         return Ok(());
     }
@@ -37,16 +42,17 @@ pub async fn ready(cx: &Cx) -> Result<()> {
     })
 }
 
-/// As [`ready`], with what else does not go; `whole`: for somebody who may know what it is.
+/// Whether the daemon can do its work, and what else does not go; `whole`: for somebody who may know what it is. A daemon
+/// that stops does what it has taken: nobody who asks while it is started anew sees more than a pause.
 ///
 /// # Errors
-/// As [`ready`]; for others without the reason.
+/// `unavailable`; with the reason for those who may know it.
 pub async fn health(cx: &Cx, whole: bool) -> Result<Health> {
-    ready(cx).await.map_err(|err| if whole { err } else { Error::unavailable("the daemon is not ready") })?;
+    able(cx).await.map_err(|err| if whole { err } else { Error::unavailable("the daemon is not ready") })?;
     let FoundHealth { degraded, can_log_in, .. } = found(cx).await?;
     Ok(Health {
         status: if degraded.is_empty() { "ok" } else { "degraded" }.to_owned(),
-        ready: true,
+        ready: !cx.stop.is_cancelled(),
         reasons: whole.then_some(degraded),
         login: (!whole && !can_log_in).then(|| NO_LOGIN.to_owned()),
     })

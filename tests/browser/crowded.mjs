@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { assert, stage, until } from "./stage.mjs";
 
 const ROWS = 50_000;
-const { page, daemon, expected, check, go, button, text, logIn, clean, end } = await stage("crowded", { sandbox: true });
+const { page, daemon, expected, check, go, button, text, logIn, looks, clean, end } = await stage("crowded", { sandbox: true });
 
 /** Statements for the database of a daemon that is down. */
 async function sql(statements) {
@@ -25,6 +25,13 @@ try {
     SELECT ${job.id}, (SELECT log_seq FROM jobs WHERE id = ${job.id}) + n, 'tool_result', 'file_read', '{"text":"line ' || n || '"}',
       n % 900, (SELECT created_at FROM jobs WHERE id = ${job.id}) + n * 1000 FROM n;
     UPDATE jobs SET log_seq = log_seq + ${ROWS} WHERE id = ${job.id};
+    INSERT INTO spend_days (day, settled_nanos, calls, tokens)
+    SELECT date('now', '-' || n || ' days'), 3000000000, 9, 900 FROM (SELECT 0 AS n UNION ALL SELECT 1 UNION ALL SELECT 5) WHERE true
+    ON CONFLICT (day) DO UPDATE SET settled_nanos = 3000000000;
+    INSERT INTO spend_models (day, model, nanos)
+    SELECT day, model, cost * 100000000 FROM spend_days,
+      (SELECT 'large' AS model, 12 AS cost UNION ALL SELECT 'middle', 8 UNION ALL SELECT 'small', 4 UNION ALL SELECT 'tiny', 3
+        UNION ALL SELECT '', 1 UNION ALL SELECT 'rare', 1 UNION ALL SELECT 'rarer', 1);
     INSERT INTO effects (job_id, tool, target, args_hash, origin, rule, state, detail, prepared_at)
     SELECT ${job.id}, 'file_write', target, 'abcdef', 'owner', 'default', 'unknown', '{}', 1000000
     FROM (SELECT 'first.txt' AS target UNION ALL SELECT 'second.txt' UNION ALL SELECT 'third.txt');`);
@@ -72,6 +79,18 @@ try {
     console.log(
       `      read in ${read} ms; scrolling, a frame takes ${frames[100].toFixed(1)} ms in the middle and ${frames.at(-1).toFixed(1)} ms at worst; longest task ${Math.max(0, ...long)} ms`,
     );
+  });
+  await check("what each model costs is shown day by day", async () => {
+    await go("/admin");
+    const money = page.locator(".card", { has: page.getByRole("heading", { name: "Money" }) });
+    await money.locator("svg rect.model-1").first().waitFor({ state: "attached" });
+    const table = money.getByRole("table", { includeHidden: true });
+    const heads = await table.locator("thead th").allTextContents();
+    assert(heads.slice(1, 5).join() === "large,middle,small,tiny" && heads.at(-1) === "Other models" && heads.length === 7, heads.join());
+    assert((await table.locator("tbody tr").count()) === 3, "three days had a cost");
+    const today = await table.locator("tbody tr").last().locator("td").allTextContents();
+    assert(/1\.20/.test(today[0]) && /0\.10|0\.20/.test(today.at(-1)), today.join());
+    await looks({ "overview-costs": "/admin" });
   });
   await check("what nobody can know is settled by a person, where it is listed and where it is asked for", async () => {
     await go("/admin/effects?state=unknown");

@@ -248,8 +248,9 @@ try {
   });
   await check("the system: doctor, models, configuration, tokens", async () => {
     await go("/admin/system");
-    await button("Look at listeners and servers").click();
-    await text("127.0.0.1").waitFor();
+    await page.getByRole("rowheader", { name: `127.0.0.1:${daemon.port}` }).waitFor();
+    await button("Try the servers").click();
+    await page.locator("table", { hasText: "ms" }).waitFor();
     await go("/admin/system/models");
     await button("Call each model once").click();
     await page.locator("table").nth(1).locator("td").first().waitFor();

@@ -22,7 +22,7 @@ pub const SCHEMA_VERSION: u64 = 2;
 pub struct Health {
     /// `ok`, or `degraded`: it answers, and something that it is there for does not go.
     pub status: String,
-    /// Whether it takes work; when it does not, the answer is 503.
+    /// Whether it takes work; not while it stops.
     #[serde(default)]
     pub ready: bool,
     /// What does not go, and what mends it; null for those who are not let in.

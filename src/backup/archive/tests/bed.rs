@@ -39,8 +39,8 @@ impl Bed {
              INSERT INTO steps (job_id, seq, epoch, kind, body, origin, created_at) VALUES (1, 1, 0, 'prompt', '{}', 'owner', 1);
              INSERT INTO effects (job_id, call_key, tool, target, args_hash, origin, rule, state, prepared_at, dispatched_at)
                  VALUES (1, '1:0', 'file_write', 'a.txt', 'x', 'owner', 'r', 'dispatched', 1, 1);
-             INSERT INTO kept_files (effect_id, path, name, sha256, size_bytes, created_at)
-                 VALUES (1, 'a.txt', 'there', 'x', 3, 1), (1, 'a.txt', 'gone', 'x', 3, 1);",
+             INSERT INTO kept_files (effect_id, path, name, sha256, size_bytes, origin, created_at)
+                 VALUES (1, 'a.txt', 'there', 'x', 3, 'owner', 1), (1, 'a.txt', 'gone', 'x', 3, 'owner', 1);",
         );
         fs::create_dir(bed.path("state/kept")).unwrap();
         fs::write(bed.path("state/kept/there"), "old").unwrap();

@@ -231,7 +231,7 @@ fn a_state_that_is_written_meanwhile_is_whole() {
                      INSERT INTO jobs (thread_id, status, run_at, created_at, updated_at) VALUES ('n{number}', 'queued', 1, 1, 1);
                      INSERT INTO steps (job_id, seq, epoch, kind, body, origin, created_at)
                          VALUES (last_insert_rowid(), 1, 0, 'prompt', '{{}}', 'owner', 1);
-                     INSERT INTO kept_files (path, name, sha256, size_bytes, created_at) VALUES ('busy', 'k{number}', 'x', 4, 1);
+                     INSERT INTO kept_files (path, name, sha256, size_bytes, origin, created_at) VALUES ('busy', 'k{number}', 'x', 4, 'owner', 1);
                      COMMIT;"
                 ));
             }

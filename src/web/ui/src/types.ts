@@ -191,6 +191,7 @@ export interface Status {
   spend: { today: number; daily_limit: number };
   sandbox: { enabled: boolean; level: string; backend: string | null; refused: Refusal[]; problem: string | null };
   secrets: { name: string; source: string | null; problem: string | null }[];
+  listening: { address: string; reach: string; guard: string }[];
   warnings: Warning[];
 }
 

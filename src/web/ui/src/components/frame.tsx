@@ -46,9 +46,19 @@ export function Frame({ children }: { children: ComponentChildren }) {
   // After going to another page, the reader of the screen starts with it.
   const first = useRef(true);
   useEffect(() => {
-    if (first.current) first.current = false;
-    else content.current?.focus({ preventScroll: true });
+    if (first.current) {
+      first.current = false;
+      return;
+    }
+    content.current?.focus({ preventScroll: true });
+    status.reload();
   }, [path]);
+  // No event tells of a disk that fills or a certificate that ends: who comes back to the page sees how things are now.
+  useEffect(() => {
+    const back = () => document.visibilityState === "visible" && status.reload();
+    document.addEventListener("visibilitychange", back);
+    return () => document.removeEventListener("visibilitychange", back);
+  }, []);
 
   return (
     <div class="frame">
@@ -146,4 +156,4 @@ function Banners({ status }: { status: Status }) {
 }
 
 /** Warnings about who can come in. */
-const DANGERS = /public|login|auth|docs/;
+const DANGERS = /public|login|auth|docs|openapi|certificate/;

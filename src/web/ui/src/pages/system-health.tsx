@@ -12,7 +12,7 @@ export function Health() {
   const status = useLive<Status>((signal) => get("/api/status", signal), [], ({ kind }) => /^(job\.status|stop|resume|config)/.test(kind));
   if (status.error) return <Problem error={status.error} retry={status.reload} />;
   if (!status.data) return <Skeleton lines={8} />;
-  const { database, workspace, disk, workers, sandbox, models, warnings, secrets, version, started_at } = status.data;
+  const { database, workspace, disk, workers, sandbox, models, warnings, secrets, listening, version, started_at } = status.data;
   const broken = models.filter(({ problem }) => problem);
   const parts: [string, boolean | "warn", string][] = [
     [t.system.database, database.ok, database.problem ?? `${bytes(database.size_bytes)}, ${t.system.schema} ${integer(database.schema_version)}`],
@@ -48,6 +48,21 @@ export function Health() {
           </article>
         ))}
       </Card>
+      <Card title={t.system.listeners}>
+        <Table label={t.system.listeners} head={[t.system.address, t.system.reach, t.system.guard]}>
+          {listening.map(({ address, reach, guard }) => (
+            <tr key={address}>
+              <th scope="row">
+                <code>{address}</code>
+              </th>
+              <td>
+                <Verdict good={reach !== "public" && reach !== "every"}>{reach}</Verdict>
+              </td>
+              <td>{guard}</td>
+            </tr>
+          ))}
+        </Table>
+      </Card>
       {may("operator") && <Doctor />}
       <Card title={t.system.secrets}>
         <Table label={t.system.secrets} head={[t.system.secret, t.system.source, t.system.state]}>
@@ -77,7 +92,7 @@ function Doctor() {
     setBusy(false);
   };
   return (
-    <Card title={t.system.listeners}>
+    <Card title={t.system.servers}>
       <div class="row">
         <button type="button" disabled={busy} onClick={look}>
           {busy ? t.system.doctorRunning : t.system.doctor}
@@ -87,19 +102,7 @@ function Doctor() {
       <p class="faint">{t.system.doctorHint}</p>
       {found && (
         <>
-          <Table label={t.system.listeners} head={[t.system.address, t.system.reach, t.system.guard]}>
-            {found.listening.map(({ address, reach, guard }) => (
-              <tr key={address}>
-                <th scope="row">
-                  <code>{address}</code>
-                </th>
-                <td>
-                  <Verdict good={reach !== "public" && reach !== "every"}>{reach}</Verdict>
-                </td>
-                <td>{guard}</td>
-              </tr>
-            ))}
-          </Table>
+          {found.servers.length === 0 && <p>{t.system.noServers}</p>}
           {found.servers.length > 0 && (
             <Table label={t.system.servers} head={[t.system.host, t.system.purpose, t.system.latency]}>
               {found.servers.map(({ host, purpose, latency_ms, problem }) => (
