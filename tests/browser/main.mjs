@@ -219,7 +219,7 @@ try {
     await page.keyboard.press("Enter");
     await page.locator(".job.page").waitFor();
     await page.keyboard.press("Control+k");
-    await page.getByRole("combobox").fill("effects");
+    await page.getByRole("dialog").getByRole("combobox").fill("effects");
     await page.keyboard.press("Enter");
     await page.getByRole("heading", { name: "Effects", level: 1 }).waitFor();
     await page.locator(".ledger .line").first().click();
@@ -250,7 +250,7 @@ try {
     await go("/admin/system");
     await page.getByRole("rowheader", { name: `127.0.0.1:${daemon.port}` }).waitFor();
     await button("Try the servers").click();
-    await page.locator("table", { hasText: "ms" }).waitFor();
+    await page.getByRole("columnheader", { name: "Latency" }).waitFor();
     await go("/admin/system/models");
     await button("Call each model once").click();
     await page.locator("table").nth(1).locator("td").first().waitFor();

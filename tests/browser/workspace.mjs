@@ -60,7 +60,7 @@ try {
     await text("Nothing is in this folder.").waitFor();
     await go("/admin/jobs");
     await page.keyboard.press("Control+k");
-    await page.getByRole("combobox").fill("trash");
+    await page.getByRole("dialog").getByRole("combobox").fill("trash");
     await page.keyboard.press("Enter");
     await text("The trash is empty.").waitFor();
   });

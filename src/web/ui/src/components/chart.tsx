@@ -46,25 +46,27 @@ export function Columns(props: { title: string; days: string[]; series: Series[]
           </span>
         ))}
       </div>
-      <table class="hidden">
-        <caption>{props.title}</caption>
-        <thead>
-          <tr>
-            <th scope="col">{t.overview.day}</th>
-            {series.map(({ name }) => <th key={name} scope="col">{name}</th>)}
-          </tr>
-        </thead>
-        <tbody>
-          {days.map((day, index) =>
-            sums[index] ? (
-              <tr key={day}>
-                <th scope="row">{day}</th>
-                {series.map(({ name, values }) => <td key={name}>{text(values[index]!)}</td>)}
-              </tr>
-            ) : null,
-          )}
-        </tbody>
-      </table>
+      <div class="hidden">
+        <table>
+          <caption>{props.title}</caption>
+          <thead>
+            <tr>
+              <th scope="col">{t.overview.day}</th>
+              {series.map(({ name }) => <th key={name} scope="col">{name}</th>)}
+            </tr>
+          </thead>
+          <tbody>
+            {days.map((day, index) =>
+              sums[index] ? (
+                <tr key={day}>
+                  <th scope="row">{day}</th>
+                  {series.map(({ name, values }) => <td key={name}>{text(values[index]!)}</td>)}
+                </tr>
+              ) : null,
+            )}
+          </tbody>
+        </table>
+      </div>
     </figure>
   );
 }
