@@ -1,6 +1,6 @@
 // One folder as a list, or what was found by name; and what can be done with the entries.
 
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { get, may, query as queryOf, request } from "../api";
 import { Empty, Problem, Skeleton, Time } from "../components/basics";
 import { tell } from "../components/dialog";
@@ -34,7 +34,7 @@ export function FolderView({ path, query }: { path: string; query: URLSearchPara
   const entries = listing.data?.entries.filter(({ name }) => hidden || !isHidden(name));
   const change = may("operator");
 
-  useEffect(() => {
+  useLayoutEffect(() => {
     const press = (event: KeyboardEvent) => {
       if (event.key !== "n" || event.ctrlKey || event.metaKey || event.altKey || !change) return;
       if ((event.target as Element).closest?.("input, textarea, select, dialog")) return;
@@ -155,7 +155,7 @@ function Entries({ entries, sort, wholePath }: { entries: Entry[]; sort: Sort; w
     choose(next);
   };
 
-  useEffect(() => {
+  useLayoutEffect(() => {
     const press = (event: KeyboardEvent) => {
       const target = event.target as HTMLElement;
       if (event.ctrlKey || event.metaKey || event.altKey || target.closest?.("input:not([type=checkbox]), textarea, select, dialog, .drop")) return;

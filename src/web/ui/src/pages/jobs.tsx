@@ -361,6 +361,9 @@ function useJobs(wanted: Wanted) {
       if (cursor.current && !busy.current) void load(cursor.current);
     },
     scrolled: (top: number) => void (atTop.current = top < 40),
-    drop: (id: number) => setJobs((known) => known?.filter((job) => job.id !== id)),
+    drop: (id: number) => {
+      changed.current.delete(id);
+      setJobs((known) => known?.filter((job) => job.id !== id));
+    },
   };
 }
