@@ -1,6 +1,6 @@
 // One folder as a list, or what was found by name; and what can be done with the entries.
 
-import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
+import { useLayoutEffect, useRef, useState } from "preact/hooks";
 import { get, may, query as queryOf, request } from "../api";
 import { Empty, Problem, Skeleton, Time } from "../components/basics";
 import { tell } from "../components/dialog";
