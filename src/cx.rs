@@ -119,6 +119,12 @@ pub struct Wake {
     pub retention: Notify,
     /// The event stream may have grown, or who is to be told of it may have changed.
     pub notify: Notify,
+    /// The mailbox should be looked at now, or its settings changed.
+    pub mailbox: Notify,
+    /// Mail may be waiting to be sent.
+    pub outbox: Notify,
+    /// Attachments may be waiting to be made readable.
+    pub artifacts: Notify,
     /// The jobs that run in this process, so that a cancel reaches them.
     pub running: crate::jobs::Running,
     /// Whether the scheduler of jobs is alive.
@@ -132,6 +138,9 @@ impl Default for Wake {
             events: watch::Sender::new(0),
             retention: Notify::new(),
             notify: Notify::new(),
+            mailbox: Notify::new(),
+            outbox: Notify::new(),
+            artifacts: Notify::new(),
             running: crate::jobs::Running::default(),
             pulse: crate::jobs::Pulse::default(),
         }

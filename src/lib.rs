@@ -21,6 +21,7 @@ pub mod ledger;
 pub mod llm;
 pub mod logging;
 pub mod loops;
+pub mod mail;
 pub mod notify;
 pub mod policy;
 pub mod retention;

@@ -16,6 +16,7 @@ pub const ALL: &[Subsystem] = &[
     crate::jobs::SUBSYSTEM,
     crate::ledger::SUBSYSTEM,
     crate::llm::SUBSYSTEM,
+    crate::mail::SUBSYSTEM,
     crate::notify::SUBSYSTEM,
     crate::retention::SUBSYSTEM,
     crate::settings::SUBSYSTEM,

@@ -45,6 +45,10 @@ section! {
         rate_limit_backoff_seconds: Seconds = Seconds::new(30);
         /// Time one run of a job may take.
         max_run_seconds: Seconds = Seconds::new(3600);
+        /// Mails that jobs may send per hour, all together; what the daemon itself tells the owner is not counted.
+        max_emails_per_hour: u32 = 10, env "AGENT_MAX_EMAILS_PER_HOUR", in 0..=100_000;
+        /// The same per 24 hours.
+        max_emails_per_day: u32 = 100, in 0..=1_000_000;
         /// Tool calls of one answer that are taken; the rest is answered `not run`.
         max_calls_per_answer: u32 = 64;
         /// Read-only tool calls of one answer that run at once.

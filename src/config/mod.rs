@@ -74,4 +74,9 @@ config! {
     retention: crate::retention::config::Retention;
     backup: crate::backup::config::Backup;
     notify: crate::notify::config::Notify;
+    email: crate::mail::config::Email;
+    mail: crate::mail::config::Mail;
+    artifacts: crate::mail::config::Artifacts;
+    clamav: crate::mail::config::Clamav;
+    conversion: crate::mail::config::Conversion;
 }

@@ -22,6 +22,7 @@ type Migration = (&'static str, &'static str);
 const MIGRATIONS: &[Migration] = &[
     ("0001_jobs", include_str!("../../migrations/0001_jobs.sql")),
     ("0002_ages", include_str!("../../migrations/0002_ages.sql")),
+    ("0003_mail", include_str!("../../migrations/0003_mail.sql")),
 ];
 
 /// Has a build for tests be an older one, which knows only so many of the files.

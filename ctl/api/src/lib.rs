@@ -12,6 +12,7 @@ pub mod error;
 pub mod events;
 pub mod jobs;
 pub mod login;
+pub mod mail;
 pub mod near;
 pub mod sandbox;
 pub mod secrets;

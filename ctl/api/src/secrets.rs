@@ -47,6 +47,14 @@ secrets! {
     Anthropic: "anthropic-api-key", "ANTHROPIC_API_KEY";
     /// Key for the host of `llm.base_url`, whoever runs it.
     Llm: "llm-api-key", "ASSISTANT_LLM_API_KEY";
+    /// Password of `email.imap_username`.
+    Imap: "imap-password", "IMAP_PASSWORD";
+    /// Password of `email.smtp_username`; without it, that of IMAP is used where both names are the same.
+    Smtp: "smtp-password", "SMTP_PASSWORD";
+    /// What the assistant proves itself with to `email.oauth_token_url`.
+    MailOauthClient: "mail-oauth-client-secret", "ASSISTANT_MAIL_OAUTH_CLIENT_SECRET";
+    /// Gets access to the mailbox at `email.oauth_token_url`.
+    MailOauthRefresh: "mail-oauth-refresh-token", "ASSISTANT_MAIL_OAUTH_REFRESH_TOKEN";
 }
 
 impl fmt::Display for SecretName {
@@ -118,6 +126,6 @@ mod tests {
         );
         assert!(refused("OPENAI_APIKEY").ends_with("did you mean openai-api-key?"));
         assert!(refused("ANTHROPIC_API_KEY").ends_with("the secret is called anthropic-api-key"));
-        assert!(refused("wine").ends_with("openai-api-key, anthropic-api-key, llm-api-key"));
+        assert!(refused("wine").contains("openai-api-key, anthropic-api-key, llm-api-key, imap-password"));
     }
 }

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// The version of the database's schema that programs of this version write.
-pub const SCHEMA_VERSION: u64 = 2;
+pub const SCHEMA_VERSION: u64 = 3;
 
 /// `GET /health`
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]

@@ -226,14 +226,14 @@ fn a_misspelt_variable_of_ours_is_pointed_out() {
 fn what_this_version_does_not_have_is_called_that() {
     for (text, name) in [
         ("[heartbeat]\nenabled = true\n", "heartbeat"),
-        ("[email]\nimap_host = \"h\"\n", "email"),
+        ("[calendar]\nenabled = true\n", "calendar"),
         ("[memory.steward]\nenabled = true\n", "memory"),
     ] {
         let expected = format!("assistant.toml:1: {name}: this version does not have it yet");
         assert_eq!(Place::new(text).message(), expected);
     }
-    let message = Place::new("[artifacts]\nenabled = true\n").message();
-    assert_eq!(message, "assistant.toml:1: artifacts: this version does not have it yet");
+    let message = Place::new("[deep_research]\nenabled = true\n").message();
+    assert_eq!(message, "assistant.toml:1: deep_research: this version does not have it yet");
 
     let loaded = Place::new("")
         .env("AGENT_HEARTBEAT_ENABLED", "true")
@@ -335,12 +335,8 @@ fn secrets_in_a_file_are_refused_and_never_shown() {
     ] {
         let place = Place::new(text);
         let (message, hint) = place.fault();
-        if text.contains("[email]") {
-            assert!(message.ends_with("email: this version does not have it yet"), "{message}");
-        } else {
-            assert!(message.ends_with("a secret must not stand in a configuration file"), "{message}");
-            assert!(hint.as_ref().unwrap().contains("in the environment as "), "{hint:?}");
-        }
+        assert!(message.ends_with("a secret must not stand in a configuration file"), "{message}");
+        assert!(hint.as_ref().unwrap().contains("in the environment as "), "{hint:?}");
         assert!(!format!("{message}{hint:?}").contains("canary"));
     }
     let place = Place::new("[llm]\nopenrouter_api_key = \"sk-canary\"\n");

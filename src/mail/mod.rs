@@ -1,0 +1,48 @@
+//! The mailbox: what comes is decided about exactly once, what goes out goes out once.
+//!
+//! ```text
+//!            imap/ + receive/            intake/                            outbox/
+//!  server ── a file, one at a time ──▶ reader, verification, thread ──▶ job ──▶ prepared ─▶ dispatched ─▶ confirmed
+//!                 │                          │ one transaction                     │ SMTP, Sent folder
+//!                 ◀── archive ───────── decision + cursor                          ◀── a bounce tells its job
+//! ```
+//!
+//! No message is parsed in the daemon: `reader/` is a program of its own that can reach nothing but the message.
+
+mod check;
+pub mod config;
+
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+
+use crate::subsystems::Subsystem;
+
+/// What mail adds to the daemon.
+pub const SUBSYSTEM: Subsystem = Subsystem { name: "mail", routes: Vec::new, tools: &[], loops: &[] };
+
+/// Where messages and attachments lie, below the state directory; private to the daemon.
+pub fn folder(state_dir: &Path) -> PathBuf {
+    state_dir.join("mail")
+}
+
+/// A place in a mailbox; no two messages ever have the same one (RFC 9051, section 2.3.1.1).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// `user@host/folder`
+    pub mailbox: String,
+    pub uid_validity: u32,
+    pub uid: u32,
+}
+
+/// A message that the server has handed over.
+#[derive(Clone, Debug)]
+pub struct Arrived {
+    pub place: Place,
+    /// When the server got it.
+    pub received_at: Timestamp,
+    pub size_bytes: u64,
+    /// Name of the file in [`folder`].
+    pub raw_name: String,
+    pub content_hash: [u8; 32],
+}

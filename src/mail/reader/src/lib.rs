@@ -1,0 +1,3 @@
+//! What the reader of mail and those who start it share.
+
+pub mod protocol;
