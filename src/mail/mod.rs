@@ -11,6 +11,7 @@
 
 mod check;
 pub mod config;
+pub mod receive;
 
 use std::path::{Path, PathBuf};
 
