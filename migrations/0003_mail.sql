@@ -23,6 +23,8 @@ CREATE TABLE mail_received (
     size_bytes INTEGER NOT NULL,
     from_address TEXT,
     subject TEXT,
+    -- Names and values of its headers, as JSON.
+    headers TEXT NOT NULL DEFAULT '[]',
     -- What DKIM, ARC, DMARC and trusted servers say of the sender, as JSON.
     verification TEXT NOT NULL DEFAULT '{}',
     verified INTEGER NOT NULL DEFAULT 0,

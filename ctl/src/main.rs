@@ -28,8 +28,8 @@ use std::{path::PathBuf, process::ExitCode};
 use assistant_api::client::Client;
 use clap::{Args, Parser, Subcommand};
 use commands::{
-    backup, completion, config, dashboard, doctor, effects, events, files, job, jobs, models, query, sandbox, secret,
-    setup, status, submit, switch, token, tools, web,
+    backup, completion, config, dashboard, doctor, effects, events, files, job, jobs, mail, models, query, sandbox,
+    secret, setup, status, submit, switch, token, tools, web,
 };
 use exit::{Code, Failure};
 use interrupt::Interrupts;
@@ -78,6 +78,7 @@ enum Command {
     Files(files::Args),
     Tools(tools::Args),
     Effects(effects::Args),
+    Mail(mail::Args),
     Status(status::Args),
     Doctor(doctor::Args),
     Config(config::Args),
@@ -160,6 +161,7 @@ async fn run(command: Command, cx: &Cx) -> exit::Result {
         Command::Files(args) => files::run(args, cx).await,
         Command::Tools(args) => tools::run(args, cx).await,
         Command::Effects(args) => effects::run(args, cx).await,
+        Command::Mail(args) => mail::run(args, cx).await,
         Command::Status(args) => status::run(args, cx).await,
         Command::Doctor(args) => doctor::run(args, cx).await,
         Command::Config(args) => config::run(args, cx).await,

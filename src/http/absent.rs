@@ -3,7 +3,6 @@
 /// Each path, with all below it, and the part that it belongs to.
 const ABSENT: &[(&str, &str)] = &[
     ("/api/contacts", "contacts"),
-    ("/api/emails", "mail"),
     ("/api/entities", "entities"),
     ("/api/memories", "memory"),
     ("/api/notes", "notes"),

@@ -1,4 +1,5 @@
-//! Opaque cursors: where the next page of a list begins, as base64url of a small JSON value.
+//! Pages of lists: how many items, which words, and opaque cursors, which say where the next page begins as base64url of
+//! a small JSON value.
 //!
 //! ```ignore
 //! let after: Option<(i64, JobId)> = query.cursor.as_deref().map(cursor::decode).transpose()?;
@@ -45,6 +46,21 @@ pub fn limit(asked: Option<i64>, default: u32, most: u32) -> Result<u32> {
         Some(Ok(asked)) if (1..=most).contains(&asked) => Ok(asked),
         Some(_) => Err(Error::validation(format!("limit has to be from 1 to {most}")).field("query.limit")),
     }
+}
+
+/// Characters that are searched for.
+const LONGEST_TEXT: usize = 200;
+
+/// The words that a list is searched for, in lower case.
+///
+/// # Errors
+/// `validation` of the field `q` when there are more than 200 characters.
+pub fn words(text: Option<&str>) -> Result<Vec<String>> {
+    let text = text.unwrap_or_default();
+    if text.chars().count() > LONGEST_TEXT {
+        return Err(Error::validation(format!("it has more than {LONGEST_TEXT} characters")).field("query.q"));
+    }
+    Ok(text.split_whitespace().map(str::to_lowercase).collect())
 }
 
 #[cfg(test)]

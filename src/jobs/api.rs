@@ -155,17 +155,6 @@ impl<T: DeserializeOwned + JsonSchema + Default + Send> ReqBody for Optional<T> 
     }
 }
 
-/// Characters that are searched for.
-const LONGEST_TEXT: usize = 200;
-
-/// A page size from 1 to `max`.
-fn limit(given: Option<i64>, default: i64, max: i64) -> Result<i64> {
-    match given.unwrap_or(default) {
-        limit if (1..=max).contains(&limit) => Ok(limit),
-        limit => Err(Error::validation(format!("limit is {limit}; it goes from 1 to {max}")).field("query.limit")),
-    }
-}
-
 /// Names that are separated by commas.
 fn named<T: FromStr<Err: Display>>(given: Option<&str>, field: &'static str) -> Result<Vec<T>> {
     let names = given.unwrap_or_default().split(',').map(str::trim).filter(|name| !name.is_empty());
@@ -178,18 +167,14 @@ fn said(status: &str) -> Json<StatusReply> {
 
 async fn list(req: Req<(), ListQuery>) -> Result<Json<JobList>> {
     let ListQuery { status, origin, q, since, until, limit: given, cursor } = req.query;
-    let text = q.unwrap_or_default();
-    if text.chars().count() > LONGEST_TEXT {
-        return Err(Error::validation(format!("it has more than {LONGEST_TEXT} characters")).field("query.q"));
-    }
     let filter = Filter {
         statuses: named(status.as_deref(), "query.status")?,
         origins: named(origin.as_deref(), "query.origin")?,
-        words: text.split_whitespace().map(str::to_lowercase).collect(),
+        words: cursor::words(q.as_deref())?,
         since,
         until,
     };
-    let limit = limit(given, 50, 200)?;
+    let limit = i64::from(cursor::limit(given, 50, 200)?);
     super::list(&req.cx, filter, cursor.as_deref(), limit).await.map(Json)
 }
 
@@ -222,7 +207,7 @@ async fn poll(req: Req<Id, PollQuery>) -> Result<Json<Poll>> {
 }
 
 async fn logs(req: Req<Id, PageQuery>) -> Result<Json<LogPage>> {
-    let limit = limit(req.query.limit, 200, 500)?;
+    let limit = i64::from(cursor::limit(req.query.limit, 200, 500)?);
     super::logs(&req.cx, req.path.id, req.query.cursor.as_deref(), limit).await.map(Json)
 }
 
@@ -267,7 +252,7 @@ async fn release(req: Req<Id, (), Optional<Release>>) -> Result<Json<StatusReply
 }
 
 async fn pending(req: Req<(), PageQuery>) -> Result<Json<ApprovalList>> {
-    let limit = limit(req.query.limit, 50, 200)?;
+    let limit = i64::from(cursor::limit(req.query.limit, 50, 200)?);
     let before = req.query.cursor.as_deref().map(cursor::decode::<i64>).transpose()?.unwrap_or(i64::MAX);
     let mut found = req.cx.store.read(move |conn| rows::pending(conn, before, limit + 1)).await?;
     let shown = usize::try_from(limit).unwrap_or(0);

@@ -43,7 +43,7 @@ pub use self::{
         pause::{Stopped, go_on, stop, stopped},
         spend::{self, Cap, Caps, OverCap, ReservationId},
         steps::{self, NewStep, Step, StepKind},
-        thread::{clear_new_context, thread},
+        thread::{clear_new_context, email, thread},
         usage::{self, UsageDelta},
     },
     submit::{create, create_with, release},

@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use super::Filter;
 use crate::{
-    error::{Error, Result},
+    error::Result,
     http::{
         cursor,
         route::{Json, Req, Route},
@@ -56,10 +56,7 @@ struct ListQuery {
 }
 
 async fn list(req: Req<(), ListQuery>) -> Result<Json<EffectList>> {
-    let limit = req.query.limit.unwrap_or(50);
-    if !(1..=200).contains(&limit) {
-        return Err(Error::validation(format!("limit is {limit}; it goes from 1 to 200")).field("query.limit"));
-    }
+    let limit = i64::from(cursor::limit(req.query.limit, 50, 200)?);
     let before = req.query.cursor.as_deref().map(cursor::decode::<EffectId>).transpose()?;
     let filter = Filter { job_id: req.query.job, state: req.query.state, before, limit: limit + 1 };
     let mut effects = req.cx.store.read(move |conn| super::list(conn, &filter)).await?;

@@ -9,9 +9,13 @@
 //!
 //! No message is parsed in the daemon: `reader/` is a program of its own that can reach nothing but the message.
 
+mod api;
 mod check;
 pub mod config;
 pub mod receive;
+mod store;
+#[cfg(test)]
+mod tests;
 
 use std::path::{Path, PathBuf};
 
@@ -20,7 +24,7 @@ use jiff::Timestamp;
 use crate::subsystems::Subsystem;
 
 /// What mail adds to the daemon.
-pub const SUBSYSTEM: Subsystem = Subsystem { name: "mail", routes: Vec::new, tools: &[], loops: &[] };
+pub const SUBSYSTEM: Subsystem = Subsystem { name: "mail", routes: api::routes, tools: &[], loops: &[] };
 
 /// Where messages and attachments lie, below the state directory; private to the daemon.
 pub fn folder(state_dir: &Path) -> PathBuf {

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{EmailId, JobId, effects::EffectState};
+use crate::{EffectId, EmailId, JobId, effects::EffectState, jobs::Email};
 
 /// What was decided about a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
@@ -92,7 +92,7 @@ pub struct Received {
     pub message_id: Option<String>,
     pub from_address: Option<String>,
     pub subject: Option<String>,
-    pub size_bytes: u64,
+    pub size_bytes: i64,
     /// Whether the mail system proves the sender to be who `From` names.
     pub verified: bool,
     /// By what, or why not.
@@ -115,7 +115,7 @@ pub struct Received {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Outgoing {
     pub id: i64,
-    pub effect_id: crate::EffectId,
+    pub effect_id: EffectId,
     pub job_id: Option<JobId>,
     /// `agent`: a job's own; `result`: the answer to who asked; `question`, `approval`, `notice`, `progress`: told by the
     /// daemon; `test`.
@@ -153,7 +153,7 @@ pub struct Artifact {
     pub original_filename: Option<String>,
     pub content_type: Option<String>,
     pub source_uri: Option<String>,
-    pub size_bytes: Option<u64>,
+    pub size_bytes: Option<i64>,
     /// `pending`, `clean`, `infected`, `error`, `skipped` or `not_applicable`
     pub scan_status: String,
     pub scan_result: Option<String>,
@@ -161,6 +161,92 @@ pub struct Artifact {
     pub conversion_status: String,
     /// In the workspace, relative to it.
     pub markdown_path: Option<String>,
-    pub markdown_size_bytes: Option<u64>,
+    pub markdown_size_bytes: Option<i64>,
     pub error: Option<String>,
+}
+
+/// The answer to `GET /api/mail/received`.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct ReceivedList {
+    /// Newest first.
+    pub received: Vec<Received>,
+    /// Where the next page begins; null on the last one.
+    pub next_cursor: Option<String>,
+}
+
+/// The answer to `GET /api/mail/received/{id}`.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct ReceivedDetail {
+    pub received: Received,
+    /// Names and values of its headers, in their order.
+    pub headers: Vec<(String, String)>,
+    /// What is kept of it; its `body_html` loads nothing and runs nothing.
+    pub email: Option<Email>,
+    pub artifacts: Vec<Artifact>,
+}
+
+/// The answer to `GET /api/mail/outbox`.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct OutgoingList {
+    /// Newest first.
+    pub outbox: Vec<Outgoing>,
+    /// Where the next page begins; null on the last one.
+    pub next_cursor: Option<String>,
+}
+
+/// The answer to `GET /api/mail/outbox/{id}`.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct OutgoingDetail {
+    pub outgoing: Outgoing,
+    /// The text as it was written, Markdown.
+    pub body_text: String,
+    /// What is attached: names, types and sizes.
+    pub attachments: Vec<serde_json::Value>,
+    /// Whether it ends with the sentence that a machine wrote it.
+    pub disclosure_added: bool,
+}
+
+/// What a person decides about a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ByHand {
+    /// Act on it: the person stands for who sent it.
+    Accept,
+    /// Nothing is to be done about it.
+    Ignore,
+}
+
+/// `POST /api/mail/received/{id}/decide`
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Decide {
+    pub decision: ByHand,
+}
+
+/// One line of `GET /api/emails`.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct EmailHead {
+    pub id: EmailId,
+    pub message_id: String,
+    pub thread_id: String,
+    pub from_address: String,
+    pub subject: String,
+    pub received_at: Timestamp,
+    pub is_actionable: bool,
+}
+
+/// The answer to `GET /api/emails`.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct EmailList {
+    /// Newest first.
+    pub emails: Vec<EmailHead>,
+    /// Where the next page begins; null on the last one.
+    pub next_cursor: Option<String>,
+}
+
+/// The answer to `GET /api/emails/{id}`.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct EmailDetail {
+    pub email: Email,
+    pub artifacts: Vec<Artifact>,
 }

@@ -57,7 +57,7 @@ pub(in crate::jobs) fn until(
 }
 
 /// One item.
-pub(in crate::jobs) fn email(conn: &Connection, id: EmailId) -> Result<Option<Email>> {
+pub fn email(conn: &Connection, id: EmailId) -> Result<Option<Email>> {
     let found = conn.prepare_cached("SELECT * FROM emails WHERE id = ?1")?.query_row([id.0], from_row).optional()?;
     Ok(found)
 }
