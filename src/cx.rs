@@ -94,6 +94,8 @@ pub struct Process {
     pub links: crate::http::login::Links,
     /// Held while a password is hashed, which takes memory.
     pub hashing: tokio::sync::Mutex<()>,
+    /// The mailbox.
+    pub mail: crate::mail::Live,
     /// The sandbox sessions that are open.
     pub sandbox: crate::sandbox::Sessions,
 }

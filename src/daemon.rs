@@ -20,7 +20,7 @@ use crate::{
     jobs::{Claimed, Outcome, runner},
     llm::{self, BoxFuture, Llm},
     logging::Logging,
-    loops, sandbox, settings, status,
+    loops, mail, sandbox, settings, status,
     store::{StateLock, Store},
     subsystems,
     systemd::{self, Notifier},
@@ -127,6 +127,7 @@ pub(crate) fn build(options: Options, store: Store) -> Cx {
         noticed: ArcSwap::from_pointee(noticed),
         systemd,
         logging,
+        mail: mail::Live::of(&secrets),
         ..Process::default()
     };
     Cx::new(Inner {

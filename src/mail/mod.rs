@@ -12,6 +12,8 @@
 mod api;
 mod check;
 pub mod config;
+mod live;
+pub mod net;
 pub mod receive;
 mod store;
 #[cfg(test)]
@@ -21,6 +23,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
+pub use self::live::Live;
 use crate::subsystems::Subsystem;
 
 /// What mail adds to the daemon.

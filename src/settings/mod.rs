@@ -84,6 +84,7 @@ async fn replace(cx: &Cx) -> Result<Reloaded> {
     let done = Reloaded { changed, restart, warnings: loaded.warnings };
 
     cx.llm.store(Arc::new(llm::build(&loaded.config, &secrets, &cx.process.sources.environment)));
+    cx.process.mail.passwords.store(Arc::new((&secrets).into()));
     cx.process.secrets.store(Arc::new(secrets.states()));
     cx.process.logging.set_level(&loaded.config.log.level);
     cx.process.origins.store(Arc::new(loaded.origins));
@@ -94,6 +95,8 @@ async fn replace(cx: &Cx) -> Result<Reloaded> {
     cx.wake.jobs.notify_one();
     cx.wake.retention.notify_one();
     cx.wake.notify.notify_one();
+    cx.wake.mailbox.notify_one();
+    cx.wake.outbox.notify_one();
 
     let (now, event) = (cx.clock.now(), done.clone());
     cx.store.write(move |tx| events::emit(tx, now, "config.reloaded", None, &event)).await?;

@@ -250,3 +250,58 @@ pub struct EmailDetail {
     pub email: Email,
     pub artifacts: Vec<Artifact>,
 }
+
+/// What the daemon does about the mailbox.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Watching {
+    /// No mail is received: there is no `email.imap_host`.
+    #[default]
+    Off,
+    /// It logs in.
+    Connecting,
+    /// It takes in what came.
+    Fetching,
+    /// The server tells of new mail at once (IDLE).
+    Idle,
+    /// The folder is looked at every `email.imap_poll_interval_seconds`.
+    Polling,
+    /// There is no connection; it is tried again.
+    Failing,
+}
+
+/// How it stands with receiving.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Inbox {
+    pub watching: Watching,
+    /// `user@host/folder`
+    pub mailbox: Option<String>,
+    /// Since when it does.
+    pub since: Option<Timestamp>,
+    /// What went wrong last, since there was a connection.
+    pub error: Option<String>,
+    /// What to do about it.
+    pub hint: Option<String>,
+    pub error_at: Option<Timestamp>,
+    /// Attempts in a row that failed.
+    pub failures: u32,
+}
+
+/// One step of `assistantctl mail test`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TestStep {
+    /// `imap_tls`, `imap_login`, `folders`, `idle`, `smtp_tls`, `smtp_login`, `send` or `arrival`
+    pub step: String,
+    pub ok: bool,
+    /// What was found, or what is wrong and what to do about it.
+    pub detail: String,
+    pub duration_ms: u64,
+}
+
+/// What the mailbox can do.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TestResult {
+    /// All steps were.
+    pub ok: bool,
+    pub steps: Vec<TestStep>,
+}

@@ -1,0 +1,95 @@
+//! What the process knows of the mailbox beside the database: passwords, tokens, the state of the connection.
+
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use assistant_api::mail::{Inbox, Watching};
+use jiff::Timestamp;
+
+use super::net::{Passwords, oauth::Tokens};
+
+/// One per daemon.
+#[derive(Default)]
+pub struct Live {
+    /// Replaced with the configuration.
+    pub passwords: ArcSwap<Passwords>,
+    pub tokens: Tokens,
+    /// How long servers are waited for.
+    pub times: ArcSwap<Times>,
+    inbox: Mutex<Inbox>,
+}
+
+/// How long mail servers are waited for.
+#[derive(Clone, Copy, Debug)]
+pub struct Times {
+    /// For a connection and for TLS, each.
+    pub connect: Duration,
+    /// For each answer.
+    pub answer: Duration,
+    /// IDLE is said anew after this time: a server may end it after 30 minutes (RFC 2177), and a peer that is gone is
+    /// noticed by it.
+    pub idle: Duration,
+    /// Between two attempts to connect, at first; it doubles.
+    pub back_off: Duration,
+}
+
+impl Default for Times {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(20),
+            answer: Duration::from_secs(60),
+            idle: Duration::from_mins(5),
+            back_off: Duration::from_secs(1),
+        }
+    }
+}
+
+impl Live {
+    /// Nothing has happened yet.
+    pub fn of(secrets: &crate::config::Secrets) -> Self {
+        Self { passwords: ArcSwap::from_pointee(secrets.into()), ..Self::default() }
+    }
+
+    /// How it stands with receiving, as people are told.
+    pub fn inbox(&self) -> Inbox {
+        self.lock().clone()
+    }
+
+    /// What is being done now.
+    pub(super) fn watching(&self, now: Timestamp, mailbox: &str, watching: Watching) {
+        let mut inbox = self.lock();
+        if inbox.watching != watching || inbox.mailbox.as_deref() != Some(mailbox) {
+            inbox.since = Some(now);
+        }
+        (inbox.watching, inbox.mailbox) = (watching, Some(mailbox.to_owned()));
+        if matches!(watching, Watching::Idle | Watching::Polling) {
+            (inbox.error, inbox.hint, inbox.failures) = (None, None, 0);
+        }
+    }
+
+    /// Why there is no connection.
+    pub(super) fn failed(&self, now: Timestamp, error: &crate::error::Error) -> u32 {
+        let mut inbox = self.lock();
+        if inbox.watching != Watching::Failing {
+            inbox.since = Some(now);
+        }
+        inbox.watching = Watching::Failing;
+        inbox.error = Some(error.message().to_owned());
+        inbox.hint = error.hint_text().map(str::to_owned);
+        inbox.error_at = Some(now);
+        inbox.failures = inbox.failures.saturating_add(1);
+        inbox.failures
+    }
+
+    /// Mail is not received.
+    pub(super) fn off(&self) {
+        *self.lock() = Inbox::default();
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Inbox> {
+        self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
