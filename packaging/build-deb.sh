@@ -36,7 +36,7 @@ export SOURCE_DATE_EPOCH
 # The dashboard is inside the daemon.
 [ -n "${DASHBOARD_FILES:-}" ] || DASHBOARD_FILES=$(packaging/build-ui.sh | tail -1)
 export DASHBOARD_FILES
-cargo build --quiet --locked --profile "$profile" -p assistantd -p assistantctl -p assistant-backup -p assistant-broker --bins >&2
+cargo build --quiet --locked --profile "$profile" -p assistantd -p assistantctl -p assistant-backup -p assistant-broker -p assistant-mail --bins >&2
 cargo build --quiet --locked --profile "$profile" -p assistant-broker --features docker --bin assistant-docker >&2
 static=$(dirname "$(packaging/build-sandbox.sh "${sandbox[@]}")")
 
@@ -46,7 +46,7 @@ tree=$work/assistant
 rm -rf "$work"
 mkdir -p "$tree/bin" "$tree/completions"
 cp -r debian config docs systemd packaging CHANGELOG.md LICENSE "$tree"
-for program in assistantd assistant-backup assistantctl assistant-egress assistant-docker; do
+for program in assistantd assistant-backup assistantctl assistant-egress assistant-docker assistant-mail; do
     install -s -m 755 "$CARGO_TARGET_DIR/$folder/$program" "$tree/bin"
 done
 install -s -m 755 "$static/assistant-sandbox" "$static/assistant-sandbox-probe" "$tree/bin"

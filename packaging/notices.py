@@ -15,7 +15,7 @@ import sys
 
 # Where the paragraphs say that they are.
 PLACES = {"cargo": "crates", "npm": "modules"}
-PROGRAMS = {"assistantd", "assistantctl", "assistant-backup", "assistant-broker", "assistant-sandbox"}
+PROGRAMS = {"assistantd", "assistantctl", "assistant-backup", "assistant-broker", "assistant-mail", "assistant-sandbox"}
 # The licences under which crates are used, the most wanted first, and their names in Debian.
 ORDER = {
     "Apache-2.0": "Apache-2.0",

@@ -1,3 +1,8 @@
-//! What the reader of mail and those who start it share.
+//! What the reader of mail and those who start it share, and with the feature `program` the reader itself.
 
 pub mod protocol;
+
+#[cfg(feature = "program")]
+pub mod confine;
+#[cfg(feature = "program")]
+pub mod message;

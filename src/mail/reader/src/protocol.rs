@@ -6,6 +6,9 @@
 
 use serde::{Deserialize, Serialize};
 
+/// The header that the assistant marks its own mail with.
+pub const OWN_MARK: &str = "X-Assistant-Mail";
+
 /// What the reader says.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
