@@ -202,7 +202,7 @@ fn without_a_service_the_configuration_is_written_and_the_rest_is_told() {
     let written = config.with_file_name("conf.d").join("10-setup.toml");
     let text = fs::read_to_string(&written).unwrap();
     assert_eq!(text, "[llm]\nprovider = \"openrouter\"\n\n[admin]\nemail = \"ann@example.org\"\n");
-    for expected in ["There is no service of systemd here", "the key was not stored"] {
+    for expected in ["There is no service of systemd here", "openrouter-api-key was not stored"] {
         assert!(ran.err.contains(expected), "{expected}: {ran:?}");
     }
     assert!(

@@ -87,7 +87,7 @@ a_setup_that_fails_says_what_stands() {
 setup_asks_a_person() {
     local said
     printf '%s\t%s\n' 'Provider [openai]' '' 'Address of the API' '' 'Model' '' 'not shown' "$canary" 'Your name' Dave \
-        'Your mail address' dave 'Your mail address' dave@example.org "assistant's own" '' 'use the assistant' '' \
+        'Your mail address' dave 'Your mail address' dave@example.org "assistant's own" '' 'IMAP' '' 'use the assistant' '' \
         'administer it' y 'files of its workspace' '' 'Go on?' '' >"$machine_root/var/tmp/answers"
     said=$(inside env SUDO_USER=dave python3 /usr/local/lib/person.py /var/tmp/answers assistantctl setup) || wrong "$said"
     rm "$machine_root/var/tmp/answers"

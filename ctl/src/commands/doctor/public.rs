@@ -14,6 +14,20 @@ use crate::{
     exit::{Code, how_to_start},
 };
 
+/// Domains at which anybody gets a mailbox.
+const PROVIDERS: [&str; 10] = [
+    "gmail.com",
+    "googlemail.com",
+    "outlook.com",
+    "hotmail.com",
+    "live.com",
+    "yahoo.com",
+    "icloud.com",
+    "proton.me",
+    "gmx.net",
+    "aol.com",
+];
+
 /// What the verdicts follow from.
 struct Facts {
     settings: Settings,
@@ -52,8 +66,8 @@ fn judge(facts: &Facts) -> Vec<Finding> {
     findings.push(guard(settings));
     findings.push(documents(settings));
     findings.push(secrets(warnings));
-    findings.push(Finding::skipped("senders", "not configured: this version reads no mail"));
-    findings.push(Finding::skipped("recipients", "not configured: this version sends no mail"));
+    findings.push(senders(settings));
+    findings.push(recipients(settings));
     findings.push(pages(settings));
     findings.push(outside(listening));
     findings
@@ -113,6 +127,51 @@ fn credentials(web: &WebStatus) -> Finding {
         return Finding::ok("password", "there is something to log in with");
     }
     error("password", "there is neither a password nor a token: nobody gets in", "sudo assistantctl web password")
+}
+
+fn texts<'a>(settings: &'a Settings, key: &str) -> Vec<&'a str> {
+    value(settings, key).as_array().into_iter().flatten().filter_map(Value::as_str).collect()
+}
+
+/// That not everybody can give work by mail.
+fn senders(settings: &Settings) -> Finding {
+    if value(settings, "email.imap_host").is_null() {
+        return Finding::ok("senders", "no mail is received");
+    }
+    let senders = texts(settings, "email.actionable_senders");
+    if senders.contains(&"*") {
+        return error(
+            "senders",
+            "everybody whose mail is verified can give work (email.actionable_senders has *)",
+            "sudo assistantctl config set email.actionable_senders '[\"you@example.org\"]'",
+        );
+    }
+    match senders.as_slice() {
+        [] => Finding::ok("senders", "nobody can give work by mail"),
+        some => {
+            Finding::ok("senders", format!("work comes by mail from {} alone, once it is verified", some.join(", ")))
+        }
+    }
+}
+
+/// That jobs cannot write to everybody.
+fn recipients(settings: &Settings) -> Finding {
+    if value(settings, "email.smtp_host").is_null() {
+        return Finding::ok("recipients", "no mail is sent");
+    }
+    let domains = texts(settings, "email.allowed_recipient_domains");
+    let bare = |domain: &&str| domain.trim_start_matches('.').to_ascii_lowercase();
+    if let Some(open) = domains.iter().find(|domain| PROVIDERS.contains(&&*bare(domain))) {
+        return Finding::warning(
+            "recipients",
+            format!("jobs can write to everybody who has a mailbox at {open} (email.allowed_recipient_domains)"),
+            "sudo assistantctl config set email.allowed_recipient_domains '[\"example.org\"]'",
+        );
+    }
+    match domains.as_slice() {
+        [] => Finding::ok("recipients", "jobs can write to you alone (admin.email)"),
+        some => Finding::ok("recipients", format!("jobs can write to you and to {}", some.join(", "))),
+    }
 }
 
 /// Whether a listener is one of the network or a file for a proxy.
@@ -221,6 +280,10 @@ mod tests {
             ("api.openapi_enabled", json!(false)),
             ("api.dashboard_enabled", json!(false)),
             ("api.workspace_enabled", json!(false)),
+            ("email.imap_host", json!("imap.example.org")),
+            ("email.actionable_senders", json!(["ann@example.org"])),
+            ("email.smtp_host", json!("smtp.example.org")),
+            ("email.allowed_recipient_domains", json!(["example.org", ".example.com"])),
         ];
         let setting = |(key, value): (&str, Value)| {
             serde_json::from_value(json!({
@@ -278,8 +341,29 @@ mod tests {
             ("api.openapi_enabled", json!(true), "documents", Verdict::Error, "api.openapi_enabled false"),
             ("api.dashboard_enabled", json!(true), "pages", Verdict::Warning, "api.dashboard_enabled false"),
             ("api.workspace_enabled", json!(true), "pages", Verdict::Warning, "api.workspace_enabled false"),
+            (
+                "email.actionable_senders",
+                json!(["a@b.org", "*"]),
+                "senders",
+                Verdict::Error,
+                "email.actionable_senders",
+            ),
+            ("email.allowed_recipient_domains", json!([".Gmail.com"]), "recipients", Verdict::Warning, "_domains"),
         ] {
             only(&with(|facts| set(facts, key, wrong)), name, verdict, mend);
+        }
+    }
+
+    #[test]
+    fn what_is_narrow_is_told_in_words() {
+        for (key, value, told) in [
+            ("email.imap_host", json!(null), "no mail is received"),
+            ("email.smtp_host", json!(null), "no mail is sent"),
+            ("email.actionable_senders", json!([]), "nobody can give work by mail"),
+            ("email.allowed_recipient_domains", json!([]), "jobs can write to you alone (admin.email)"),
+        ] {
+            let findings = with(|facts| set(facts, key, value));
+            assert!(findings.iter().any(|one| one.text == told && one.verdict == Verdict::Ok), "{told}: {findings:?}");
         }
     }
 

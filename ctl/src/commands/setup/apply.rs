@@ -44,7 +44,7 @@ struct Steps<'a> {
 }
 
 const CONFIG: &str = "the configuration";
-const SECRET: &str = "the secret";
+const SECRET: &str = "the secrets";
 const GROUPS: &str = "the groups";
 const DAEMON: &str = "the daemon with what is new";
 const PASSWORD: &str = "the password of the dashboard";
@@ -75,7 +75,7 @@ pub async fn apply(plan: Plan, place: &Place<'_>, present: &Present, cx: &Cx) ->
     if plan.keys.is_empty() {
         steps.open.retain(|open| *open != CONFIG);
     }
-    if plan.secret.is_none() {
+    if plan.secrets.is_empty() {
         steps.open.retain(|open| *open != SECRET);
     }
     if plan.groups.is_empty() {
@@ -114,11 +114,13 @@ fn write(plan: &Plan, place: &Place<'_>, steps: &mut Steps<'_>) -> Result<()> {
         place.file.check(&new)?;
         Some(place.file.prepare(&new)?)
     };
-    let secret = match (&plan.secret, &place.credstore) {
-        (Some((name, value)), Some(store)) => Some((*name, store.path(*name), store.prepare(*name, value)?)),
-        _ => None,
-    };
-    if let Some((name, path, secret)) = secret {
+    let mut secrets = Vec::new();
+    if let Some(store) = &place.credstore {
+        for (name, value) in &plan.secrets {
+            secrets.push((*name, store.path(*name), store.prepare(*name, value)?));
+        }
+    }
+    for (name, path, secret) in secrets {
         secret.commit()?;
         steps.done(SECRET, format!("{name} is in {}, encrypted for this machine", path.display()))?;
     }
@@ -150,7 +152,7 @@ fn join(plan: &Plan, place: &Place<'_>, present: &Present, steps: &mut Steps<'_>
 async fn follow(plan: &Plan, place: &Place<'_>, unseen: bool, steps: &mut Steps<'_>) -> Result<bool> {
     let cx = steps.cx;
     // A restart interrupts what runs; only new secrets need one.
-    if place.credstore.is_none() || (plan.secret.is_none() && !unseen) {
+    if place.credstore.is_none() || (plan.secrets.is_empty() && !unseen) {
         match cx.client.request("POST", "/api/reload").fetch::<Reloaded>().await {
             Ok(_) => {
                 return steps.done(DAEMON, "the daemon has read its configuration".to_owned()).map(|()| true);
@@ -165,8 +167,8 @@ async fn follow(plan: &Plan, place: &Place<'_>, unseen: bool, steps: &mut Steps<
         failure.hint(format!("{hint}; then sudo assistantctl setup again, or sudo systemctl restart assistantd"))
     })?;
     let status = status(cx).await?;
-    if let Some((name, _)) = &plan.secret {
-        seen(*name, status)?;
+    for (name, _) in &plan.secrets {
+        seen(*name, &status)?;
     }
     steps.done(DAEMON, "the daemon was restarted".to_owned())?;
     Ok(true)
@@ -185,12 +187,12 @@ async fn status(cx: &Cx) -> Result<Status> {
     Ok(ask().await?)
 }
 
-fn seen(name: SecretName, status: Status) -> Result<()> {
-    let state = status.secrets.into_iter().find(|state| state.name == name.credential());
-    if state.as_ref().is_some_and(|state| state.source.is_some()) {
+fn seen(name: SecretName, status: &Status) -> Result<()> {
+    let state = status.secrets.iter().find(|state| state.name == name.credential());
+    if state.is_some_and(|state| state.source.is_some()) {
         return Ok(());
     }
-    let why = state.and_then(|state| state.problem).unwrap_or_else(|| "its unit does not load it".to_owned());
+    let why = state.and_then(|state| state.problem.clone()).unwrap_or_else(|| "its unit does not load it".to_owned());
     Err(Failure::new(Code::Config, format!("the daemon was restarted and does not have {name}: {why}"))
         .hint("systemctl cat assistantd shows what it loads; sudo assistantctl secret list what is stored"))
 }

@@ -26,7 +26,7 @@ const FILE: &str = "10-setup.toml";
 ///
 /// Asks which models work, for the key, for mail addresses and who may use it;
 /// what an option says is not asked. It writes conf.d/10-setup.toml beside the
-/// configuration file and the key as an encrypted credential, restarts the daemon
+/// configuration file and keys and passwords as encrypted credentials, restarts the daemon
 /// and makes one real call to the model. Run it again to change something: what
 /// is not told stays as it is.
 #[derive(clap::Args)]
@@ -35,6 +35,7 @@ const FILE: &str = "10-setup.toml";
   sudo assistantctl setup --provider openrouter --key-file key.txt --yes
   sudo assistantctl setup --provider ollama --model qwen3:8b --yes
   sudo assistantctl setup --provider openai --base-url http://10.0.0.7:8080/v1
+  sudo assistantctl setup --imap-host imap.example.org --yes
   sudo assistantctl setup --admin --work
   sudo assistantctl setup --web-password --yes")]
 pub struct Args {
@@ -85,7 +86,7 @@ struct MailArgs {
     /// The assistant's own mail address
     #[arg(long, value_name = "ADDRESS")]
     mail_address: Option<String>,
-    /// Where its mail is received (only a daemon that receives mail has this)
+    /// Where its mail is received
     #[arg(long, value_name = "HOST")]
     imap_host: Option<String>,
     /// The port there
@@ -94,7 +95,13 @@ struct MailArgs {
     /// The user there
     #[arg(long, value_name = "USER")]
     imap_user: Option<String>,
-    /// Where its mail is sent (only a daemon that sends mail has this)
+    /// Read the password there from a file, or from the standard input: -
+    #[arg(long, value_name = "FILE")]
+    imap_password_file: Option<PathBuf>,
+    /// Whose mail makes jobs, once it is proved to be theirs; may be given more than once [default: yours]
+    #[arg(long, value_name = "ADDRESS")]
+    actionable_sender: Vec<String>,
+    /// Where its mail is sent
     #[arg(long, value_name = "HOST")]
     smtp_host: Option<String>,
     /// The port there
@@ -103,6 +110,9 @@ struct MailArgs {
     /// The user there
     #[arg(long, value_name = "USER")]
     smtp_user: Option<String>,
+    /// Read the password there from a file, if it is another one
+    #[arg(long, value_name = "FILE")]
+    smtp_password_file: Option<PathBuf>,
 }
 
 #[derive(clap::Args, Default)]

@@ -85,9 +85,11 @@ impl Present {
         })
     }
 
-    /// Whether the daemon has such a key.
-    pub fn knows(&self, key: &str) -> bool {
-        self.settings.settings.iter().any(|setting| setting.key == key)
+    /// The texts of a list in force.
+    pub fn list(&self, key: &str) -> Vec<String> {
+        let setting = self.settings.settings.iter().find(|setting| setting.key == key);
+        let items = setting.and_then(|setting| setting.value.as_array()).into_iter().flatten();
+        items.filter_map(|item| item.as_str().map(str::to_owned)).collect()
     }
 
     /// The value in force, if the key is set.

@@ -17,7 +17,7 @@ use crate::{
 
 const OURS: &str = "/etc/assistant/conf.d/10-setup.toml";
 /// Answers to the questions about mail and people that keep everything.
-const NO_CHANGE: [&str; 3] = ["", "", ""];
+const NO_CHANGE: [&str; 4] = ["", "", "", ""];
 
 #[derive(clap::Parser)]
 struct Line {
@@ -106,6 +106,7 @@ fn a_fresh_host_is_asked_for_everything() {
         "ann@example.org",
         "",
         "",
+        "",
         "y",
         "",
         "",
@@ -122,10 +123,9 @@ fn a_fresh_host_is_asked_for_everything() {
             "admin.email=\"ann@example.org\""
         ]
     );
-    let (name, value) = plan.secret.as_ref().unwrap();
+    let (name, value) = plan.secrets.first().unwrap();
     assert_eq!((*name, value.expose_secret()), (SecretName::Anthropic, "sk-canary-123456"));
     assert_eq!(plan.groups, [USERS, ADMIN]);
-    assert!(plan.notes.iter().any(|note| note.contains("neither receives nor sends mail")));
     let shown = script.shown.join("\n");
     for expected in [
         "Provider [openrouter]:",
@@ -154,9 +154,9 @@ fn a_second_run_shows_what_stands_and_changes_nothing_by_itself() {
             ("admin.email", json!("ann@example.org"), &ours(5)),
         ])
     };
-    let mut script = Script::new(["", "", "", "", "", ""]);
+    let mut script = Script::new(["", "", "", "", "", "", ""]);
     let plan = asked("", &host, &mut script).unwrap();
-    assert!(plan.keys.is_empty() && plan.secret.is_none() && plan.groups.is_empty(), "{plan:?}");
+    assert!(plan.keys.is_empty() && plan.secrets.is_empty() && plan.groups.is_empty(), "{plan:?}");
     let shown = script.shown.join("\n");
     assert!(
         shown.contains("Your mail address [ann@example.org]:") && shown.contains("keeps the one that there is"),
@@ -165,7 +165,7 @@ fn a_second_run_shows_what_stands_and_changes_nothing_by_itself() {
     assert!(shown.ends_with("Nothing is to be changed."));
     // Without anybody to ask it is the same.
     let plan = Plan::make(args("--yes --admin-name Ann"), &host, None).unwrap();
-    assert_eq!((keys(&plan), plan.secret.is_none()), (vec!["admin.name=\"Ann\"".to_owned()], true));
+    assert_eq!((keys(&plan), plan.secrets.is_empty()), (vec!["admin.name=\"Ann\"".to_owned()], true));
     // What is told anew as it is changes nothing either.
     let plan = Plan::make(args("--yes --provider openrouter --admin-address ann@example.org"), &host, None).unwrap();
     assert!(plan.keys.is_empty(), "{plan:?}");
@@ -185,18 +185,28 @@ fn what_belonged_to_another_provider_goes_with_it() {
     assert_eq!(keys(&plan), ["llm.provider=\"anthropic\"", "llm.base_url=-"]);
     assert!(plan.notes[0].contains("llm.model keeps its value") && plan.notes[0].ends_with("50-local.toml:4"));
     // A key is asked for that of its address, and that only if there is one.
-    let mut script = Script::new(["openai", "", "", "", NO_CHANGE[0], NO_CHANGE[1], NO_CHANGE[2]]);
+    let mut script = Script::new(["openai", "", "", "", NO_CHANGE[0], NO_CHANGE[1], NO_CHANGE[2], NO_CHANGE[3]]);
     let plan = asked("", &host, &mut script).unwrap();
-    assert!(plan.keys.is_empty() && plan.secret.is_none(), "{plan:?}");
+    assert!(plan.keys.is_empty() && plan.secrets.is_empty(), "{plan:?}");
     assert!(
         script.shown.iter().any(|line| line.contains("llm.base_url") && line.contains("if it needs none")),
         "{:?}",
         script.shown
     );
-    let mut script =
-        Script::new(["openai", "-", "", "", "sk-canary-1234", NO_CHANGE[0], NO_CHANGE[1], NO_CHANGE[2], "y"]);
+    let mut script = Script::new([
+        "openai",
+        "-",
+        "",
+        "",
+        "sk-canary-1234",
+        NO_CHANGE[0],
+        NO_CHANGE[1],
+        NO_CHANGE[2],
+        NO_CHANGE[3],
+        "y",
+    ]);
     let plan = asked("", &host, &mut script).unwrap();
-    assert_eq!((keys(&plan), plan.secret.unwrap().0), (vec!["llm.base_url=-".to_owned()], SecretName::OpenAi));
+    assert_eq!((keys(&plan), plan.secrets[0].0), (vec!["llm.base_url=-".to_owned()], SecretName::OpenAi));
 }
 
 #[test]
@@ -207,7 +217,9 @@ fn what_is_lacking_is_named_when_nobody_can_be_asked() {
         ("", "--provider"),
         ("--provider openrouter", "--key-file"),
         ("--provider rehearsal --key-file /dev/null", "leave out --key-file"),
-        ("--provider rehearsal --imap-host mail.example.org", "leave out the options of mail servers"),
+        ("--provider rehearsal --imap-port 143", "--imap-host"),
+        ("--provider rehearsal --smtp-user ann", "--smtp-host"),
+        ("--provider rehearsal --imap-host h --actionable-sender ann", ""),
         ("--provider rehearsal --work", "--user"),
         ("--provider openai --base-url 10.0.0.7", ""),
         ("--provider rehearsal --admin-address ann", ""),
@@ -218,7 +230,7 @@ fn what_is_lacking_is_named_when_nobody_can_be_asked() {
     }
     // Models of one's own need no key, and a daemon that has one from elsewhere needs none from here.
     for line in ["--provider ollama", "--provider openai --base-url http://10.0.0.7/v1"] {
-        assert!(Plan::make(args(line), &fresh, None).unwrap().secret.is_none(), "{line}");
+        assert!(Plan::make(args(line), &fresh, None).unwrap().secrets.is_empty(), "{line}");
     }
     let with = Present { secrets: vec![SecretName::OpenAi], ..present(&[]) };
     assert!(Plan::make(args("--yes"), &with, None).unwrap().keys.is_empty());
@@ -231,7 +243,7 @@ fn keys_come_from_files_and_are_looked_at() {
     let line = format!("--provider openrouter --key-file {}", file.display());
     std::fs::write(&file, "short\n").unwrap();
     let plan = Plan::make(args(&line), &present(&[]), None).unwrap();
-    assert_eq!(plan.secret.as_ref().unwrap().1.expose_secret(), "short");
+    assert_eq!(plan.secrets.first().unwrap().1.expose_secret(), "short");
     assert!(plan.notes.iter().any(|note| note.contains("under 12 characters")), "{:?}", plan.notes);
     std::fs::write(&file, "change-me\n").unwrap();
     assert_eq!(Plan::make(args(&line), &present(&[]), None).unwrap_err().code, Code::Usage);
@@ -241,22 +253,88 @@ fn keys_come_from_files_and_are_looked_at() {
     std::fs::write(&file, "sk-canary-1234\n").unwrap();
     let host = Present { stores: false, ..present(&[]) };
     let plan = Plan::make(args(&line), &host, None).unwrap();
-    assert!(plan.secret.is_none() && plan.notes.iter().any(|note| note.contains("was not stored")));
+    assert!(plan.secrets.is_empty() && plan.notes.iter().any(|note| note.contains("was not stored")));
     assert_eq!(plan.by_hand, Some(SecretName::OpenRouter));
 }
 
 #[test]
-fn servers_of_mail_are_asked_for_once_the_daemon_knows_them() {
+fn the_servers_of_mail_are_asked_for() {
     let host = present(&[
         ("llm.provider", json!("rehearsal"), &ours(2)),
-        ("email.imap_host", Value::Null, "default"),
+        ("admin.email", json!("ann@example.org"), &ours(3)),
         ("email.imap_port", json!(993), "default"),
     ]);
-    let plan = Plan::make(args("--imap-host mail.example.org --imap-port 143"), &host, None).unwrap();
-    assert_eq!(keys(&plan), ["email.imap_host=\"mail.example.org\"", "email.imap_port=143"]);
-    let mut script = Script::new(["", "", "", "", "", "0", "143", "n"]);
-    assert_eq!(asked("", &host, &mut script).unwrap_err().message, "nothing was done");
-    assert!(script.shown.contains(&"  expected a port from 1 to 65535".to_owned()), "{:?}", script.shown);
+    let mut script = Script::new([
+        "",
+        "",
+        "",
+        "me@example.org",
+        "imap.example.org",
+        "0",
+        "143",
+        "me",
+        "sk-canary-1234",
+        "ann, bob@example.org",
+        "ann@example.org, bob@example.org",
+        "smtp.example.org",
+        "",
+        "me",
+        "y",
+    ]);
+    let plan = asked("", &host, &mut script).unwrap();
+    assert!(script.answers.is_empty(), "{:?}", script.shown);
+    assert_eq!(
+        keys(&plan),
+        [
+            "identity.email=\"me@example.org\"",
+            "email.imap_host=\"imap.example.org\"",
+            "email.imap_port=143",
+            "email.imap_username=\"me\"",
+            "email.actionable_senders=[\"ann@example.org\", \"bob@example.org\"]",
+            "email.smtp_host=\"smtp.example.org\"",
+            "email.smtp_username=\"me\"",
+        ]
+    );
+    assert_eq!(plan.secrets.iter().map(|(name, _)| *name).collect::<Vec<_>>(), [SecretName::Imap]);
+    let shown = script.shown.join("\n");
+    for expected in ["expected a port from 1 to 65535", "expected mail addresses, found \"ann\"", "[ann@example.org]:"]
+    {
+        assert!(shown.contains(expected), "{expected} is not in:\n{shown}");
+    }
+    assert!(!shown.contains("canary"));
+}
+
+#[test]
+fn mail_is_set_up_by_options_with_what_is_usual() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("password");
+    std::fs::write(&file, "sk-canary-1234\n").unwrap();
+    let host = present(&[("llm.provider", json!("rehearsal"), &ours(2))]);
+    let line = format!(
+        "--yes --admin-address ann@example.org --mail-address me@example.org --imap-host imap.example.org \
+         --smtp-host smtp.example.org --smtp-port 465 --imap-password-file {}",
+        file.display()
+    );
+    let plan = Plan::make(args(&line), &host, None).unwrap();
+    assert_eq!(
+        keys(&plan)[2..],
+        [
+            "email.imap_host=\"imap.example.org\"",
+            "email.imap_username=\"me@example.org\"",
+            "email.actionable_senders=[\"ann@example.org\"]",
+            "email.smtp_host=\"smtp.example.org\"",
+            "email.smtp_port=465",
+            "email.smtp_username=\"me@example.org\"",
+        ]
+    );
+    assert_eq!(plan.secrets[0].1.expose_secret(), "sk-canary-1234");
+    // Nobody is named: nobody's mail does anything, and that is told.
+    let plan = Plan::make(args("--yes --imap-host imap.example.org --imap-user me"), &host, None).unwrap();
+    assert!(plan.notes.iter().any(|note| note.contains("--actionable-sender")), "{:?}", plan.notes);
+    // One input holds one secret.
+    let line = "--yes --provider openrouter --key-file - --imap-host h --imap-password-file -";
+    let failure = Plan::make(args(line), &host, None).unwrap_err();
+    assert_eq!(failure.code, Code::Usage);
 }
 
 #[test]
@@ -287,7 +365,7 @@ fn groups_are_joined_by_options_or_questions() {
     };
     assert_eq!(Plan::make(args("--yes"), &host, None).unwrap().groups, [USERS]);
     assert_eq!(Plan::make(args("--yes --work"), &host, None).unwrap().groups, [USERS, WORK]);
-    let mut script = Script::new(["", NO_CHANGE[0], NO_CHANGE[1], NO_CHANGE[2], "n", "", "y"]);
+    let mut script = Script::new(["", NO_CHANGE[0], NO_CHANGE[1], NO_CHANGE[2], NO_CHANGE[3], "n", "", "y"]);
     assert_eq!(asked("--admin", &host, &mut script).unwrap().groups, [ADMIN]);
     let nowhere = Present { groups: Vec::new(), ..host };
     let plan = Plan::make(args("--yes"), &nowhere, None).unwrap();

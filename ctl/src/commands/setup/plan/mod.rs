@@ -1,11 +1,15 @@
 //! What is to be changed: by options, else by questions. Nothing is written here.
 
+mod mail;
+
+use std::path::PathBuf;
+
 use assistant_api::secrets::SecretName;
 use secrecy::{ExposeSecret as _, SecretString};
 use toml_edit::Value;
 
 use super::{
-    Args, MailArgs, ModelArgs, PeopleArgs,
+    Args, ModelArgs, PeopleArgs,
     present::{ADMIN, Present, USERS, WORK},
 };
 use crate::{
@@ -44,7 +48,7 @@ pub const PROVIDERS: [Provider; 5] = [
 pub struct Plan {
     /// Keys with their new values; those without one are taken away.
     pub keys: Vec<(&'static str, Option<Value>)>,
-    pub secret: Option<(SecretName, SecretString)>,
+    pub secrets: Vec<(SecretName, SecretString)>,
     /// The key that the models need and that cannot be stored here.
     pub by_hand: Option<SecretName>,
     /// Groups that the user joins.
@@ -63,12 +67,23 @@ struct Asker<'a> {
     present: &'a Present,
     person: Option<&'a mut dyn Person>,
     plan: Plan,
+    /// The standard input has been read.
+    read_stdin: bool,
+}
+
+/// A secret that may be needed.
+struct Wanted {
+    required: bool,
+    /// Where an option says that it is.
+    file: Option<PathBuf>,
+    /// How it is given where nobody can be asked.
+    option: &'static str,
 }
 
 impl Plan {
     /// From options and questions.
     pub fn make<'a>(args: Args, present: &'a Present, person: Option<&'a mut dyn Person>) -> Result<Self> {
-        let mut asker = Asker { present, person, plan: Self::default() };
+        let mut asker = Asker { present, person, plan: Self::default(), read_stdin: false };
         asker.tell("Enter alone keeps what stands in brackets; - takes it away. Nothing is written before the end.");
         asker.models(&args.models)?;
         asker.mail(args.mail)?;
@@ -88,7 +103,7 @@ impl Plan {
                 None => format!("{key} is taken away"),
             })
             .collect();
-        changes.extend(self.secret.iter().map(|(name, _)| format!("the secret {name}")));
+        changes.extend(self.secrets.iter().map(|(name, _)| format!("the secret {name}")));
         changes.extend(self.groups.iter().map(|group| format!("membership in {group}")));
         changes.extend(self.web_password.then(|| "the password of the dashboard".to_owned()));
         changes
@@ -188,7 +203,8 @@ impl Asker<'_> {
             (Some(_), _) | (None, None) => SecretName::Llm,
             (None, Some(name)) => name,
         };
-        self.secret(name, base_url.is_none(), args)
+        let option = "--key-file FILE, or on the standard input: --key-file -";
+        self.secret(name, Wanted { required: base_url.is_none(), file: args.key_file.clone(), option })
     }
 
     fn provider(&mut self, args: &ModelArgs) -> Result<&'static Provider> {
@@ -249,17 +265,28 @@ impl Asker<'_> {
         self.present.value(key).filter(|_| !removed)
     }
 
-    fn secret(&mut self, name: SecretName, required: bool, args: &ModelArgs) -> Result<()> {
+    /// One secret: from a file, else from the person, else as it is.
+    fn secret(&mut self, name: SecretName, wanted: Wanted) -> Result<()> {
+        let Wanted { required, file, option } = wanted;
         let stands = self.present.secrets.contains(&name);
         if !self.present.stores {
-            if args.key_file.is_some() {
-                self.plan.notes.push("the key was not stored: only a service of systemd can be given one".to_owned());
+            if file.is_some() {
+                self.plan.notes.push(format!("{name} was not stored: only a service of systemd can be given a secret"));
             }
-            self.plan.by_hand = (!stands && required).then_some(name);
+            if !stands && required {
+                self.plan.by_hand = Some(name);
+            }
             return Ok(());
         }
-        let value = match (&args.key_file, &mut self.person) {
-            (Some(file), _) => secret::read_file(file)?,
+        let value = match (&file, &mut self.person) {
+            (Some(file), _) => {
+                if file.as_os_str() == "-" && std::mem::replace(&mut self.read_stdin, true) {
+                    return Err(
+                        Failure::usage("the standard input holds one secret, not two").hint("give the others as files")
+                    );
+                }
+                secret::read_file(file)?
+            }
             (None, Some(person)) => loop {
                 let end = match (stands, required) {
                     (true, _) => "not shown; Enter alone keeps the one that there is",
@@ -277,46 +304,13 @@ impl Asker<'_> {
             (None, None) if stands || !required => return Ok(()),
             (None, None) => {
                 return Err(Failure::usage(format!("{name} is not stored, and nobody can be asked for it here"))
-                    .hint("give it with --key-file FILE, or on the standard input: --key-file -"));
+                    .hint(format!("give it with {option}")));
             }
         };
         if let Some(weakness) = secret::weakness(&value)? {
             self.plan.notes.push(format!("warning: {name}: {weakness}"));
         }
-        self.plan.secret = Some((name, value));
-        Ok(())
-    }
-
-    fn mail(&mut self, args: MailArgs) -> Result<()> {
-        self.key("admin.name", args.admin_name, "Your name, as the assistant knows you", something)?;
-        self.key("admin.email", args.admin_address, "Your mail address", mail_address)?;
-        self.key("identity.email", args.mail_address, "The assistant's own mail address", mail_address)?;
-        let servers: [(&'static str, Option<String>, &str, Check); 6] = [
-            ("email.imap_host", args.imap_host, "Server where its mail is received (IMAP)", something),
-            ("email.imap_port", args.imap_port, "Port there", port),
-            ("email.imap_username", args.imap_user, "User there", something),
-            ("email.smtp_host", args.smtp_host, "Server where its mail is sent (SMTP)", something),
-            ("email.smtp_port", args.smtp_port, "Port there", port),
-            ("email.smtp_username", args.smtp_user, "User there", something),
-        ];
-        let mut unknown = false;
-        for (key, given, question, check) in servers {
-            if self.present.knows(key) {
-                self.key(key, given, question, check)?;
-            } else if given.is_some() {
-                return Err(Failure::usage(format!(
-                    "this daemon neither receives nor sends mail: it has no key {key}"
-                ))
-                .hint("leave out the options of mail servers"));
-            } else {
-                unknown = true;
-            }
-        }
-        if unknown {
-            self.plan
-                .notes
-                .push("this daemon neither receives nor sends mail yet; addresses are kept for it".to_owned());
-        }
+        self.plan.secrets.push((name, value));
         Ok(())
     }
 
@@ -416,13 +410,6 @@ fn something(text: &str) -> Result<(), &'static str> {
 fn address_of_api(text: &str) -> Result<(), &'static str> {
     let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
     rest.filter(|rest| !rest.is_empty()).map(drop).ok_or("an address such as http://10.0.0.7:8080/v1")
-}
-
-fn mail_address(text: &str) -> Result<(), &'static str> {
-    let fits = text.split_once('@').is_some_and(|(local, domain)| {
-        !local.is_empty() && domain.contains('.') && !domain.contains('@') && !text.contains(char::is_whitespace)
-    });
-    if fits { Ok(()) } else { Err("a mail address such as ann@example.org") }
 }
 
 fn port(text: &str) -> Result<(), &'static str> {
