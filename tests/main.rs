@@ -11,5 +11,6 @@ mod api;
 mod cli;
 mod crash;
 mod daemon;
+mod mail;
 mod support;
 mod work;

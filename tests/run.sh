@@ -45,11 +45,22 @@ part() {
     say "-- $name: $result, $((SECONDS - start)) s"
 }
 
+# What the tests of mail talk to. They start it themselves, on ports of their own.
+mail_servers() {
+    local fresh=no
+    [ -x /usr/lib/dovecot/imap ] && [ -x /usr/sbin/exim4 ] || fresh=yes
+    need_debian /usr/lib/dovecot/imap=dovecot-imapd /usr/lib/dovecot/lmtp=dovecot-lmtpd \
+        /usr/sbin/exim4=exim4-daemon-light
+    # Their packages start them where a service manager runs; what is needed here are the programs.
+    if [ "$fresh" = yes ] && [ -d /run/systemd/system ]; then as_root systemctl disable --quiet --now dovecot exim4; fi
+}
+
 prepare() {
     local start=$SECONDS
     heading prepare
     need_debian gcc=build-essential make=build-essential git=git curl=curl openssl=openssl shellcheck=shellcheck \
         python3=python3 ip=iproute2
+    mail_servers
     need_rust
     need_cargo_tool cargo-nextest 0.9.143
     [ "$mode" = quick ] || need_cargo_tool cargo-deny 0.20.2

@@ -12,6 +12,7 @@
 mod api;
 mod check;
 pub mod config;
+pub mod imap;
 mod live;
 pub mod net;
 pub mod receive;
@@ -23,7 +24,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
-pub use self::live::Live;
+pub use self::live::{Live, Times};
 use crate::subsystems::Subsystem;
 
 /// What mail adds to the daemon.

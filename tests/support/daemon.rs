@@ -23,10 +23,16 @@ impl Daemon {
     /// Starts one; `config` is the text of `assistant.toml`. Its models are those of the configuration.
     pub(crate) async fn start(config: &str) -> Self {
         let dir = Arc::new(tempfile::Builder::new().prefix("assistant-test-").tempdir().unwrap());
-        Self::start_in(dir, config).await
+        Self::start_in(dir, config, Environment::default()).await
     }
 
-    async fn start_in(dir: Arc<tempfile::TempDir>, config: &str) -> Self {
+    /// The same, with variables of the environment such as passwords.
+    pub(crate) async fn start_with(config: &str, variables: &[(&str, &str)]) -> Self {
+        let dir = Arc::new(tempfile::Builder::new().prefix("assistant-test-").tempdir().unwrap());
+        Self::start_in(dir, config, variables.iter().copied().collect()).await
+    }
+
+    async fn start_in(dir: Arc<tempfile::TempDir>, config: &str, environment: Environment) -> Self {
         let paths = Paths {
             config: dir.path().join("assistant.toml"),
             config_required: true,
@@ -35,7 +41,7 @@ impl Daemon {
             credentials_dir: None,
         };
         std::fs::write(&paths.config, config).unwrap();
-        let sources = Sources { paths, environment: Environment::default() };
+        let sources = Sources { paths, environment };
         let (ready, is_ready) = oneshot::channel();
         let (stop, stopped) = oneshot::channel();
         let options = Options { ready: Some(ready), ..Options::load(sources).unwrap() };
@@ -78,7 +84,8 @@ impl Daemon {
     /// Stops it and starts another on the same files.
     pub(crate) async fn restart(self, config: &str) -> Self {
         let dir = Arc::clone(&self.dir);
+        let environment = self.cx.process.sources.environment.clone();
         self.stop().await;
-        Self::start_in(dir, config).await
+        Self::start_in(dir, config, environment).await
     }
 }

@@ -1,0 +1,4 @@
+//! Mail with real servers.
+
+mod receiving;
+pub(crate) mod servers;
