@@ -24,15 +24,17 @@ pub struct Bounds {
     pub memory: u64,
     /// Time of the processor, in seconds.
     pub seconds: u64,
+    /// Bytes of what is written; of an attachment or a document.
+    pub output: u64,
 }
 
 impl Bounds {
-    /// From `--memory BYTES` and `--seconds N`.
+    /// From `--memory BYTES`, `--seconds N` and `--output BYTES`.
     ///
     /// # Errors
     /// In words, when they are something else.
     pub fn parse(arguments: impl Iterator<Item = String>) -> Result<Self, String> {
-        let mut bounds = Self { memory: 128 << 20, seconds: 20 };
+        let mut bounds = Self { memory: 128 << 20, seconds: 20, output: 25 << 20 };
         let mut arguments = arguments;
         while let Some(name) = arguments.next() {
             let value = arguments.next().ok_or_else(|| format!("{name}: needs a value"))?;
@@ -40,6 +42,7 @@ impl Bounds {
             match name.as_str() {
                 "--memory" => bounds.memory = number,
                 "--seconds" => bounds.seconds = number.max(1),
+                "--output" => bounds.output = number,
                 _ => return Err(format!("unknown option `{name}`")),
             }
         }

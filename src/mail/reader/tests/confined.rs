@@ -21,7 +21,7 @@ const ATTEMPTS: &[&str] =
 fn attempt() {
     let Ok(what) = std::env::var(ATTEMPT) else { return };
     let (host, port) = std::env::var("ASSISTANT_MAIL_PORT").map(|port| ("127.0.0.1", port.parse().unwrap())).unwrap();
-    let map = enter(&Bounds { memory: 512 << 20, seconds: 5 }).unwrap();
+    let map = enter(&Bounds { memory: 512 << 20, seconds: 5, output: 0 }).unwrap();
     assert_eq!(&map[..], b"the message");
     #[expect(unsafe_code, reason = "system calls that nothing safe makes")]
     // SAFETY: none of them is handed memory that is used; the child of `fork` does nothing but end.

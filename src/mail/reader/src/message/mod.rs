@@ -9,6 +9,8 @@ mod report;
 #[cfg(test)]
 mod tests;
 
+use std::io::Write;
+
 use mail_parser::{HeaderName, HeaderValue, Message as Parsed, MessageParser, PartType};
 
 use crate::protocol::Message;
@@ -28,6 +30,19 @@ pub fn read(raw: &[u8]) -> Result<Message, String> {
         return Err("it has no headers".into());
     }
     Ok(describe(&parsed))
+}
+
+/// Writes the content of the part with this number, decoded.
+///
+/// # Errors
+/// In words: there is none, or it is larger than `most` bytes.
+pub fn extract(raw: &[u8], index: u32, most: u64, out: &mut impl Write) -> Result<(), String> {
+    let parsed = MessageParser::default().parse(raw).ok_or("it has no headers")?;
+    let content = parts::content(&parsed, index).ok_or_else(|| format!("it has no attachment {index}"))?;
+    if content.len() as u64 > most {
+        return Err(format!("the attachment is larger than {most} bytes"));
+    }
+    out.write_all(content).and_then(|()| out.flush()).map_err(|err| err.to_string())
 }
 
 fn describe(parsed: &Parsed<'_>) -> Message {

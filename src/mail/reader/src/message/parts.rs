@@ -49,6 +49,25 @@ pub fn visit<'p>(parsed: &'p Parsed<'p>, see: &mut dyn FnMut(u32, u32, &'p Messa
     }
 }
 
+/// The content of the part with this number, decoded.
+pub(super) fn content<'p>(parsed: &'p Parsed<'p>, index: u32) -> Option<&'p [u8]> {
+    let mut found = None;
+    visit(parsed, &mut |number, _, part| {
+        if number == index {
+            found = match &part.body {
+                PartType::Text(text) | PartType::Html(text) => Some(text.as_bytes()),
+                PartType::Binary(bytes) | PartType::InlineBinary(bytes) => Some(bytes.as_ref()),
+                PartType::Message(inner) => {
+                    let root = inner.root_part();
+                    inner.raw_message.get(root.offset_header as usize..root.offset_end as usize)
+                }
+                PartType::Multipart(_) => None,
+            };
+        }
+    });
+    found
+}
+
 /// The parts of a message, last one first.
 fn below<'p>(message: &'p Parsed<'p>, depth: u32) -> Vec<(u32, &'p MessagePart<'p>)> {
     let mut found: Vec<_> = message.attachments().map(|part| (depth, part)).collect();
