@@ -8,4 +8,8 @@ pub mod confine;
 #[cfg(feature = "program")]
 pub mod convert;
 #[cfg(feature = "program")]
+pub mod lookup;
+#[cfg(feature = "program")]
 pub mod message;
+#[cfg(feature = "program")]
+pub mod verify;

@@ -2,7 +2,8 @@
 
 use std::{
     fmt::Display,
-    io::{self, Write as _},
+    io::{self, BufRead as _, Read as _, Write as _},
+    os::fd::AsFd as _,
     process::ExitCode,
     str::FromStr,
 };
@@ -11,14 +12,16 @@ use assistant_mail::{
     confine::{self, Bounds},
     convert,
     document::Kind,
-    message,
-    protocol::Said,
+    lookup, message,
+    protocol::{Records, Said},
+    verify::Verifier,
 };
 
 const USAGE: &str = "\
 usage: assistant-mail read [OPTION...]            the message, a file, on standard input; a socket as standard output
        assistant-mail extract INDEX [OPTION...]   the message; the attachment of this number on standard output
        assistant-mail convert KIND [OPTION...]    the document; what it says on standard output, as Markdown
+       assistant-mail lookup [--server ADDRESS]   names on standard input, their TXT records on standard output
 options: --memory BYTES, --seconds N of the processor, --output BYTES at most (of extract and convert)
 The daemon starts it for every message and document; before it looks at one it gives up everything but its memory.";
 
@@ -29,6 +32,7 @@ fn main() -> ExitCode {
         Some("read") => Bounds::parse(arguments).and_then(|bounds| read(&bounds)),
         Some("extract") => named(&mut arguments).and_then(|index| extract(index, &Bounds::parse(arguments)?)),
         Some("convert") => named(&mut arguments).and_then(|kind| convert(kind, &Bounds::parse(arguments)?)),
+        Some("lookup") => look_up(arguments),
         _ => Err(USAGE.into()),
     };
     match outcome {
@@ -38,8 +42,16 @@ fn main() -> ExitCode {
 }
 
 fn read(bounds: &Bounds) -> Result<(), String> {
+    let verifier = Verifier::new()?;
     let map = confine::enter(bounds).map_err(|err| format!("cannot be confined: {err}"))?;
-    let said = message::read(&map).map_or_else(Said::Failed, |message| Said::Message(Box::new(message)));
+    let said = match message::read(&map) {
+        Err(reason) => Said::Failed(reason),
+        Ok(mut message) => {
+            message.authentication =
+                verifier.verify(&map, &message, &mut ask).map_err(|err| format!("nobody looks names up: {err}"))?;
+            Said::Message(Box::new(message))
+        }
+    };
     say(&said).map_err(|err| err.to_string())
 }
 
@@ -59,6 +71,33 @@ fn convert(kind: Kind, bounds: &Bounds) -> Result<(), String> {
     let bounds = convert::Bounds::of(map.len() as u64, bounds.output);
     let out = io::BufWriter::with_capacity(64 << 10, io::stdout().lock());
     convert::convert(kind, &map, bounds, out).map_err(|err| err.to_string())
+}
+
+/// Has names looked up by who started it.
+fn ask(names: Vec<String>) -> io::Result<Records> {
+    say(&Said::Names(names))?;
+    let mut line = Vec::new();
+    let mut byte = [0; 4096];
+    while line.last() != Some(&b'\n') {
+        match nix::unistd::read(io::stdout().as_fd(), &mut byte)? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            read => line.extend_from_slice(&byte[..read]),
+        }
+    }
+    serde_json::from_slice(&line).map_err(io::Error::other)
+}
+
+fn look_up(mut arguments: impl Iterator<Item = String>) -> Result<(), String> {
+    let server = match (arguments.next().as_deref(), arguments.next()) {
+        (None, _) => None,
+        (Some("--server"), Some(server)) => Some(server),
+        _ => return Err(USAGE.into()),
+    };
+    let names: Vec<String> =
+        io::stdin().lock().take(1 << 16).lines().collect::<io::Result<_>>().map_err(|err| err.to_string())?;
+    let records = lookup::look_up(&names, server.as_deref())?;
+    let line = serde_json::to_string(&records).map_err(|err| err.to_string())?;
+    writeln!(io::stdout(), "{line}").map_err(|err| err.to_string())
 }
 
 /// One line to who started it.

@@ -148,6 +148,10 @@ pub struct Signature {
     pub reason: Option<String>,
     /// Whether it covers the whole body and the headers that say who wrote what to whom.
     pub covers: bool,
+    /// Whether its domain is that of `From`, or one above it.
+    pub aligned: bool,
+    /// The signature itself, by which a copy of the message is known again.
+    pub signature: String,
 }
 
 /// The ARC chain (RFC 8617).
@@ -157,6 +161,10 @@ pub struct Chain {
     pub reason: Option<String>,
     /// Domains that sealed it, the first one first.
     pub sealers: Vec<String>,
+    /// What the first one found.
+    pub found: Vec<Found>,
+    /// As of a [`Signature`].
+    pub covers: bool,
 }
 
 /// DMARC (RFC 7489) of the domain in `From`, by aligned DKIM alone.
@@ -174,6 +182,16 @@ pub struct Claim {
     pub authserv_id: String,
     /// It stands above the first `Received` line that this server wrote, so that this server or a later one wrote it.
     pub above_own_received: bool,
-    /// Method, result and the property that it is about, such as `spf`, `pass`, `example.org`.
-    pub results: Vec<(String, String, Option<String>)>,
+    pub results: Vec<Found>,
+}
+
+/// What a server found by one method (RFC 8601, section 2.2).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Found {
+    /// Such as `spf`.
+    pub method: String,
+    /// Such as `pass`.
+    pub result: String,
+    /// The domain that it is about: of the envelope's sender, of `From`, or of the signature.
+    pub domain: Option<String>,
 }

@@ -4,6 +4,7 @@
 
 mod confined;
 mod documents;
+mod signed;
 
 use std::{
     fs::File,
@@ -12,7 +13,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use assistant_mail::protocol::{Message, Said};
+use assistant_mail::protocol::{Lookup, Message, Records, Said};
 
 /// A file with this content, read from its beginning.
 fn file(content: &[u8]) -> File {
@@ -32,10 +33,19 @@ fn read(content: &[u8], arguments: &[&str]) -> Option<Said> {
         .stdout(Stdio::from(OwnedFd::from(theirs)))
         .spawn()
         .unwrap();
-    let mut line = String::new();
-    BufReader::new(ours).read_line(&mut line).unwrap();
+    let mut answers = ours.try_clone().unwrap();
+    let mut last = None;
+    for line in BufReader::new(ours).lines().map_while(Result::ok) {
+        let said = serde_json::from_str(&line).unwrap();
+        if let Said::Names(names) = &said {
+            let records = Records(names.iter().map(|name| (name.clone(), Lookup::Missing)).collect());
+            writeln!(answers, "{}", serde_json::to_string(&records).unwrap()).unwrap();
+        } else {
+            last = Some(said);
+        }
+    }
     child.wait().unwrap();
-    serde_json::from_str(&line).ok()
+    last
 }
 
 fn message(content: &[u8]) -> Message {
