@@ -63,6 +63,17 @@ points! {
         /// The job says how its run ended.
         OutcomeStored = "jobs.outcome-stored";
     }
+    /// In the order of one mail's way out.
+    MAIL {
+        /// The mail is in the outbox.
+        MailPrepared = "mail.prepared";
+        /// The ledger says that it is under way, and the server has nothing of it.
+        MailDispatched = "mail.dispatched";
+        /// The server has answered, and the ledger does not know.
+        MailTaken = "mail.taken";
+        /// The ledger knows that it was sent.
+        MailConfirmed = "mail.confirmed";
+    }
     /// In the order of an upgrade of the database.
     MIGRATION {
         /// The copy of the database is written, and does not have its name.

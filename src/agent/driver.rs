@@ -128,7 +128,7 @@ impl<'a> Driver<'a> {
         let (job, epoch, now) = (self.claimed.job.clone(), self.claimed.epoch, cx.clock.now());
         let zone = jiff::tz::TimeZone::get(&config.app.timezone).unwrap_or(jiff::tz::TimeZone::UTC);
         let body_chars = config.prompt.max_initial_context_body_chars as usize;
-        let (mut history, before) = cx
+        let (mut history, before, requester) = cx
             .store
             .read(move |conn| {
                 let mut history = History::new(store::last_step(conn, job.id)? + 1);
@@ -159,7 +159,8 @@ impl<'a> Driver<'a> {
                 if history.tools != tools {
                     before.prompts.push(prompt::tools(tools));
                 }
-                Ok((history, before))
+                let requester = jobs::requester(conn, job.id)?.map(|requester| requester.address);
+                Ok((history, before, requester))
             })
             .await?;
         let unseen: Vec<_> = history
@@ -172,10 +173,10 @@ impl<'a> Driver<'a> {
                 history.whole.insert(call_id, cache::shown(&whole, Some(&cached), most));
             }
         }
-        Ok((Turn::new(self.settings(), toolbox, history), before))
+        Ok((Turn::new(self.settings(requester), toolbox, history), before))
     }
 
-    fn settings(&self) -> Settings {
+    fn settings(&self, requester: Option<String>) -> Settings {
         let (limits, overrides) = (&self.config.limits, &self.claimed.overrides);
         let chosen = |own: Option<i64>, configured: u32| {
             own.and_then(|own| u64::try_from(own).ok()).filter(|own| *own > 0).unwrap_or(configured.into())
@@ -184,6 +185,7 @@ impl<'a> Driver<'a> {
             max_iterations: chosen(overrides.max_iterations, limits.max_iterations_per_task),
             max_tokens: chosen(overrides.max_tokens, limits.max_tokens_per_task),
             max_time: limits.max_run_seconds.0,
+            requester,
             config: Arc::clone(&self.config),
         }
     }

@@ -96,6 +96,10 @@ pub trait Tool: DeserializeOwned + JsonSchema + Send + 'static {
     /// Does it. An error is told to the model; it never ends the run.
     fn run(self, cx: &Cx, call: &Call) -> impl Future<Output = Result<Self::Output>> + Send;
 
+    /// Whether its effects go on without the run that prepared them, over restarts too: a loop of its own brings them to
+    /// their end. A call that is repeated after a crash takes up what there is.
+    const LASTING: bool = false;
+
     /// Finds out what became of an effect of this tool that a crash left `dispatched`. A tool that cannot tell leaves it
     /// `unknown`, and a person decides; it is never blindly done again.
     fn reconcile(_cx: &Cx, _effect: &Effect) -> impl Future<Output = Result<EffectState>> + Send {
@@ -125,6 +129,8 @@ pub struct ToolDef {
     pub schema: fn() -> Value,
     /// [`Tool::exists`]
     pub exists: fn(&Cx) -> bool,
+    /// [`Tool::LASTING`]
+    pub lasting: bool,
     /// [`Tool::ABSENT`]
     pub absent: Option<&'static str>,
     /// [`Tool::time_limit`]
@@ -143,6 +149,7 @@ impl ToolDef {
             result_origin: T::RESULT_ORIGIN,
             schema: schema_of::<T>,
             exists: T::exists,
+            lasting: T::LASTING,
             absent: T::ABSENT,
             time_limit: T::time_limit,
             run: run::<T>,

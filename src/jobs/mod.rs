@@ -41,6 +41,7 @@ pub use self::{
         list::{counts, of_workspace},
         log::{self, NewLog},
         pause::{Stopped, go_on, stop, stopped},
+        requester::{Requester, requester, thread_of},
         spend::{self, Cap, Caps, OverCap, ReservationId},
         steps::{self, NewStep, Step, StepKind},
         thread::{clear_new_context, email, thread},

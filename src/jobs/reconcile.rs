@@ -36,6 +36,10 @@ pub(super) async fn settle_all(cx: &Cx, open: Vec<Open>) {
 }
 
 async fn settle(cx: &Cx, effect: &Effect) -> Result<()> {
+    // Whether the tool exists at present or not: what it has begun is not this run's to end.
+    if cx.subsystems.iter().flat_map(|subsystem| subsystem.tools).any(|tool| tool.name == effect.tool && tool.lasting) {
+        return Ok(());
+    }
     let state = match effect.state {
         // It was written down and not begun.
         EffectState::Prepared => EffectState::Failed,

@@ -144,6 +144,7 @@ pub async fn resume(cx: &Cx, by: &str) -> Result<bool> {
     let (now, who) = (cx.clock.now(), by.to_owned());
     let was = cx.store.write(move |tx| pause::go_on(tx, now, &who)).await?;
     queued(cx);
+    cx.wake.outbox.notify_one();
     tracing::info!(by, "everything may go on");
     Ok(was)
 }

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! prepare ─▶ prepared ─ dispatch ─▶ dispatched ─ settle ─▶ confirmed | failed | unknown
+//!               ▲──────── postpone ──────┘ it certainly did not happen
 //! ```
 //!
 //! After a crash nobody knows what became of a `dispatched` effect: its tool looks (`Tool::reconcile`), and what cannot
@@ -18,7 +19,9 @@ use assistant_api::{
 };
 use serde_json::Value;
 
-pub use self::store::{by_call, dispatch, for_job, get, list, open_effects, prepare, settle, written_paths};
+pub use self::store::{
+    by_call, dispatch, for_job, get, list, note, open_effects, postpone, prepare, settle, written_paths,
+};
 use crate::{
     cx::Cx,
     error::{Error, Result},

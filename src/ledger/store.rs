@@ -22,11 +22,13 @@ macro_rules! columns {
     };
 }
 
+fn from_state(text: &str) -> rusqlite::Result<EffectState> {
+    text.parse()
+        .map_err(|err: String| rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, err.into()))
+}
+
 fn from_row(row: &Row<'_>) -> rusqlite::Result<Effect> {
-    let state = row.get_ref("state")?.as_str()?;
-    let state = state
-        .parse()
-        .map_err(|err: String| rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, err.into()))?;
+    let state = from_state(row.get_ref("state")?.as_str()?)?;
     Ok(Effect {
         id: EffectId(row.col("id")?),
         job_id: row.col::<Option<i64>>("job_id")?.map(JobId),
@@ -97,6 +99,32 @@ pub fn dispatch(conn: &Connection, now: Timestamp, id: EffectId) -> Result<()> {
         Some(_) => Ok(()),
         None => Err(refused(conn, id, EffectState::Dispatched)),
     }
+}
+
+/// `dispatched -> prepared`: it certainly did not happen, and will be tried again. A mail that a server refused for the
+/// time being is one.
+///
+/// # Errors
+/// `conflict` when it is in another state.
+pub fn postpone(conn: &Connection, id: EffectId) -> Result<()> {
+    let changed = conn
+        .prepare_cached(
+            "UPDATE effects SET state = 'prepared', dispatched_at = NULL WHERE id = ?1 AND state = 'dispatched'",
+        )?
+        .execute([id.0])?;
+    if changed == 1 { Ok(()) } else { Err(refused(conn, id, EffectState::Prepared)) }
+}
+
+/// Adds to what is kept about an effect, whatever its state, and says so in the event stream.
+pub fn note(conn: &Connection, now: Timestamp, id: EffectId, detail: &Value) -> Result<()> {
+    let (job_id, state) = conn
+        .prepare_cached("UPDATE effects SET detail = json_patch(detail, ?2) WHERE id = ?1 RETURNING job_id, state")?
+        .query_row((id.0, to_json(detail)?), |row| {
+            Ok((row.get::<_, Option<i64>>(0)?, from_state(row.get_ref(1)?.as_str()?)?))
+        })
+        .optional()?
+        .ok_or_else(|| Error::not_found("effect", id))?;
+    emit(conn, now, id, job_id.map(JobId), state)
 }
 
 /// What became of it: to `confirmed`, `failed` or `unknown`, from `prepared`, `dispatched` or `unknown`. The keys of

@@ -11,24 +11,30 @@
 
 mod api;
 mod check;
+pub mod compose;
 pub mod config;
 pub mod imap;
 mod live;
 pub mod net;
+pub mod outbox;
 pub mod receive;
+mod sight;
 mod store;
 #[cfg(test)]
 mod tests;
+mod tools;
 
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
 pub use self::live::{Live, Times};
-use crate::subsystems::Subsystem;
+use crate::{loops::LoopDef, subsystems::Subsystem};
 
 /// What mail adds to the daemon.
-pub const SUBSYSTEM: Subsystem = Subsystem { name: "mail", routes: api::routes, tools: &[], loops: &[] };
+pub const SUBSYSTEM: Subsystem = Subsystem { name: "mail", routes: api::routes, tools: tools::TOOLS, loops: LOOPS };
+
+const LOOPS: &[LoopDef] = &[LoopDef::of::<outbox::Outbox>()];
 
 /// Where messages and attachments lie, below the state directory; private to the daemon.
 pub fn folder(state_dir: &Path) -> PathBuf {

@@ -64,8 +64,16 @@ impl Setting for Rules {
 
 /// Decides one call. `origin` is the least trusted origin that reached the model before it.
 ///
-/// `arguments` are the resolved ones; built-in rules do not look at them yet, rules of later tools do.
-pub fn decide(rules: &Rules, tool: &str, access: Access, _arguments: &Value, origin: Origin) -> Decision {
+/// `arguments` are the resolved ones. `requester` is the mail address that asked for the job, if it is verified: what the
+/// job has found is for them, whatever it has read on the way.
+pub fn decide(
+    rules: &Rules,
+    tool: &str,
+    access: Access,
+    arguments: &Value,
+    origin: Origin,
+    requester: Option<&str>,
+) -> Decision {
     for (index, rule) in rules.list.iter().enumerate() {
         if rule.matches(tool, access, origin) {
             let reason = rule.reason.clone().unwrap_or_else(|| format!("policy.rules[{index}] says so"));
@@ -77,7 +85,22 @@ pub fn decide(rules: &Rules, tool: &str, access: Access, _arguments: &Value, ori
             return Decision { verdict, rule: format!("config[{index}]") };
         }
     }
+    if access == Access::Send && requester.is_some_and(|requester| is_answer(arguments, requester)) {
+        return Decision { verdict: Verdict::Allow, rule: "act-requester".into() };
+    }
     built_in(tool, access, origin)
+}
+
+/// Whether something goes to the requester, to nobody else, and without a file.
+fn is_answer(arguments: &Value, requester: &str) -> bool {
+    let empty = |name: &str| match arguments.get(name) {
+        None | Some(Value::Null) => true,
+        Some(Value::Array(items)) => items.is_empty(),
+        Some(_) => false,
+    };
+    let to = arguments.get("to").and_then(Value::as_array).filter(|to| !to.is_empty());
+    let is_requester = |one: &Value| one.as_str().is_some_and(|one| one.trim().eq_ignore_ascii_case(requester));
+    to.is_some_and(|to| to.iter().all(is_requester)) && ["cc", "bcc", "attachments"].into_iter().all(empty)
 }
 
 impl Rule {
@@ -118,7 +141,7 @@ mod tests {
     }
 
     fn verdict(rules: &Rules, tool: &str, access: Access, origin: Origin) -> (&'static str, String) {
-        let decision = decide(rules, tool, access, &Value::Null, origin);
+        let decision = decide(rules, tool, access, &Value::Null, origin, None);
         let word = match decision.verdict {
             Verdict::Allow => "allow",
             Verdict::Ask(_) => "ask",
@@ -144,6 +167,32 @@ mod tests {
                 assert_eq!(verdict(&Rules::default(), "x", access, origin).0, word, "{access:?} {origin:?}");
             }
         }
+    }
+
+    #[test]
+    fn an_answer_to_the_requester_alone_needs_no_asking() {
+        use serde_json::json;
+        let verdict = |rules: &Rules, arguments: Value, requester: Option<&str>| {
+            decide(rules, "email_send", Access::Send, &arguments, Origin::Stranger, requester)
+        };
+        let me = Some("me@home.example");
+        let allowed = verdict(&Rules::default(), json!({ "to": ["ME@home.example"], "cc": [] }), me);
+        assert_eq!((allowed.verdict, allowed.rule.as_str()), (Verdict::Allow, "act-requester"));
+        for (arguments, requester) in [
+            (json!({ "to": ["me@home.example"] }), None),
+            (json!({ "to": [] }), me),
+            (json!({ "to": "me@home.example" }), me),
+            (json!({ "to": ["me@home.example", "evil@evil.example"] }), me),
+            (json!({ "to": ["me@home.example,evil@evil.example"] }), me),
+            (json!({ "to": ["me@home.example"], "cc": ["evil@evil.example"] }), me),
+            (json!({ "to": ["me@home.example"], "attachments": [{ "path": "keys" }] }), me),
+            (json!({ "to": ["evil@evil.example"] }), me),
+        ] {
+            let decision = verdict(&Rules::default(), arguments.clone(), requester);
+            assert!(matches!(decision.verdict, Verdict::Ask(_)), "{arguments}");
+        }
+        let denied = rules(r#"rules = [{ tool = "email_send", decision = "deny" }]"#).unwrap();
+        assert!(matches!(verdict(&denied, json!({ "to": ["me@home.example"] }), me).verdict, Verdict::Deny(_)));
     }
 
     #[test]

@@ -81,6 +81,17 @@ impl Rules {
         Err(Error::invalid("the stored tool results of other jobs cannot be read"))
     }
 
+    /// Whether a file may leave the machine: not what the program keeps for itself, what was deleted, and what tools gave.
+    pub(super) fn may_send(&self, path: &RelPath) -> Result<()> {
+        if path.is_root() || is_own(path) || path.is_within(&self.cache) || path.is_within(&self.trash) {
+            return Err(Error::forbidden(format!("{path} cannot be sent: it is not one of the user's files")));
+        }
+        if path.names().any(is_temporary) {
+            return Err(Error::forbidden(format!("{path} cannot be sent: it is a temporary file")));
+        }
+        Ok(())
+    }
+
     fn is_own_cache(&self, path: &RelPath, job: Option<JobId>) -> bool {
         let (Some(job), Some(below)) = (job, path.below(&self.cache)) else { return false };
         below.split('/').next() == Some(format!("job-{job}").as_str())

@@ -35,7 +35,7 @@ pub use self::{
     history::{history, old_content, put_back},
     open::{attach, open_root},
     put::{append, folder, write},
-    read::{Part, list, metadata, open_file, read, version},
+    read::{Part, list, metadata, open_file, read, to_send, version},
     reconcile::reconcile,
     retention::{Removed, retention},
     search::search,

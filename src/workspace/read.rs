@@ -129,6 +129,25 @@ pub async fn read(cx: &Cx, job: Option<JobId>, path: String, offset: u64, max: O
         .await
 }
 
+/// A whole file that is to leave the machine, at most `max` bytes of it.
+///
+/// # Errors
+/// `forbidden` for what is not the user's own file, `too_large`, `invalid` for anything but a file.
+pub async fn to_send(cx: &Cx, job: JobId, path: String, max: u64) -> Result<Part> {
+    Place::of(cx)?
+        .run(move |place| {
+            let spot = place.find(&path, Some(job))?;
+            place.rules.may_send(&spot.path)?;
+            let chunk = spot.read(0, max.saturating_add(1))?;
+            if chunk.bytes.len() as u64 > max {
+                return Err(Error::too_large(format!("{} is over {max} bytes", spot.path)));
+            }
+            let (size, mtime_ns) = (chunk.bytes.len() as u64, chunk.meta.mtime_ns);
+            Ok(Part { path: spot.path.to_string(), bytes: chunk.bytes, offset: 0, size, mtime_ns })
+        })
+        .await
+}
+
 /// How many of up to `max + 3` bytes to give: no character is cut, and one is given even if it is longer than `max`.
 fn whole_characters(bytes: &[u8], max: usize) -> usize {
     let inside = |at: usize| bytes.get(at).is_some_and(|byte| byte & 0xC0 == 0x80);

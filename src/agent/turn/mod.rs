@@ -50,6 +50,8 @@ pub(crate) struct Settings {
     pub max_iterations: u64,
     pub max_tokens: u64,
     pub max_time: Duration,
+    /// The mail address that asked for the job, if it is verified.
+    pub requester: Option<String>,
 }
 
 /// Answers in a row without a call that end the run.

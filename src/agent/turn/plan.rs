@@ -11,6 +11,7 @@ use crate::{
         control::{self, Control},
         history::Entry,
         parse, segment,
+        tools::ToolDef,
     },
     jobs::{
         NeedsWhat, Outcome,
@@ -125,11 +126,18 @@ impl Turn {
         parse::coerce(schema, &mut arguments);
         let arguments = Value::Object(arguments);
         let origin = self.history.origin;
-        let decision = policy::decide(&self.settings.config.policy.rules, tool.name, tool.access, &arguments, origin);
+        let decision = policy::decide(
+            &self.settings.config.policy.rules,
+            tool.name,
+            tool.access,
+            &arguments,
+            origin,
+            self.settings.requester.as_deref(),
+        );
         self.log_call(call, &arguments, &decision.rule);
         let key = format!("{step}:{index}");
         let args_hash = parse::args_hash(tool.name, &arguments);
-        if let Some(what) = begun_before(tool.name, tool.access, known) {
+        if let Some(what) = begun_before(tool, known) {
             return what;
         }
         let mut run =
@@ -249,11 +257,13 @@ impl Turn {
 }
 
 /// What the ledger says of a call that a former run may have begun; `None`: it can be run.
-fn begun_before(tool: &str, access: policy::Access, known: Option<&Known>) -> Option<What> {
+fn begun_before(tool: &ToolDef, known: Option<&Known>) -> Option<What> {
     let state = known?.effect?;
-    if access == policy::Access::Read {
+    // What lasts without a run is taken up by the call itself.
+    if tool.access == policy::Access::Read || tool.lasting {
         return None;
     }
+    let tool = tool.name;
     match state {
         EffectState::Prepared | EffectState::Failed => None,
         EffectState::Confirmed => Some(What::Reply {

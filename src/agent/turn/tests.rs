@@ -57,6 +57,7 @@ fn machine(change: impl FnOnce(&mut Config)) -> Turn {
     let mut config = Config::default();
     change(&mut config);
     let settings = Settings {
+        requester: None,
         max_iterations: config.limits.max_iterations_per_task.into(),
         max_tokens: config.limits.max_tokens_per_task.into(),
         max_time: config.limits.max_run_seconds.0,

@@ -11,6 +11,7 @@ pub mod instructions;
 pub mod list;
 pub mod log;
 pub mod pause;
+pub mod requester;
 pub mod row;
 pub mod search;
 pub mod spend;

@@ -114,21 +114,25 @@ async fn ask(cx: &Cx, url: &str, refresh: &SecretString) -> Result<Answer> {
         .build()
         .map_err(|_| refused("no HTTP client can be made".into()))?;
 
-    let mut form = form_urlencoded::Serializer::new(String::new());
-    form.append_pair("grant_type", "refresh_token").append_pair("refresh_token", refresh.expose_secret());
-    for (name, value) in [("client_id", &config.email.oauth_client_id), ("scope", &config.email.oauth_scope)] {
-        if let Some(value) = value {
-            form.append_pair(name, value);
+    // The serializer may not be held while something is waited for.
+    let form = {
+        let mut form = form_urlencoded::Serializer::new(String::new());
+        form.append_pair("grant_type", "refresh_token").append_pair("refresh_token", refresh.expose_secret());
+        for (name, value) in [("client_id", &config.email.oauth_client_id), ("scope", &config.email.oauth_scope)] {
+            if let Some(value) = value {
+                form.append_pair(name, value);
+            }
         }
-    }
-    if let Some(secret) = &passwords(cx).oauth_client {
-        form.append_pair("client_secret", secret.expose_secret());
-    }
+        if let Some(secret) = &passwords(cx).oauth_client {
+            form.append_pair("client_secret", secret.expose_secret());
+        }
+        form.finish()
+    };
     let request = client
         .post(address)
         .header("content-type", "application/x-www-form-urlencoded")
         .header("accept", "application/json")
-        .body(form.finish());
+        .body(form);
     // Errors of the client name the URL, which is no secret, but its query may be one.
     let mut response =
         request.send().await.map_err(|err| refused(format!("{host} does not answer: {}", err.without_url())))?;
