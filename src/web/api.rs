@@ -26,7 +26,7 @@ const EMBEDDED: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/ui.rs"));
 /// PDF file of the workspace; no page of ours lets itself be framed.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
                       font-src 'self'; frame-src 'self'; manifest-src 'self'; form-action 'self'; frame-ancestors 'none'; \
-                      base-uri 'none'; require-trusted-types-for 'script'; trusted-types 'none'";
+                      base-uri 'none'; require-trusted-types-for 'script'; trusted-types foreign-html";
 
 /// Every answer with a file has these (W3C CSP 3; fetch.spec.whatwg.org, html.spec.whatwg.org).
 const HEADERS: &[(&str, &str)] = &[

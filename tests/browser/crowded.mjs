@@ -1,20 +1,10 @@
 // What the pages do with much, with what went wrong, and with a host in distress: what ordinary use does not bring about
 // is put into the database of the daemon while it is down.
-import { spawnSync } from "node:child_process";
 import { appendFileSync } from "node:fs";
-import { join } from "node:path";
 import { assert, stage, until } from "./stage.mjs";
 
 const ROWS = 50_000;
-const { page, daemon, expected, check, go, button, text, logIn, looks, clean, end } = await stage("crowded", { sandbox: true });
-
-/** Statements for the database of a daemon that is down. */
-async function sql(statements) {
-  await daemon.end();
-  const { status, stderr } = spawnSync("sqlite3", [join(daemon.dir, "state/assistant.db")], { input: statements, encoding: "utf8" });
-  if (status !== 0) throw new Error(`sqlite3: ${stderr}`);
-  await daemon.start();
-}
+const { page, daemon, expected, check, go, button, text, logIn, looks, clean, sql, end } = await stage("crowded", { sandbox: true });
 
 try {
   const { job } = JSON.parse(daemon.ctl(["submit", "TASK-plain", "--subject", "A long story", "-o", "json"]));

@@ -27,7 +27,7 @@ rm -rf "$BROWSER_OUT"
 mkdir -p "$BROWSER_OUT"
 cd "$work"
 status=0
-for part in main workspace crowded rebinding; do
+for part in main workspace crowded mail rebinding; do
     timeout 240 node "$part.mjs" "$@" || status=1
 done
 exit $status

@@ -1,4 +1,5 @@
 // A browser before a daemon of its own, and what every program of checks needs with it.
+import { spawnSync } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
@@ -117,6 +118,13 @@ export async function stage(name, options) {
       }
       await page.setViewportSize({ width: 1280, height: 800 });
       assert(problems.length === 0, problems.join("\n"));
+    },
+    /** Statements for the database of the daemon, which is down meanwhile. */
+    sql: async (statements) => {
+      await daemon.end();
+      const { status, stderr } = spawnSync("sqlite3", [join(daemon.dir, "state/assistant.db")], { input: statements, encoding: "utf8" });
+      if (status !== 0) throw new Error(`sqlite3: ${stderr}`);
+      await daemon.start();
     },
     clean: () => {
       assert(complaints.length === 0, complaints.join("\n"));

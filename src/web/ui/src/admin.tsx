@@ -10,6 +10,8 @@ import { connect } from "./events";
 import { EffectsPage } from "./pages/effects";
 import { JobPage } from "./pages/job";
 import { JobsPage } from "./pages/jobs";
+import { MailPage } from "./pages/mail";
+import { OutgoingPage, ReceivedPage } from "./pages/message";
 import { OverviewPage } from "./pages/overview";
 import { SystemPage } from "./pages/system";
 import { followLinks, go, usePlace } from "./router";
@@ -40,6 +42,9 @@ function Page() {
       return parts[1] ? <JobPage key={parts[1]} id={Number(parts[1])} query={query} /> : <JobsPage query={query} />;
     case "effects":
       return <EffectsPage query={query} />;
+    case "mail":
+      if (parts[1] === "out") return parts[2] ? <OutgoingPage key={parts[2]} id={Number(parts[2])} /> : <MailPage out query={query} />;
+      return parts[1] ? <ReceivedPage key={parts[1]} id={Number(parts[1])} /> : <MailPage out={false} query={query} />;
     case "system":
       return <SystemPage tab={parts[1]} query={query} />;
     default:

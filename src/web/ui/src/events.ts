@@ -8,6 +8,7 @@ const KINDS = [
   "job.status",
   "job.log",
   "effect.state",
+  "mail.received",
   "approval",
   "workspace.changed",
   "config.reloaded",

@@ -319,3 +319,96 @@ export interface ScriptReply {
   file: Entry;
   error: string | null;
 }
+
+export type MailDecision =
+  | "job"
+  | "joined"
+  | "answered"
+  | "approved"
+  | "denied"
+  | "stored"
+  | "ignored"
+  | "duplicate"
+  | "loop"
+  | "bounce"
+  | "own"
+  | "set_aside";
+
+export interface MailReceived {
+  id: number;
+  email_id: number | null;
+  mailbox: string;
+  message_id: string | null;
+  from_address: string | null;
+  subject: string | null;
+  size_bytes: number;
+  verified: boolean;
+  verification: unknown;
+  decision: MailDecision;
+  reason: string;
+  decided_by: string | null;
+  job_id: number | null;
+  archive: string;
+  archive_error: string | null;
+  received_at: string;
+  decided_at: string;
+}
+
+export interface MailReceivedList {
+  received: MailReceived[];
+  next_cursor: string | null;
+}
+
+export interface MailArtifact {
+  artifact_id: number;
+  label: string;
+  original_filename: string | null;
+  source_uri: string | null;
+  size_bytes: number | null;
+  scan_status: string;
+  scan_result: string | null;
+  conversion_status: string;
+  markdown_path: string | null;
+  error: string | null;
+}
+
+export interface MailReceivedDetail {
+  received: MailReceived;
+  headers: [string, string][];
+  email: {
+    to_addresses: string[];
+    cc_addresses: string[];
+    body_text: string | null;
+    body_html: string | null;
+  } | null;
+  artifacts: MailArtifact[];
+}
+
+export interface MailOut {
+  id: number;
+  effect_id: number;
+  job_id: number | null;
+  kind: string;
+  to_addresses: string[];
+  cc_addresses: string[];
+  subject: string;
+  state: EffectState;
+  attempts: number;
+  next_attempt_at: string | null;
+  answer: string | null;
+  sent_copy: string;
+  sent_copy_error: string | null;
+  bounce: string | null;
+  created_at: string;
+  sent_at: string | null;
+}
+
+export interface MailOutList {
+  outbox: MailOut[];
+  next_cursor: string | null;
+}
+
+export interface MailOutDetail {
+  outgoing: MailOut;
+  body_text: string;
+}

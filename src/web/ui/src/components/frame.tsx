@@ -18,6 +18,7 @@ import { Palette } from "./palette";
 const PAGES: [string, string, IconName][] = [
   ["/admin", t.nav.overview, "home"],
   ["/admin/jobs", t.nav.jobs, "jobs"],
+  ["/admin/mail", t.nav.mail, "mail"],
   ["/workspace", t.nav.files, "files"],
   ["/admin/effects", t.nav.effects, "effects"],
   ["/admin/system", t.nav.system, "system"],

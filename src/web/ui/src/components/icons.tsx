@@ -3,6 +3,7 @@
 const PATHS = {
   home: "M4 11 12 4l8 7v9h-5v-6H9v6H4Z",
   jobs: "M4 6h16M4 12h16M4 18h10",
+  mail: "M4 6h16v12H4Zm0 1 8 6 8-6",
   files: "M4 6h6l2 2h8v11H4Z",
   effects: "m13 3-8 11h6l-1 7 8-11h-6Z",
   system: "M5 5h14v6H5ZM5 13h14v6H5ZM8 8h.01M8 16h.01",

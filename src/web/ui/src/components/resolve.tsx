@@ -5,7 +5,7 @@ import { attempt } from "./dialog";
 import { Icon } from "./icons";
 
 /** A person says what became of an effect that the daemon cannot find out about. */
-export function Resolve({ effect, done }: { effect: Effect; done: () => void }) {
+export function Resolve({ effect, done }: { effect: Pick<Effect, "id">; done: () => void }) {
   const say = async (state: "confirmed" | "failed") => {
     if (await attempt(() => post(`/api/effects/${effect.id}/resolve`, { state }), t.effects.resolved)) done();
   };

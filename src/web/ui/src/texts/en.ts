@@ -1,5 +1,6 @@
 import type { EffectState, JobStatus } from "../types";
 import { files } from "./en-files";
+import { mail } from "./en-mail";
 
 const count = (number: number, one: string, many = one + "s") => `${number.toLocaleString("en-GB")} ${number === 1 ? one : many}`;
 
@@ -26,6 +27,7 @@ export const en = {
     label: "Pages",
     overview: "Overview",
     jobs: "Jobs",
+    mail: "Mail",
     files: "Files",
     effects: "Effects",
     system: "System",
@@ -284,6 +286,7 @@ export const en = {
   } as Record<string, string>,
 
   files,
+  mail,
 
   effects: {
     title: "Effects",
