@@ -51,6 +51,15 @@ pub use self::{
     verbs::{answer, approve, cancel, deny, erase, instruct, requeue, resume, review, stop_all},
     view::{detail, list, logs, poll},
 };
+/// What is done to jobs in the transaction of another part; whoever commits wakes the runner.
+pub mod within {
+    pub use super::store::{
+        change::{answer, cancel, decide, instruct, review},
+        create::{Creation, insert_job},
+        row::get,
+        thread::{open_job, set_new_context},
+    };
+}
 use crate::subsystems::Subsystem;
 
 /// What the job engine adds to the daemon.

@@ -9,7 +9,10 @@ use arc_swap::ArcSwap;
 use assistant_api::mail::{Inbox, Watching};
 use jiff::Timestamp;
 
-use super::net::{Passwords, oauth::Tokens};
+use super::{
+    intake::Names,
+    net::{Passwords, oauth::Tokens},
+};
 
 /// One per daemon.
 #[derive(Default)]
@@ -19,6 +22,8 @@ pub struct Live {
     pub tokens: Tokens,
     /// How long servers are waited for.
     pub times: ArcSwap<Times>,
+    /// What the DNS said a short while ago.
+    pub names: Names,
     inbox: Mutex<Inbox>,
 }
 

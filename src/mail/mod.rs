@@ -11,9 +11,11 @@
 
 mod api;
 mod check;
+pub mod codes;
 pub mod compose;
 pub mod config;
 pub mod imap;
+pub mod intake;
 mod live;
 pub mod net;
 pub mod outbox;

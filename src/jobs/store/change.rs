@@ -119,7 +119,7 @@ pub(super) fn family(conn: &Connection, root: JobId) -> Result<Vec<JobId>> {
 }
 
 /// Ends an open job and every open job that it started; returns them all.
-pub(in crate::jobs) fn cancel(conn: &Connection, now: Timestamp, id: JobId, by: &str) -> Result<Vec<JobId>> {
+pub fn cancel(conn: &Connection, now: Timestamp, id: JobId, by: &str) -> Result<Vec<JobId>> {
     let job = row::get(conn, id)?;
     if !job.status.is_open() {
         return Err(Error::conflict(format!("job {id} is {} already", job.status)));
@@ -146,14 +146,7 @@ pub(in crate::jobs) fn cancel(conn: &Connection, now: Timestamp, id: JobId, by: 
 }
 
 /// Tells a job something. An open one sees it at its next step; one that has ended starts over with it (`true`).
-pub(in crate::jobs) fn instruct(
-    conn: &Connection,
-    now: Timestamp,
-    id: JobId,
-    text: &str,
-    by: &str,
-    origin: Origin,
-) -> Result<bool> {
+pub fn instruct(conn: &Connection, now: Timestamp, id: JobId, text: &str, by: &str, origin: Origin) -> Result<bool> {
     let job = row::get(conn, id)?;
     tell(conn, now, id, InstructionKind::Instruction, text, by, origin)?;
     if job.status.is_open() {
@@ -180,14 +173,7 @@ fn tell(
 }
 
 /// Answers the question that a job waits with.
-pub(in crate::jobs) fn answer(
-    conn: &Connection,
-    now: Timestamp,
-    id: JobId,
-    text: &str,
-    by: &str,
-    origin: Origin,
-) -> Result<()> {
+pub fn answer(conn: &Connection, now: Timestamp, id: JobId, text: &str, by: &str, origin: Origin) -> Result<()> {
     let job = row::get(conn, id)?;
     if job.status != JobStatus::NeedsReview
         || job.needs.as_ref().is_none_or(|needs| needs.what != NeedsWhat::Answer.as_str())
@@ -200,7 +186,7 @@ pub(in crate::jobs) fn answer(
 }
 
 /// Decides about one exact call; the job goes on when nothing else is pending.
-pub(in crate::jobs) fn decide(
+pub fn decide(
     conn: &Connection,
     now: Timestamp,
     id: JobId,
@@ -226,7 +212,7 @@ pub(in crate::jobs) fn decide(
 }
 
 /// Sets limits for the next run of a `needs_review` job, and queues it if wanted.
-pub(in crate::jobs) fn review(
+pub fn review(
     conn: &Connection,
     now: Timestamp,
     id: JobId,

@@ -1,6 +1,9 @@
 //! New jobs: the thread's first item and the job, together.
 
-use assistant_api::{JobId, jobs::Metadata};
+use assistant_api::{
+    JobId,
+    jobs::{Job, Metadata},
+};
 use jiff::Timestamp;
 use rusqlite::Connection;
 use serde_json::{Value, json};
@@ -37,8 +40,13 @@ pub struct Creation {
 }
 
 /// Writes the thread item, the job, the record of who asked, and the event.
-pub fn insert(conn: &Connection, now: Timestamp, new: &Creation) -> Result<assistant_api::jobs::Job> {
+pub fn insert(conn: &Connection, now: Timestamp, new: &Creation) -> Result<Job> {
     let (email_id, thread_id) = insert_email(conn, now, new)?;
+    insert_job(conn, now, new, email_id, &thread_id)
+}
+
+/// As [`insert`], for an item that is in its thread already.
+pub fn insert_job(conn: &Connection, now: Timestamp, new: &Creation, email_id: i64, thread_id: &str) -> Result<Job> {
     let mut metadata = new.metadata.clone();
     if let Some(parent) = new.parent_job_id {
         metadata.insert("parent_job_id".into(), parent.0.into());

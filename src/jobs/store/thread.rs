@@ -62,6 +62,17 @@ pub fn email(conn: &Connection, id: EmailId) -> Result<Option<Email>> {
     Ok(found)
 }
 
+/// The open job of a thread; there is one at most.
+pub fn open_job(conn: &Connection, thread_id: &str) -> Result<Option<JobId>> {
+    let found = conn
+        .prepare_cached(
+            "SELECT id FROM jobs WHERE thread_id = ?1 AND status IN ('queued', 'running', 'waiting', 'needs_review')",
+        )?
+        .query_row([thread_id], |row| row.get(0).map(JobId))
+        .optional()?;
+    Ok(found)
+}
+
 /// Says that what was new has been read, and whether there was anything. Belongs in the write that reads the thread and
 /// stores the step that carries it: whatever comes later sets the flag again.
 ///
@@ -80,7 +91,7 @@ pub fn clear_new_context(conn: &Connection, lease: &Lease) -> Result<bool> {
 }
 
 /// Tells an open job that its thread has grown.
-pub(in crate::jobs) fn set_new_context(conn: &Connection, job_id: JobId) -> Result<()> {
+pub fn set_new_context(conn: &Connection, job_id: JobId) -> Result<()> {
     conn.prepare_cached(
         "UPDATE jobs SET has_new_context = 1 \
          WHERE id = ?1 AND status IN ('queued', 'running', 'waiting', 'needs_review')",

@@ -1,0 +1,89 @@
+//! What a person decides about a message that was only stored.
+
+use assistant_api::{JobId, mail::Decision};
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension as _};
+
+use super::{Taken, decide, store, woken};
+use crate::{
+    config::Config,
+    cx::Cx,
+    error::{Error, Result},
+    jobs::within,
+    policy::Origin,
+    store::types::RowExt as _,
+};
+
+/// Accepts a message, for which the person vouches: it makes a job, or joins the open one of its thread. Or says that
+/// nothing is to be done about it.
+///
+/// # Errors
+/// `not_found`; `conflict` when it was acted on already or could not be read.
+pub async fn decide_by_hand(cx: &Cx, id: i64, accept: bool, by: &str) -> Result<Taken> {
+    let (now, by, config) = (cx.clock.now(), by.to_owned(), cx.config.load_full());
+    let taken = cx.store.write(move |tx| settle(tx, now, &config, id, accept, &by)).await?;
+    woken(cx);
+    cx.wake.mailbox.notify_one();
+    Ok(taken)
+}
+
+fn settle(tx: &Connection, now: Timestamp, config: &Config, id: i64, accept: bool, by: &str) -> Result<Taken> {
+    let (decision, email_id, from): (String, Option<i64>, Option<String>) = tx
+        .prepare_cached("SELECT decision, email_id, from_address FROM mail_received WHERE id = ?1")?
+        .query_row([id], |row| Ok((row.col("decision")?, row.col("email_id")?, row.col("from_address")?)))
+        .optional()?
+        .ok_or_else(|| Error::not_found("received mail", id))?;
+    if !matches!(decision.as_str(), "stored" | "loop" | "ignored" | "set_aside") {
+        return Err(Error::conflict(format!("it was decided about already: {decision}"))
+            .hint(format!("assistantctl mail show {id}")));
+    }
+    let taken = match (accept, email_id) {
+        (false, _) => Taken { archive: false, job_id: None, decision: Decision::Ignored },
+        (true, None) => return Err(Error::conflict("it could not be read, so that nothing can be made of it")),
+        (true, Some(email_id)) => vouched(tx, now, config, email_id, from.as_deref(), by)?,
+    };
+    let reason = format!("{by} decided so; before it was {decision}");
+    let archive = if taken.archive { "due" } else { "none" };
+    let job = taken.job_id.map(|id| id.0);
+    tx.prepare_cached(
+        "UPDATE mail_received SET decision = ?2, reason = ?3, decided_by = ?4, job_id = ?5, \
+         archive = CASE archive WHEN 'none' THEN ?6 ELSE archive END WHERE id = ?1",
+    )?
+    .execute((id, taken.decision.as_str(), reason, by, job, archive))?;
+    let data = serde_json::json!({ "id": id, "decision": taken.decision });
+    crate::events::emit(tx, now, "mail.received", taken.job_id, &data)?;
+    Ok(taken)
+}
+
+/// Makes a job of an item, or adds it to the open one of its thread.
+fn vouched(
+    tx: &Connection,
+    now: Timestamp,
+    config: &Config,
+    email_id: i64,
+    from: Option<&str>,
+    by: &str,
+) -> Result<Taken> {
+    let (in_reply_to, references): (Option<String>, Vec<String>) = tx
+        .prepare_cached("SELECT in_reply_to, references_header FROM emails WHERE id = ?1")?
+        .query_row([email_id], |row| Ok((row.col("in_reply_to")?, row.json("references_header")?)))?;
+    let ids: Vec<&String> = in_reply_to.iter().chain(references.iter().rev()).collect();
+    let thread = store::thread(tx, &ids)?;
+    let admin = |from: &str| config.admin.email.as_deref().is_some_and(|admin| admin.eq_ignore_ascii_case(from));
+    let origin = if from.is_some_and(admin) { Origin::Owner } else { Origin::Contact };
+    tx.prepare_cached(
+        "UPDATE emails SET origin = ?2, is_actionable = 1, thread_id = coalesce(?3, thread_id) WHERE id = ?1",
+    )?
+    .execute((email_id, origin.as_str(), &thread))?;
+    let job: Option<JobId> = thread.as_deref().map(|thread| within::open_job(tx, thread)).transpose()?.flatten();
+    match job {
+        Some(job) => {
+            within::set_new_context(tx, job)?;
+            Ok(Taken { archive: true, job_id: Some(job), decision: Decision::Joined })
+        }
+        None => {
+            let job = decide::create(tx, now, config, email_id, by)?;
+            Ok(Taken { archive: true, job_id: Some(job), decision: Decision::Job })
+        }
+    }
+}
