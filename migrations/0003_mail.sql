@@ -49,6 +49,7 @@ CREATE INDEX mail_received_content ON mail_received (content_hash) WHERE content
 CREATE INDEX mail_received_email ON mail_received (email_id) WHERE email_id IS NOT NULL;
 CREATE INDEX mail_received_job ON mail_received (job_id) WHERE job_id IS NOT NULL;
 CREATE INDEX mail_received_decision ON mail_received (decision, id);
+CREATE INDEX mail_received_raw ON mail_received (raw_name) WHERE raw_name IS NOT NULL;
 CREATE INDEX mail_received_archive ON mail_received (id) WHERE archive = 'due';
 CREATE INDEX mail_received_age ON mail_received (decided_at);
 

@@ -74,6 +74,17 @@ points! {
         /// The ledger knows that it was sent.
         MailConfirmed = "mail.confirmed";
     }
+    /// In the order of one message's way in.
+    MAIL_IN {
+        /// A message lies in a file, and no row knows of it.
+        MailFetched = "mail.fetched";
+        /// The decision about it is stored, with the place to go on from.
+        MailDecided = "mail.decided";
+        /// It is about to be moved to the archive folder.
+        MailArchiving = "mail.archiving";
+        /// It is moved, and its row does not say so.
+        MailArchived = "mail.archived";
+    }
     /// In the order of an upgrade of the database.
     MIGRATION {
         /// The copy of the database is written, and does not have its name.

@@ -1,7 +1,7 @@
 //! What the process knows of the mailbox beside the database: passwords, tokens, the state of the connection.
 
 use std::{
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError, atomic::AtomicBool},
     time::Duration,
 };
 
@@ -10,8 +10,10 @@ use assistant_api::mail::{Inbox, Watching};
 use jiff::Timestamp;
 
 use super::{
+    Place,
     intake::Names,
     net::{Passwords, oauth::Tokens},
+    receive::Stuck,
 };
 
 /// One per daemon.
@@ -24,7 +26,10 @@ pub struct Live {
     pub times: ArcSwap<Times>,
     /// What the DNS said a short while ago.
     pub names: Names,
+    /// What a former process left lying about is gone.
+    pub(super) swept: AtomicBool,
     inbox: Mutex<Inbox>,
+    stuck: Mutex<Option<Stuck>>,
 }
 
 /// How long mail servers are waited for.
@@ -94,7 +99,28 @@ impl Live {
         *self.lock() = Inbox::default();
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Inbox> {
+    /// The message with which it went wrong last.
+    pub(super) fn stuck(&self) -> Option<Stuck> {
+        self.lock_stuck().clone()
+    }
+
+    /// It went wrong with a message, once more or for the first time.
+    pub(super) fn note_stuck(&self, place: Place, why: String) {
+        let mut stuck = self.lock_stuck();
+        let before = stuck.as_ref().filter(|stuck| stuck.place == place).map_or(0, |stuck| stuck.attempts);
+        *stuck = Some(Stuck { place, attempts: before + 1, why });
+    }
+
+    /// It went well with a message.
+    pub(super) fn not_stuck(&self, place: &Place) {
+        self.lock_stuck().take_if(|stuck| stuck.place == *place);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inbox> {
         self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock_stuck(&self) -> MutexGuard<'_, Option<Stuck>> {
+        self.stuck.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -26,6 +26,7 @@ use crate::{
     cx::Cx,
     http::tls,
     logging::catalog,
+    mail,
 };
 
 /// The reference's variables for its database, which is not ours.
@@ -44,6 +45,7 @@ pub fn warnings(cx: &Cx) -> Vec<Warning> {
     warnings.extend(readable(&cx.state_dir, cx.store.path(), sources.paths.credentials_dir.as_deref()));
     warnings.extend(certificate(&cx.process.tls, cx.clock.now(), service));
     warnings.extend(open_to_others(&cx.process.listening.load(), &cx.config.load()));
+    warnings.extend(mail::receive::warning(cx));
     // By hand, backups are whoever's who starts the daemon.
     if service {
         let folder = backup::Folder::of(&cx.config.load(), &cx.state_dir);

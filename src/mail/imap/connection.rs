@@ -275,6 +275,11 @@ impl Connection {
         }
     }
 
+    /// Asks whether there is anything new.
+    pub(in crate::mail) async fn noop(&mut self) -> Result<(), Fault> {
+        self.run("NOOP").await
+    }
+
     /// Says good-bye, and does not wait long for the answer.
     pub(in crate::mail) async fn close(mut self) {
         self.times.answer = self.times.answer.min(Duration::from_secs(2));
