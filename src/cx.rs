@@ -121,6 +121,8 @@ pub struct Wake {
     pub retention: Notify,
     /// The event stream may have grown, or who is to be told of it may have changed.
     pub notify: Notify,
+    /// The same, for whom it is told by mail.
+    pub told: Notify,
     /// The mailbox should be looked at now, or its settings changed.
     pub mailbox: Notify,
     /// Mail may be waiting to be sent.
@@ -140,6 +142,7 @@ impl Default for Wake {
             events: watch::Sender::new(0),
             retention: Notify::new(),
             notify: Notify::new(),
+            told: Notify::new(),
             mailbox: Notify::new(),
             outbox: Notify::new(),
             artifacts: Notify::new(),
@@ -154,6 +157,7 @@ impl Wake {
     pub fn announce(&self) {
         self.events.send_modify(|turn| *turn = turn.wrapping_add(1));
         self.notify.notify_one();
+        self.told.notify_one();
     }
 }
 

@@ -46,7 +46,7 @@ impl Watch {
             Entry::Note(note) => match note.why {
                 Why::Instruction | Why::NewContext | Why::Resumed => self.restart(false),
                 Why::Loop => self.restart(true),
-                Why::NoCall | Why::Limit => {}
+                Why::NoCall | Why::Limit | Why::Claim => {}
             },
         }
     }

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    cache, execute,
+    cache, claims, execute,
     history::History,
     prompt,
     segment::Fence,
@@ -225,6 +225,9 @@ impl<'a> Driver<'a> {
                 }
                 let mut committed = Committed::default();
                 if let Some(inject) = commit.inject {
+                    if inject == Inject::End {
+                        committed.done = Some(claims::done(conn, lease.job_id)?);
+                    }
                     committed.notes = take_notes(conn, now, &lease, &thread_id, seen_item, inject, &fence, most)?;
                 }
                 if let Some(request) = &commit.ask {

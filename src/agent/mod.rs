@@ -5,6 +5,7 @@
 //! into the next request, `parse` reads what models write, `control` are the tools that steer the run.
 
 mod cache;
+mod claims;
 mod compact;
 pub mod config;
 pub mod control;

@@ -104,6 +104,8 @@ pub(crate) enum Why {
     Loop,
     /// A bound that an answer ran into.
     Limit,
+    /// A final answer that says what nothing shows.
+    Claim,
 }
 
 /// `summary`: stands for every step up to `upto`.

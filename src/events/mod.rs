@@ -2,6 +2,7 @@
 //! transaction ([`emit`]) and, once that is on disk, says so ([`crate::cx::Wake::announce`]); who listens then looks
 //! in the database. Nothing is held in memory for a listener, so a slow or absent one costs and loses nothing.
 
+mod cursor;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -11,7 +12,10 @@ use jiff::Timestamp;
 use rusqlite::Connection;
 use serde::Serialize;
 
-pub use self::store::{Stored, after, bounds, purge};
+pub use self::{
+    cursor::{advance, cursor, forget},
+    store::{Stored, after, bounds, purge},
+};
 use crate::error::Result;
 
 /// Puts `data` into the newest entry, if the caller's transaction has just written it: same job, same kind, same time.

@@ -127,6 +127,13 @@ pub fn note(conn: &Connection, now: Timestamp, id: EffectId, detail: &Value) -> 
     emit(conn, now, id, job_id.map(JobId), state)
 }
 
+/// Adds to what is kept about an effect, without a word to anybody.
+pub fn mark(conn: &Connection, id: EffectId, detail: &Value) -> Result<()> {
+    conn.prepare_cached("UPDATE effects SET detail = json_patch(detail, ?2) WHERE id = ?1")?
+        .execute((id.0, to_json(detail)?))?;
+    Ok(())
+}
+
 /// What became of it: to `confirmed`, `failed` or `unknown`, from `prepared`, `dispatched` or `unknown`. The keys of
 /// `detail` are added to what is there.
 ///

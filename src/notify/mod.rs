@@ -37,6 +37,8 @@ use crate::{
 /// This subsystem.
 pub const SUBSYSTEM: Subsystem = Subsystem { name: "notify", routes: Vec::new, tools: &[], loops: loops::LOOPS };
 
+/// Where the cursor is kept.
+const CURSOR: &str = "notify.cursor";
 /// Events that one look reads.
 const BATCH: u32 = 200;
 /// Pauses between the attempts of one message.
@@ -121,14 +123,14 @@ async fn catch_up(cx: &Cx, pauses: &[Duration]) -> Result<()> {
     let now = cx.clock.now();
     if receivers.is_empty() {
         // Whoever is named later is told what happens from then on.
-        if cx.store.read(store::cursor).await?.is_some() {
-            cx.store.write(store::forget).await?;
+        if cx.store.read(|conn| events::cursor(conn, CURSOR)).await?.is_some() {
+            cx.store.write(|tx| events::forget(tx, CURSOR)).await?;
         }
         return Ok(());
     }
-    let Some(mut cursor) = cx.store.read(store::cursor).await? else {
+    let Some(mut cursor) = cx.store.read(|conn| events::cursor(conn, CURSOR)).await? else {
         let newest = cx.store.read(|conn| Ok(events::bounds(conn)?.1)).await?;
-        return cx.store.write(move |tx| store::advance(tx, now, newest)).await;
+        return cx.store.write(move |tx| events::advance(tx, now, CURSOR, newest)).await;
     };
     loop {
         let batch = cx.store.read(move |conn| events::after(conn, cursor, None, BATCH)).await?;
@@ -140,7 +142,7 @@ async fn catch_up(cx: &Cx, pauses: &[Duration]) -> Result<()> {
                     deliver(cx, receiver, &message, pauses).await?;
                 }
                 let now = cx.clock.now();
-                cx.store.write(move |tx| store::advance(tx, now, cursor)).await?;
+                cx.store.write(move |tx| events::advance(tx, now, CURSOR, cursor)).await?;
             }
         }
         if !full {
@@ -148,7 +150,7 @@ async fn catch_up(cx: &Cx, pauses: &[Duration]) -> Result<()> {
         }
         // A long stretch without a message is not read again.
         let now = cx.clock.now();
-        cx.store.write(move |tx| store::advance(tx, now, cursor)).await?;
+        cx.store.write(move |tx| events::advance(tx, now, CURSOR, cursor)).await?;
     }
 }
 

@@ -6,7 +6,7 @@ use assistant_api::{ApprovalId, effects::EffectState};
 use serde_json::Value;
 
 use crate::{
-    agent::{steps::Cached, tools::ToolDef},
+    agent::{claims::Done, steps::Cached, tools::ToolDef},
     jobs::{
         Outcome,
         approvals::{Approval, NewApproval},
@@ -69,6 +69,8 @@ pub(crate) struct Committed {
     pub notes: Vec<NewStep>,
     /// What became of the reservation, if one was asked for.
     pub reserved: Option<Result<Reservation, OverCap>>,
+    /// What the job has done, if its run is about to end.
+    pub done: Option<Done>,
 }
 
 /// Money that is set aside for one call.

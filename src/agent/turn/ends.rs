@@ -9,12 +9,18 @@ use super::{
     effects::{Effect, Inject, Now, Row, Settle},
 };
 use crate::{
+    agent::{
+        claims::{self, Done},
+        history::{Entry, Placed},
+        steps::Why,
+    },
     error::Result,
     jobs::{
         NeedsWhat, Outcome,
         spend::{Cap, OverCap},
     },
     llm::{LlmError, price},
+    policy::Origin,
 };
 
 /// Calls before the last one from which the model may ask for more.
@@ -150,6 +156,25 @@ impl Turn {
             self.out.settle = Some(Settle { id: reserved.id, model: String::new(), nanos, tokens: 0 });
             self.out.usage.cost_nanos += nanos;
         }
+    }
+
+    /// Ends, unless the answer says what nothing shows: it goes back to the model once, and is marked after that.
+    pub(super) fn truthfully(&mut self, now: Now, outcome: Outcome, done: Option<&Done>) -> Result<Effect> {
+        let (Outcome::Completed { summary, mut response }, Some(done)) = (outcome.clone(), done) else {
+            return Ok(Effect::Finish(outcome));
+        };
+        let unproven = claims::unproven(&response, done);
+        if unproven.is_empty() {
+            return Ok(Effect::Finish(outcome));
+        }
+        let objected = |placed: &Placed| matches!(&placed.entry, Entry::Note(note) if note.why == Why::Claim);
+        if self.history.entries.iter().any(objected) || self.limit_reached(now).is_some() {
+            response.push_str(&claims::mark(&unproven));
+            return Ok(Effect::Finish(Outcome::Completed { summary, response }));
+        }
+        self.batch = None;
+        self.note(claims::objection(&unproven), Why::Claim, Origin::Host)?;
+        self.next_step(now)
     }
 
     /// Stores what there is, then ends. An end that something new could change is looked at once more.

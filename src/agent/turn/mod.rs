@@ -232,7 +232,7 @@ impl Turn {
                 self.batch = None;
                 self.next_step(now)
             }
-            After::Finish(outcome) => Ok(Effect::Finish(outcome)),
+            After::Finish(outcome) => self.truthfully(now, outcome, committed.done.as_ref()),
             After::Nothing => self.next_step(now),
         }
     }

@@ -92,15 +92,15 @@ fn trace(turn: &mut Turn, script: Vec<Do>) -> Vec<String> {
                     let body = NoteBody { text: (*text).into(), why: Why::Instruction, seen_item: None };
                     steps::new(StepKind::Note, &body, Origin::Owner)
                 };
-                Event::Committed(Committed { notes: notes.iter().map(note).collect(), reserved: None })
+                Event::Committed(Committed { notes: notes.iter().map(note).collect(), reserved: None, done: None })
             }
             Reserved => {
                 let reservation = Reservation { id: ReservationId(1), nanos: 500 };
-                Event::Committed(Committed { notes: Vec::new(), reserved: Some(Ok(reservation)) })
+                Event::Committed(Committed { notes: Vec::new(), reserved: Some(Ok(reservation)), done: None })
             }
             Poor => {
                 let over = OverCap { which: Cap::Day, cap_nanos: 10, used_nanos: 9, wanted_nanos: 2 };
-                Event::Committed(Committed { notes: Vec::new(), reserved: Some(Err(over)) })
+                Event::Committed(Committed { notes: Vec::new(), reserved: Some(Err(over)), done: None })
             }
             Calls(calls) => Event::Answered { answer: Box::new(answer("", calls)), took: Duration::ZERO, lost: 0 },
             CutOff(calls) => {

@@ -151,7 +151,7 @@ pub fn for_call(conn: &Connection, job_id: JobId, call_key: &str) -> Result<Opti
 }
 
 /// One question, if it is there.
-pub(in crate::jobs) fn get(conn: &Connection, id: ApprovalId) -> Result<Option<Approval>> {
+pub fn get(conn: &Connection, id: ApprovalId) -> Result<Option<Approval>> {
     let found = conn.prepare_cached("SELECT * FROM approvals WHERE id = ?1")?.query_row([id.0], from_row).optional()?;
     Ok(found)
 }

@@ -4,7 +4,8 @@ use assistant_api::JobId;
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _};
 
-use crate::{error::Result, store::types::RowExt as _};
+use super::instructions::{self, InstructionKind};
+use crate::{error::Result, policy::Origin, store::types::RowExt as _};
 
 /// The one that may be told what came of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,6 +50,24 @@ pub fn requester(conn: &Connection, job: JobId) -> Result<Option<Requester>> {
         })
         .optional()?;
     Ok(found)
+}
+
+/// Whether a job has not ended; `false` for one that is gone.
+pub fn is_open(conn: &Connection, job: JobId) -> Result<bool> {
+    let status = conn
+        .prepare_cached("SELECT status FROM jobs WHERE id = ?1")?
+        .query_row([job.0], super::row::status)
+        .optional()?;
+    Ok(status.is_some_and(assistant_api::jobs::JobStatus::is_open))
+}
+
+/// Tells an open job what the program itself found out; `false`: it has ended, and is not started over for that.
+pub fn tell(conn: &Connection, now: Timestamp, job: JobId, text: &str, by: &str) -> Result<bool> {
+    let open = is_open(conn, job)?;
+    if open {
+        instructions::insert(conn, now, job, InstructionKind::Instruction, text, by, Origin::Host)?;
+    }
+    Ok(open)
 }
 
 /// The thread of a job, or `not_found`.

@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Notify;
 
 use super::{
-    files,
+    copies, files,
     smtp::{Failure, Session},
     store::{self, Due, Gate},
 };
@@ -20,6 +20,10 @@ use crate::{
 
 /// Mails that one look takes up, over one connection.
 const BATCH: u32 = 50;
+/// When a folder is looked into again that could not be.
+const LOOK_AGAIN: Duration = Duration::from_secs(60);
+/// How long it is tried to look whether a mail went out.
+const LOOKED_FOR: SignedDuration = SignedDuration::from_mins(15);
 /// The first pause; doubles with each further attempt.
 const FIRST_PAUSE: Duration = Duration::from_secs(15);
 /// Attempts after which recipients that are still put off no longer hold up the others.
@@ -43,7 +47,7 @@ impl Loop for Outbox {
 pub(super) async fn pass(cx: &Cx) -> Result<Next> {
     // This loop alone hands mail over, so whatever is under way now was so when the daemon ended.
     for due in cx.store.read(store::under_way).await? {
-        doubtful(cx, &due, "the daemon ended while it was handed over").await?;
+        doubtful(cx, &due, "the connection ended before the server had answered").await?;
     }
     if cx.store.read(|conn| jobs::stopped(conn)).await?.is_some() {
         return Ok(Next::Woken);
@@ -59,8 +63,11 @@ pub(super) async fn pass(cx: &Cx) -> Result<Next> {
             break;
         }
     }
+    let copies_left = copies::pass(cx).await?;
+    let in_doubt = !cx.store.read(store::under_way).await?.is_empty();
     let next = cx.store.read(store::next_due).await?;
-    Ok(next.map_or(Next::Woken, Next::At))
+    let again = (copies_left || in_doubt).then(|| cx.clock.now().checked_add(LOOK_AGAIN).unwrap_or(Timestamp::MAX));
+    Ok(next.into_iter().chain(again).min().map_or(Next::Woken, Next::At))
 }
 
 /// Hands mails over one after another; `false`: everything was stopped meanwhile.
@@ -179,9 +186,19 @@ async fn settle(cx: &Cx, due: &Due, failure: Result<(), Failure>, dispatched: bo
     gone(written)
 }
 
-/// A mail of which nobody knows whether it was taken: the folder of sent mail may say.
+/// A mail of which nobody knows whether it was taken: the folder of sent mail may say, now or when it can be looked into.
 async fn doubtful(cx: &Cx, due: &Due, why: &str) -> Result<()> {
-    let found = looked(cx, due).await;
+    let found = match copies::lies_there(cx, &due.message_id).await {
+        Ok(found) => found,
+        Err(err) => {
+            let since = due.dispatched_at.map_or(SignedDuration::MAX, |at| cx.clock.now().duration_since(at));
+            if since < LOOKED_FOR {
+                tracing::warn!(outbox = due.id, error = err.chain(), "nobody can tell yet whether a mail went out");
+                return Ok(());
+            }
+            false
+        }
+    };
     let (now, row, why) = (cx.clock.now(), due.clone(), why.to_owned());
     tracing::warn!(outbox = due.id, effect_id = due.effect_id.0, found, why, "a mail was in doubt");
     let written = cx
@@ -196,11 +213,6 @@ async fn doubtful(cx: &Cx, due: &Due, why: &str) -> Result<()> {
         .await;
     cx.wake.announce();
     gone(written)
-}
-
-/// Whether the mail lies in the folder of sent mail.
-async fn looked(_cx: &Cx, _due: &Due) -> bool {
-    false
 }
 
 /// A mail that is no longer there, or that somebody has settled, is nobody's trouble.

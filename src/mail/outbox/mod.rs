@@ -9,10 +9,14 @@
 //!
 //! A mail is `dispatched` only between the server's "go ahead" and its answer, so a crash leaves hardly any in doubt.
 
+mod bounces;
+pub mod codes;
+mod copies;
 mod deliver;
 mod files;
 mod smtp;
 mod store;
+mod tell;
 #[cfg(test)]
 mod tests;
 
@@ -24,10 +28,14 @@ use rusqlite::Connection;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
-pub use self::files::sweep;
+pub use self::{
+    bounces::{Bounced, bounced},
+    files::sweep,
+};
 pub(super) use self::{
     deliver::Outbox,
     store::{Stands, stands},
+    tell::Tell,
 };
 use super::{compose::Letter, net};
 use crate::{

@@ -28,6 +28,19 @@ pub(super) struct Due {
     pub raw_name: Option<String>,
     pub attempts: u32,
     pub created_at: Timestamp,
+    /// When it was last handed over, or was about to be.
+    pub dispatched_at: Option<Timestamp>,
+}
+
+/// A copy that is to be made.
+#[derive(Clone, Debug)]
+pub(super) struct Copy {
+    pub id: i64,
+    pub message_id: String,
+    pub raw_name: Option<String>,
+    pub sent_at: Timestamp,
+    /// Whether it was tried before.
+    pub tried: bool,
 }
 
 /// Whether a mail may be handed over now.
@@ -123,7 +136,8 @@ pub(super) fn counted_since(conn: &Connection, since: Timestamp) -> Result<i64> 
 macro_rules! due_columns {
     () => {
         "outbox.id, outbox.effect_id, outbox.message_id, outbox.from_address, outbox.to_addresses, \
-         outbox.cc_addresses, outbox.raw_name, outbox.attempts, outbox.created_at"
+         outbox.cc_addresses, outbox.raw_name, outbox.attempts, outbox.created_at, \
+         effects.dispatched_at"
     };
 }
 
@@ -146,6 +160,7 @@ fn due_row(row: &Row<'_>) -> rusqlite::Result<Result<Due>> {
         raw_name: row.col("raw_name")?,
         attempts: row.col("attempts")?,
         created_at: row.time("created_at")?,
+        dispatched_at: row.opt_time("dispatched_at")?,
     }))
 }
 
@@ -270,6 +285,47 @@ pub fn stands(conn: &Connection, effect_id: EffectId) -> Result<Option<Stands>> 
         })
         .optional()?;
     Ok(found)
+}
+
+/// Copies that are to be made of what was sent, the oldest first.
+pub(super) fn copies(conn: &Connection, limit: u32) -> Result<Vec<Copy>> {
+    let found = conn
+        .prepare_cached(
+            "SELECT id, message_id, raw_name, sent_at, sent_copy_error FROM outbox \
+             WHERE sent_copy = 'due' AND sent_at IS NOT NULL ORDER BY id LIMIT ?1",
+        )?
+        .query_map([limit], |row| {
+            Ok(Copy {
+                id: row.col("id")?,
+                message_id: row.col("message_id")?,
+                raw_name: row.col("raw_name")?,
+                sent_at: row.time("sent_at")?,
+                tried: row.col::<Option<String>>("sent_copy_error")?.is_some(),
+            })
+        })?
+        .collect::<rusqlite::Result<_>>()?;
+    Ok(found)
+}
+
+/// A copy is about to be made: should the daemon end now, it is looked for first.
+pub(super) fn copying(conn: &Connection, id: i64) -> Result<()> {
+    conn.prepare_cached("UPDATE outbox SET sent_copy_error = 'not finished' WHERE id = ?1")?.execute([id])?;
+    Ok(())
+}
+
+/// A copy lies in its folder.
+pub(super) fn copied(conn: &Connection, id: i64) -> Result<()> {
+    conn.prepare_cached("UPDATE outbox SET sent_copy = 'done', sent_copy_error = NULL WHERE id = ?1")?.execute([id])?;
+    Ok(())
+}
+
+/// A copy could not be made; `over`: it is not tried again.
+pub(super) fn not_copied(conn: &Connection, id: i64, why: &str, over: bool) -> Result<()> {
+    conn.prepare_cached(
+        "UPDATE outbox SET sent_copy = CASE WHEN ?3 THEN 'failed' ELSE sent_copy END, sent_copy_error = ?2 WHERE id = ?1",
+    )?
+    .execute((id, why, over))?;
+    Ok(())
 }
 
 /// The files that mails of the outbox have.

@@ -216,13 +216,12 @@ async fn result(cx: &Cx, effect: &Effect) -> Result<Sent> {
         }
     }
     // From here on the job is told by another way, should the mail fail.
-    let now = cx.clock.now();
     let stands = cx
         .store
         .write(move |tx| {
             let stands = outbox::stands(tx, id)?;
             if stands.as_ref().is_some_and(|stands| !outbox::is_settled(stands.state)) {
-                ledger::note(tx, now, id, &json!({ "queued": true }))?;
+                ledger::mark(tx, id, &json!({ "queued": true }))?;
             }
             Ok(stands)
         })
