@@ -105,6 +105,7 @@ CREATE TABLE mail_codes (
     used_at INTEGER
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX mail_codes_job ON mail_codes (job_id);
+CREATE INDEX mail_codes_outbox ON mail_codes (outbox_id) WHERE outbox_id IS NOT NULL;
 
 -- What was made of attachments and links.
 CREATE TABLE artifacts (

@@ -22,7 +22,8 @@ pub struct Request {
     /// As in [`crate::jobs::NeedsWhat`].
     pub what: String,
     pub approval_id: Option<ApprovalId>,
-    key: String,
+    /// The same as long as exactly the same is asked.
+    pub(super) key: String,
 }
 
 /// What the job asks for; `None` when it asks nothing.
@@ -50,11 +51,24 @@ pub fn make(tx: &Connection, now: Timestamp, job_id: JobId, outbox_id: Option<i6
     let request = request(tx, &job)?
         .ok_or_else(|| Error::conflict(format!("job {job_id} is {} and asks nothing", job.status)))?;
     let code = random()?;
+    keep(tx, now, &code, job_id, &request, outbox_id)?;
+    Ok(code)
+}
+
+/// Keeps a code of [`random`] that stands in a mail already.
+pub(super) fn keep(
+    tx: &Connection,
+    now: Timestamp,
+    code: &str,
+    job_id: JobId,
+    request: &Request,
+    outbox_id: Option<i64>,
+) -> Result<()> {
     tx.prepare_cached(
         "INSERT INTO mail_codes (hash, job_id, request, outbox_id, created_at) VALUES (?1, ?2, ?3, ?4, ?5)",
     )?
-    .execute((hash(&code), job_id.0, &request.key, outbox_id, micros(now)))?;
-    Ok(code)
+    .execute((hash(code), job_id.0, &request.key, outbox_id, micros(now)))?;
+    Ok(())
 }
 
 /// What became of a code.
@@ -127,7 +141,8 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn random() -> Result<String> {
+/// A new code.
+pub(super) fn random() -> Result<String> {
     let mut code = String::new();
     while code.len() < GROUP * GROUPS + GROUPS - 1 {
         let mut byte = [0];

@@ -36,7 +36,8 @@ use crate::{loops::LoopDef, subsystems::Subsystem};
 /// What mail adds to the daemon.
 pub const SUBSYSTEM: Subsystem = Subsystem { name: "mail", routes: api::routes, tools: tools::TOOLS, loops: LOOPS };
 
-const LOOPS: &[LoopDef] = &[LoopDef::of::<receive::Receiving>(), LoopDef::of::<outbox::Outbox>(), LoopDef::of::<outbox::Tell>()];
+const LOOPS: &[LoopDef] =
+    &[LoopDef::of::<receive::Receiving>(), LoopDef::of::<outbox::Outbox>(), LoopDef::of::<outbox::Tell>()];
 
 /// Where messages and attachments lie, below the state directory; private to the daemon.
 pub fn folder(state_dir: &Path) -> PathBuf {

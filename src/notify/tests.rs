@@ -205,7 +205,10 @@ async fn a_long_stretch_without_news_moves_the_cursor() {
         .await
         .unwrap();
     catch_up(&place.cx, &[]).await.unwrap();
-    assert_eq!(place.cx.store.read(|conn| events::cursor(conn, CURSOR)).await.unwrap(), Some(EventId(i64::from(BATCH))));
+    assert_eq!(
+        place.cx.store.read(|conn| events::cursor(conn, CURSOR)).await.unwrap(),
+        Some(EventId(i64::from(BATCH)))
+    );
 }
 
 /// Answers each request with the next of `statuses`, and gives the bodies.

@@ -1,4 +1,6 @@
 //! Mail with real servers.
 
 mod receiving;
+mod sending;
 pub(crate) mod servers;
+mod smtp;

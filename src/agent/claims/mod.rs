@@ -121,7 +121,7 @@ static PATTERNS: LazyLock<Option<Patterns>> = LazyLock::new(|| {
             |\b(?:habe|haben)\x20(?:\S+\x20){{0,12}}(?:eingetragen|terminiert|erinnerung\x20(?:gesetzt|angelegt|eingerichtet))"
         ))?,
         not: pattern(
-            r"\b(?:not|never|no|nothing|none|cannot|unable|fail(?:ed|s|ure)?|without|unless|until|if|would|could|can|should|will|shall|may|might|blocked|refused|queued|draft(?:ed)?|please|nicht|kein|keine|keinen|konnte|wird|werde|würde|falls|wenn)\b
+            r"\b(?:not|never|no|nothing|none|cannot|unable|fail(?:ed|s|ure)?|without|unless|until|if|would|could|can|should|will|shall|may|might|blocked|refused|queued|please|nicht|nichts|kein|keine|keinen|konnte|wird|werde|würde|falls|wenn)\b
             |n't\b|n’t\b|\?$",
         )?,
         path: pattern(r"[^\s()\[\]<>,;:!?\x22]+\.[a-z][a-z\d]{0,4}\b")?,
@@ -191,7 +191,8 @@ fn sentences(answer: &str) -> Vec<String> {
         if fenced || line.starts_with('>') {
             continue;
         }
-        let line = line.trim_start_matches(['-', '*', '+', '#', ' ', '•', '✅', '✓', '✔']).replace(['*', '`', '_'], " ");
+        let line =
+            line.trim_start_matches(['-', '*', '+', '#', ' ', '•', '✅', '✓', '✔']).replace(['*', '`', '_'], " ");
         let line = line.split_whitespace().collect::<Vec<_>>().join(" ");
         let mut begin = 0;
         for (at, c) in line.char_indices() {
@@ -232,7 +233,10 @@ pub(crate) fn objection(unproven: &[Unproven]) -> String {
 
 /// What whoever asked is told, below an answer that insists.
 pub(crate) fn mark(unproven: &[Unproven]) -> String {
-    format!("\n\n---\n\n**Not confirmed.** The record of this job does not show what is said above:\n{}", list(unproven))
+    format!(
+        "\n\n---\n\n**Not confirmed.** The record of this job does not show what is said above:\n{}",
+        list(unproven)
+    )
 }
 
 fn list(unproven: &[Unproven]) -> String {

@@ -79,8 +79,18 @@ fn what_was_done_passes() {
     let all = Done {
         mailed: ["anna@example.org", "bob@example.org"].map(String::from).into(),
         files: [
-            "reports/q3.md", "summary.txt", "results.csv", "notes/plan.md", "report.pdf", "table.xlsx", "results.json",
-            "list.txt", "budget.csv", "export.csv", "final.md", "bericht.md",
+            "reports/q3.md",
+            "summary.txt",
+            "results.csv",
+            "notes/plan.md",
+            "report.pdf",
+            "table.xlsx",
+            "results.json",
+            "list.txt",
+            "budget.csv",
+            "export.csv",
+            "final.md",
+            "bericht.md",
         ]
         .map(String::from)
         .into(),

@@ -4,6 +4,7 @@
 mod attachments;
 pub mod disclosure;
 pub mod recipients;
+mod render;
 
 use std::time::{Duration, SystemTime};
 
@@ -93,7 +94,8 @@ pub fn sender(config: &Config) -> Result<Mailbox> {
 /// # Errors
 /// As [`letter`].
 pub async fn made(cx: &Cx, config: &Config, draft: Draft) -> Result<Letter> {
-    letter(config, cx.clock.now(), &draft, None)
+    let html = if draft.body.trim().is_empty() { None } else { render::html(cx, &draft.body).await };
+    letter(config, cx.clock.now(), &draft, html.as_deref())
 }
 
 /// Makes the message. `html` is the body as HTML, from the confined renderer; `None`: text alone.

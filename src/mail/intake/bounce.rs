@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use assistant_api::JobId;
+use assistant_api::{EffectId, JobId};
 use assistant_mail::protocol::{Delivery, Message};
 use jiff::Timestamp;
 use rusqlite::Connection;
@@ -12,6 +12,7 @@ use super::store;
 use crate::{
     error::Result,
     jobs::{self, NewLog, within},
+    ledger,
     policy::Origin,
     store::types::RowExt as _,
 };
@@ -59,6 +60,11 @@ pub(super) fn tell(tx: &Connection, now: Timestamp, outbox_id: i64, message: &Me
             ..NewLog::default()
         };
         jobs::log::append(tx, now, job_id, &note)?;
+        // The owner hears of it by the event of this.
+        let effect: i64 = tx
+            .prepare_cached("SELECT effect_id FROM outbox WHERE id = ?1")?
+            .query_row([outbox_id], |row| row.get(0))?;
+        ledger::note(tx, now, EffectId(effect), &json!({ "bounce": told }))?;
     }
     Ok(Some(job_id))
 }

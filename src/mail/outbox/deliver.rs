@@ -29,7 +29,7 @@ const FIRST_PAUSE: Duration = Duration::from_secs(15);
 /// Attempts after which recipients that are still put off no longer hold up the others.
 const PATIENCE: u32 = 6;
 
-pub struct Outbox;
+pub(in crate::mail) struct Outbox;
 
 impl Loop for Outbox {
     const NAME: &'static str = "outbox";

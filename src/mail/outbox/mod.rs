@@ -9,8 +9,6 @@
 //!
 //! A mail is `dispatched` only between the server's "go ahead" and its answer, so a crash leaves hardly any in doubt.
 
-mod bounces;
-pub mod codes;
 mod copies;
 mod deliver;
 mod files;
@@ -28,10 +26,7 @@ use rusqlite::Connection;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
-pub use self::{
-    bounces::{Bounced, bounced},
-    files::sweep,
-};
+pub use self::files::sweep;
 pub(super) use self::{
     deliver::Outbox,
     store::{Stands, stands},

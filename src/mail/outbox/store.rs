@@ -56,7 +56,7 @@ pub(super) enum Gate {
 
 /// Where a mail stands.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Stands {
+pub(in crate::mail) struct Stands {
     pub id: i64,
     pub effect_id: EffectId,
     pub state: EffectState,
@@ -261,7 +261,7 @@ pub(super) fn unknown(conn: &Connection, now: Timestamp, due: &Due, why: &str) -
 }
 
 /// Where the mail of an effect stands.
-pub fn stands(conn: &Connection, effect_id: EffectId) -> Result<Option<Stands>> {
+pub(in crate::mail) fn stands(conn: &Connection, effect_id: EffectId) -> Result<Option<Stands>> {
     let found = conn
         .prepare_cached(
             "SELECT outbox.*, effects.state, json_extract(effects.detail, '$.refused') AS refused FROM outbox \

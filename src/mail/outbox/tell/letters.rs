@@ -65,7 +65,9 @@ mod tests {
         let config = Config::default();
         let code = "K7QM-2XWR-9TBA";
         for about in ["", "Report", &"ü".repeat(500), "a\r\nBcc: evil@evil.example"] {
-            for line in [subject(&config, "Approve a call of job 7?", about, Some(code)), answer_subject(about, Some(code))] {
+            for line in
+                [subject(&config, "Approve a call of job 7?", about, Some(code)), answer_subject(about, Some(code))]
+            {
                 assert!(line.ends_with("[K7QM-2XWR-9TBA]") && line.chars().count() <= 240, "{line}");
                 assert!(!line.chars().any(char::is_control));
             }

@@ -19,7 +19,7 @@ use rusqlite::Connection;
 use serde::Deserialize;
 use tokio::sync::Notify;
 
-use super::{Kind, Purpose, codes};
+use super::{Kind, Purpose};
 use crate::{
     config::Config,
     cx::{Cx, Wake},
@@ -27,7 +27,10 @@ use crate::{
     events::{self, Stored},
     jobs::{self, Requester},
     loops::{Loop, Next},
-    mail::compose::{self, Draft, Target, recipients},
+    mail::{
+        codes,
+        compose::{self, Draft, Target, recipients},
+    },
 };
 
 /// Events that one look reads.
@@ -35,7 +38,7 @@ const BATCH: u32 = 200;
 /// Where the cursor is kept.
 const CURSOR: &str = "mail.told";
 
-pub struct Tell;
+pub(in crate::mail) struct Tell;
 
 impl Loop for Tell {
     const NAME: &'static str = "tell";
@@ -202,7 +205,7 @@ async fn tell(cx: &Cx, concerned: &Concerned, telling: Telling) -> Result<()> {
     };
     let (now, code): (Timestamp, _) = (cx.clock.now(), telling.code);
     super::send_with(cx, purpose, letter, move |conn, queued| match &code {
-        Some((code, request)) => codes::keep(conn, now, code, job, request, queued.id),
+        Some((code, request)) => codes::keep(conn, now, code, job, request, Some(queued.id)),
         None => Ok(()),
     })
     .await

@@ -8,7 +8,7 @@ use crate::{
     cx::Cx,
     error::Result,
     jobs::{self, Approval},
-    mail::outbox::{Kind, codes},
+    mail::{codes, outbox::Kind},
 };
 
 /// What a question begins with that is not for the owner; see `RequestInput::review_reason`.
@@ -26,7 +26,7 @@ pub(super) async fn asked(cx: &Cx, concerned: &Concerned, event: &StatusEvent) -
     let (request, approval) = cx
         .store
         .read(move |conn| {
-            let request = codes::request(conn, job)?;
+            let request = codes::request(conn, &jobs::get(conn, job)?)?;
             let id = request.as_ref().and_then(|request| request.approval_id);
             let approval = id.map(|id| jobs::approvals::get(conn, id)).transpose()?.flatten();
             Ok((request, approval))
@@ -37,7 +37,7 @@ pub(super) async fn asked(cx: &Cx, concerned: &Concerned, event: &StatusEvent) -
     let ways = letters::ways(&config, concerned, needs);
     let about = letters::about(concerned);
     let once = |kind: &str| format!("{kind}:{job}:{}", digest(&request.key));
-    let code = codes::new()?;
+    let code = codes::random()?;
 
     if request.what == "answer" {
         let to_asker = event.reason.starts_with(FOR_REQUESTER);
@@ -50,7 +50,9 @@ pub(super) async fn asked(cx: &Cx, concerned: &Concerned, event: &StatusEvent) -
                 once: once("question"),
                 to: asker,
                 subject: letters::answer_subject(&requester.subject, Some(&code)),
-                body: format!("{question}\n\n---\n\nReply to this mail with your answer, and leave the subject as it is."),
+                body: format!(
+                    "{question}\n\n---\n\nReply to this mail with your answer, and leave the subject as it is."
+                ),
                 target: concerned.target(),
                 code: Some((code, request)),
             }
@@ -61,7 +63,12 @@ pub(super) async fn asked(cx: &Cx, concerned: &Concerned, event: &StatusEvent) -
                 kind: Kind::Question,
                 once: once("question"),
                 to: admin,
-                subject: letters::subject(&config, &format!("input required for job {job}"), &concerned.subject, Some(&code)),
+                subject: letters::subject(
+                    &config,
+                    &format!("input required for job {job}"),
+                    &concerned.subject,
+                    Some(&code),
+                ),
                 body: format!(
                     "The {about} asks:\n\n{}\n\nReply to this mail with your answer, and leave the subject as it is; or\n\n{ways}",
                     letters::quoted(question)

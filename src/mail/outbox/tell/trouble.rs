@@ -67,7 +67,11 @@ pub(super) async fn effect(cx: &Cx, event: &Stored) -> Result<bool> {
         tracing::warn!(effect_id = effect.id.0, trouble, "the owner could not be told by mail");
         return Ok(true);
     }
-    let text = format!("The mail to {} (subject: {}): {trouble}", effect.target, effect.detail["subject"].as_str().unwrap_or(""));
+    let text = format!(
+        "The mail to {} (subject: {}): {trouble}",
+        effect.target,
+        effect.detail["subject"].as_str().unwrap_or("")
+    );
     if kind == "agent" && tell_job(cx, job_id, &effect, &text).await? {
         return Ok(true);
     }
@@ -76,7 +80,10 @@ pub(super) async fn effect(cx: &Cx, event: &Stored) -> Result<bool> {
     let Some(admin) = admin(&config) else { return Ok(true) };
     let unknown = effect.state == EffectState::Unknown;
     let way = if unknown {
-        format!("\n\nLook whether it is there, and say so: `assistantctl effects resolve {} confirmed` or `failed`.", effect.id)
+        format!(
+            "\n\nLook whether it is there, and say so: `assistantctl effects resolve {} confirmed` or `failed`.",
+            effect.id
+        )
     } else {
         String::new()
     };
@@ -102,7 +109,7 @@ pub(super) async fn effect(cx: &Cx, event: &Stored) -> Result<bool> {
 fn trouble(effect: &Effect) -> Option<String> {
     let reason = || effect.detail["reason"].as_str().unwrap_or("no reason is known").to_owned();
     if let Some(bounce) = effect.detail["bounce"].as_str() {
-        return Some(format!("it came back: {bounce}"));
+        return Some(bounce.to_owned());
     }
     match effect.state {
         EffectState::Failed => Some(format!("it was not delivered: {}", reason())),

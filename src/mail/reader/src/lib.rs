@@ -12,4 +12,6 @@ pub mod lookup;
 #[cfg(feature = "program")]
 pub mod message;
 #[cfg(feature = "program")]
+pub mod render;
+#[cfg(feature = "program")]
 pub mod verify;

@@ -14,6 +14,7 @@ use assistant_mail::{
     document::Kind,
     lookup, message,
     protocol::{Records, Said},
+    render,
     verify::Verifier,
 };
 
@@ -21,6 +22,7 @@ const USAGE: &str = "\
 usage: assistant-mail read [OPTION...]            the message, a file, on standard input; a socket as standard output
        assistant-mail extract INDEX [OPTION...]   the message; the attachment of this number on standard output
        assistant-mail convert KIND [OPTION...]    the document; what it says on standard output, as Markdown
+       assistant-mail render [OPTION...]          Markdown; its HTML on standard output
        assistant-mail lookup [--server ADDRESS]   names on standard input, their TXT records on standard output
 options: --memory BYTES, --seconds N of the processor, --output BYTES at most (of extract and convert)
 The daemon starts it for every message and document; before it looks at one it gives up everything but its memory.";
@@ -32,6 +34,7 @@ fn main() -> ExitCode {
         Some("read") => Bounds::parse(arguments).and_then(|bounds| read(&bounds)),
         Some("extract") => named(&mut arguments).and_then(|index| extract(index, &Bounds::parse(arguments)?)),
         Some("convert") => named(&mut arguments).and_then(|kind| convert(kind, &Bounds::parse(arguments)?)),
+        Some("render") => Bounds::parse(arguments).and_then(|bounds| rendered(&bounds)),
         Some("lookup") => look_up(arguments),
         _ => Err(USAGE.into()),
     };
@@ -53,6 +56,13 @@ fn read(bounds: &Bounds) -> Result<(), String> {
         }
     };
     say(&said).map_err(|err| err.to_string())
+}
+
+fn rendered(bounds: &Bounds) -> Result<(), String> {
+    let map = confine::enter(bounds).map_err(|err| format!("cannot be confined: {err}"))?;
+    let html = render::html(&String::from_utf8_lossy(&map));
+    let mut out = io::stdout().lock();
+    out.write_all(html.as_bytes()).and_then(|()| out.flush()).map_err(|err| err.to_string())
 }
 
 /// What stands after the verb.
