@@ -3,7 +3,7 @@
 use assistant_api::{
     EmailId, ErrorKind, JobId, Role,
     effects::EffectState,
-    mail::{Decision, EmailDetail, EmailList, OutgoingDetail, OutgoingList, ReceivedDetail, ReceivedList},
+    mail::{Decision, EmailDetail, EmailList, MailStatus, OutgoingDetail, OutgoingList, ReceivedDetail, ReceivedList},
 };
 use axum::http::Method;
 use schemars::JsonSchema;
@@ -20,6 +20,7 @@ use crate::{
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
+        Route::new(Method::GET, "/api/mail", Role::Viewer, "Says how it stands with the mailbox.", status),
         Route::new(Method::GET, "/api/emails", Role::Viewer, "Lists items of threads, newest first.", emails)
             .errors(&[ErrorKind::Validation]),
         Route::new(Method::GET, "/api/emails/{id}", Role::Viewer, "Shows an item of a thread.", email)
@@ -120,6 +121,10 @@ struct OutboxQuery {
     /// `next_cursor` of the page before.
     #[serde(default)]
     cursor: Option<String>,
+}
+
+async fn status(req: Req) -> Result<Json<MailStatus>> {
+    super::status(&req.cx).await.map(Json)
 }
 
 async fn emails(req: Req<(), Page>) -> Result<Json<EmailList>> {

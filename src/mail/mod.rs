@@ -19,6 +19,7 @@ pub mod intake;
 mod live;
 pub mod net;
 pub mod outbox;
+mod reach;
 pub mod receive;
 mod sight;
 mod store;
@@ -28,16 +29,32 @@ mod tools;
 
 use std::path::{Path, PathBuf};
 
+use assistant_api::mail::MailStatus;
 use jiff::Timestamp;
 
-pub use self::live::{Live, Times};
-use crate::{loops::LoopDef, subsystems::Subsystem};
+pub use self::{
+    live::{Live, Times},
+    reach::reach,
+};
+use crate::{cx::Cx, error::Result, loops::LoopDef, subsystems::Subsystem};
 
 /// What mail adds to the daemon.
 pub const SUBSYSTEM: Subsystem = Subsystem { name: "mail", routes: api::routes, tools: tools::TOOLS, loops: LOOPS };
 
 const LOOPS: &[LoopDef] =
     &[LoopDef::of::<receive::Receiving>(), LoopDef::of::<outbox::Outbox>(), LoopDef::of::<outbox::Tell>()];
+
+/// How it stands with the mailbox.
+///
+/// # Errors
+/// When the database cannot be read.
+pub async fn status(cx: &Cx) -> Result<MailStatus> {
+    let [due, unknown, set_aside, to_archive] = cx.store.read(store::counts).await?;
+    let config = cx.config.load();
+    let sender = config.email.smtp_from.is_some() || config.identity.email.is_some();
+    let sends = config.email.smtp_host.is_some() && sender;
+    Ok(MailStatus { inbox: cx.process.mail.inbox(), sends, due, unknown, set_aside, to_archive })
+}
 
 /// Where messages and attachments lie, below the state directory; private to the daemon.
 pub fn folder(state_dir: &Path) -> PathBuf {

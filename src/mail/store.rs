@@ -106,6 +106,21 @@ fn page<T>(
     Ok((found, last.filter(|_| more)))
 }
 
+/// Mails that wait for an attempt or for a person, messages that could not be read or are still to be moved.
+pub(super) fn counts(conn: &Connection) -> Result<[i64; 4]> {
+    let count = |sql: &str| conn.prepare_cached(sql)?.query_row([], |row| row.get::<_, i64>(0));
+    Ok([
+        count("SELECT count(*) FROM outbox WHERE next_attempt_at IS NOT NULL")?,
+        // In the words of the index of open effects.
+        count(
+            "SELECT count(*) FROM effects JOIN outbox ON outbox.effect_id = effects.id \
+             WHERE effects.state IN ('prepared', 'dispatched', 'unknown') AND effects.state = 'unknown'",
+        )?,
+        count("SELECT count(*) FROM mail_received WHERE decision = 'set_aside'")?,
+        count("SELECT count(*) FROM mail_received WHERE archive = 'due'")?,
+    ])
+}
+
 /// One message with what is kept of it.
 pub(super) fn one_received(conn: &Connection, id: i64) -> Result<ReceivedDetail> {
     let (received, headers) = conn

@@ -32,6 +32,7 @@ use crate::{
     cx::Cx,
     error::{Error, Result},
     llm::prompt_hosts,
+    mail,
     policy::Access,
     sandbox,
     store::migrations,
@@ -76,7 +77,9 @@ pub async fn status(cx: &Cx) -> Result<Status> {
 
 /// What only the daemon itself can find out.
 pub async fn diagnosis(cx: &Cx) -> Diagnosis {
-    let servers = cx.llm.load_full().reach().await;
+    let llm = cx.llm.load_full();
+    let (mut servers, mail) = futures_util::future::join(llm.reach(), mail::reach(cx)).await;
+    servers.extend(mail);
     Diagnosis { listening: Vec::clone(&cx.process.listening.load()), servers }
 }
 

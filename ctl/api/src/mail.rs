@@ -305,3 +305,19 @@ pub struct TestResult {
     pub ok: bool,
     pub steps: Vec<TestStep>,
 }
+
+/// The answer to `GET /api/mail`.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct MailStatus {
+    pub inbox: Inbox,
+    /// Whether mail can be sent: there is a server for it and an address to send from.
+    pub sends: bool,
+    /// Mails that wait for an attempt.
+    pub due: i64,
+    /// Mails of which nobody knows whether they arrived; each waits for a person.
+    pub unknown: i64,
+    /// Messages that could not be read.
+    pub set_aside: i64,
+    /// Messages that are still to be moved to the archive folder.
+    pub to_archive: i64,
+}

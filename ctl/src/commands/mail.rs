@@ -4,7 +4,8 @@ use assistant_api::{
     EmailId, JobId,
     effects::EffectState,
     mail::{
-        Artifact, Decision, EmailDetail, Outgoing, OutgoingDetail, OutgoingList, Received, ReceivedDetail, ReceivedList,
+        Artifact, Decision, EmailDetail, MailStatus, Outgoing, OutgoingDetail, OutgoingList, Received, ReceivedDetail,
+        ReceivedList, Watching,
     },
 };
 use serde_json::json;
@@ -66,6 +67,10 @@ struct Page {
 
 #[derive(clap::Subcommand)]
 enum Verb {
+    /// How it stands with the mailbox
+    #[command(after_help = "Examples:
+  assistantctl mail status")]
+    Status,
     /// Show a message that came
     #[command(after_help = "Examples:
   assistantctl mail show 12
@@ -108,11 +113,40 @@ enum Verb {
 pub async fn run(args: Args, cx: &Cx) -> Result {
     match args.verb {
         None => list(args.list, cx).await,
+        Some(Verb::Status) => status(cx).await,
         Some(Verb::Show { id, headers }) => show(id, headers, cx).await,
         Some(Verb::Read { id }) => read(id, cx).await,
         Some(Verb::Outbox { state, page }) => outbox(state, page, cx).await,
         Some(Verb::Sent { id }) => sent(id, cx).await,
     }
+}
+
+async fn status(cx: &Cx) -> Result {
+    let found: MailStatus = cx.client.get("/api/mail").await?;
+    if cx.out.json {
+        cx.out.json(&serde_json::to_value(&found).unwrap_or_default())?;
+        return Ok(Code::Ok);
+    }
+    let MailStatus { inbox, sends, due, unknown, set_aside, to_archive } = found;
+    let watching = match inbox.watching {
+        Watching::Off => "not received: there is no email.imap_host",
+        Watching::Connecting => "connecting",
+        Watching::Fetching => "fetching",
+        Watching::Idle => "the server tells of new mail at once",
+        Watching::Polling => "looked at now and then: the server cannot tell of new mail",
+        Watching::Failing => "no connection; it is tried again",
+    };
+    field(cx, "Mailbox", inbox.mailbox.as_deref().unwrap_or("none"))?;
+    field(cx, "Receiving", watching)?;
+    for (name, said) in [("Problem", inbox.error), ("To do", inbox.hint)] {
+        if let Some(said) = said {
+            field(cx, name, &said)?;
+        }
+    }
+    field(cx, "Sending", if sends { "configured" } else { "not configured" })?;
+    field(cx, "Waiting", &format!("{due} to be sent, {to_archive} to be archived"))?;
+    field(cx, "For you", &format!("{unknown} unknown, {set_aside} set aside"))?;
+    Ok(Code::Ok)
 }
 
 async fn list(List { decision, page }: List, cx: &Cx) -> Result {

@@ -29,6 +29,7 @@ use sha2::{Digest as _, Sha256};
 pub use self::files::sweep;
 pub(super) use self::{
     deliver::Outbox,
+    smtp::reach,
     store::{Stands, stands},
     tell::Tell,
 };

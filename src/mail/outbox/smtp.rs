@@ -273,6 +273,15 @@ fn text_of(response: &Response) -> String {
 
 /// The beginning of a conversation in the clear: greeting, capabilities, STARTTLS (RFC 3207). What the server says there
 /// is believed by nobody: without its yes there is no connection, and with it all begins anew.
+/// Connects and encrypts; nobody is logged in.
+///
+/// # Errors
+/// `unavailable`, with what is wrong.
+pub(in crate::mail) async fn reach(server: &Server) -> Result<()> {
+    let hello = ClientId::Domain("localhost".to_owned());
+    server.connect(COMMAND, async |stream| start(server, stream, &hello).await).await.map(drop)
+}
+
 async fn start(server: &Server, stream: &mut TcpStream, hello: &ClientId) -> Result<()> {
     expect(server, stream, "220").await?;
     net::write_line(stream, &format!("EHLO {hello}")).await?;

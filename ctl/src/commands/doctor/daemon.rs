@@ -8,6 +8,7 @@ use std::{
 
 use assistant_api::{
     Role, client,
+    mail::{MailStatus, Watching},
     sandbox::SandboxStatus,
     status::{ApiInfo, Diagnosis, Status, Warning},
 };
@@ -192,16 +193,45 @@ pub(super) async fn reach(cx: &Cx, host: &Host, pid: u32) -> Vec<Finding> {
             (Some(problem), _) => Finding::warning(
                 "servers",
                 format!("{purpose}: {at} cannot be reached from the daemon: {problem}"),
-                "start it or open the way to it, or name another: sudo assistantctl setup --base-url URL",
+                "start it or open the way to it, or name another: sudo assistantctl setup",
             ),
         }
     }));
     if found.servers.is_empty() {
-        findings.push(Finding::skipped("servers", "no server of a model is configured"));
+        findings.push(Finding::skipped("servers", "none is configured"));
     }
-    findings.push(Finding::skipped("servers", "mail: not configured"));
+    findings.push(mailbox(cx).await);
     findings.push(Finding::skipped("servers", "calendar: not configured"));
     findings
+}
+
+/// Whether mail is received, and what waits.
+async fn mailbox(cx: &Cx) -> Finding {
+    let MailStatus { inbox, sends, unknown, set_aside, .. } = match cx.client.get("/api/mail").await {
+        Ok(found) => found,
+        Err(err) => return failed("mail", "how it stands with the mailbox", &err),
+    };
+    let name = inbox.mailbox.unwrap_or_default();
+    match inbox.watching {
+        Watching::Off if !sends => Finding::skipped("mail", "not configured: sudo assistantctl setup --imap-host HOST"),
+        Watching::Failing => {
+            let why = inbox.error.unwrap_or_else(|| "no reason given".to_owned());
+            let mend = inbox.hint.unwrap_or_else(|| "assistantctl mail test".to_owned());
+            Finding::error("mail", Code::Failed, format!("{name} cannot be read: {why}"), mend)
+        }
+        _ if unknown > 0 => Finding::warning(
+            "mail",
+            format!("of {unknown} nobody knows whether they arrived"),
+            "assistantctl mail outbox --state unknown",
+        ),
+        _ if set_aside > 0 => Finding::warning(
+            "mail",
+            format!("{set_aside} could not be read and were set aside"),
+            "assistantctl mail --decision set_aside",
+        ),
+        Watching::Off => Finding::ok("mail", "it is sent and not received"),
+        _ => Finding::ok("mail", format!("{name} is watched")),
+    }
 }
 
 fn listening(found: &assistant_api::status::Listening) -> Finding {
