@@ -20,7 +20,7 @@ use assistant_api::{
 use serde_json::Value;
 
 pub use self::store::{
-    by_call, dispatch, for_job, get, list, mark, note, open_effects, postpone, prepare, settle, written_paths,
+    by_call, dispatch, for_job, get, list, mark, note, open_effects, postpone, prepare, repeat, settle, written_paths,
 };
 use crate::{
     cx::Cx,

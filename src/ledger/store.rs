@@ -115,6 +115,24 @@ pub fn postpone(conn: &Connection, id: EffectId) -> Result<()> {
     if changed == 1 { Ok(()) } else { Err(refused(conn, id, EffectState::Prepared)) }
 }
 
+/// `unknown -> prepared`: a person has it done again, although it may have happened.
+///
+/// # Errors
+/// `conflict` when it is in another state.
+pub fn repeat(conn: &Connection, now: Timestamp, id: EffectId, by: &str) -> Result<()> {
+    let changed = conn
+        .prepare_cached(
+            "UPDATE effects SET state = 'prepared', dispatched_at = NULL, settled_at = NULL, \
+             detail = json_set(detail, '$.repeated_by', ?2) WHERE id = ?1 AND state = 'unknown' RETURNING job_id",
+        )?
+        .query_row((id.0, by), |row| row.get::<_, Option<i64>>(0))
+        .optional()?;
+    match changed {
+        Some(job_id) => emit(conn, now, id, job_id.map(JobId), EffectState::Prepared),
+        None => Err(refused(conn, id, EffectState::Prepared)),
+    }
+}
+
 /// Adds to what is kept about an effect, whatever its state, and says so in the event stream.
 pub fn note(conn: &Connection, now: Timestamp, id: EffectId, detail: &Value) -> Result<()> {
     let (job_id, state) = conn

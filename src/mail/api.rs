@@ -3,13 +3,19 @@
 use assistant_api::{
     EmailId, ErrorKind, JobId, Role,
     effects::EffectState,
-    mail::{Decision, EmailDetail, EmailList, MailStatus, OutgoingDetail, OutgoingList, ReceivedDetail, ReceivedList},
+    mail::{
+        ByHand, Decide, Decision, EmailDetail, EmailList, MailStatus, OutgoingDetail, OutgoingList, ReceivedDetail,
+        ReceivedList,
+    },
 };
 use axum::http::Method;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::store::{self, Filter};
+use super::{
+    intake, outbox,
+    store::{self, Filter},
+};
 use crate::{
     error::Result,
     http::{
@@ -42,11 +48,19 @@ pub(super) fn routes() -> Vec<Route> {
         )
         .errors(&[ErrorKind::NotFound]),
         Route::new(
+            Method::POST,
+            "/api/mail/received/{id}/decide",
+            Role::Operator,
+            "Acts on a message that was only kept, or says that nothing is to be done about it.",
+            decide,
+        )
+        .errors(&[ErrorKind::NotFound, ErrorKind::Conflict, ErrorKind::Validation]),
+        Route::new(
             Method::GET,
             "/api/mail/outbox",
             Role::Viewer,
             "Lists the mail that goes or went out, newest first.",
-            outbox,
+            list_outbox,
         )
         .errors(&[ErrorKind::Validation]),
         Route::new(
@@ -57,6 +71,14 @@ pub(super) fn routes() -> Vec<Route> {
             one_outgoing,
         )
         .errors(&[ErrorKind::NotFound]),
+        Route::new(
+            Method::POST,
+            "/api/mail/outbox/{id}/resend",
+            Role::Admin,
+            "Sends a mail again of which nobody knows whether it arrived.",
+            resend,
+        )
+        .errors(&[ErrorKind::NotFound, ErrorKind::Conflict]),
     ]
 }
 
@@ -152,7 +174,13 @@ async fn one_received(req: Req<Id>) -> Result<Json<ReceivedDetail>> {
     req.cx.store.read(move |conn| store::one_received(conn, id)).await.map(Json)
 }
 
-async fn outbox(req: Req<(), OutboxQuery>) -> Result<Json<OutgoingList>> {
+async fn decide(req: Req<Id, (), Json<Decide>>) -> Result<Json<ReceivedDetail>> {
+    let (id, accept) = (req.path.id, req.body.0.decision == ByHand::Accept);
+    intake::decide_by_hand(&req.cx, id, accept, &req.peer.label()).await?;
+    req.cx.store.read(move |conn| store::one_received(conn, id)).await.map(Json)
+}
+
+async fn list_outbox(req: Req<(), OutboxQuery>) -> Result<Json<OutgoingList>> {
     let query = req.query;
     let (limit, before) = place(query.limit, query.cursor.as_deref())?;
     let words = cursor::words(query.q.as_deref())?;
@@ -163,6 +191,12 @@ async fn outbox(req: Req<(), OutboxQuery>) -> Result<Json<OutgoingList>> {
 
 async fn one_outgoing(req: Req<Id>) -> Result<Json<OutgoingDetail>> {
     let id = req.path.id;
+    req.cx.store.read(move |conn| store::one_outgoing(conn, id)).await.map(Json)
+}
+
+async fn resend(req: Req<Id>) -> Result<Json<OutgoingDetail>> {
+    let id = req.path.id;
+    outbox::resend(&req.cx, id, &req.peer.label()).await?;
     req.cx.store.read(move |conn| store::one_outgoing(conn, id)).await.map(Json)
 }
 

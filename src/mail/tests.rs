@@ -127,3 +127,22 @@ fn no_column_of_the_api_names_a_file_of_the_state_directory() {
     })
     .unwrap();
 }
+
+#[test]
+fn a_mail_is_sent_again_only_when_nobody_knows_whether_it_arrived() {
+    with_database(|conn| {
+        let now = "2026-11-22T09:00:00Z".parse().unwrap();
+        let resend = |id| super::outbox::send_again(conn, now, id, "ann");
+        assert_eq!(resend(99).unwrap_err().kind(), assistant_api::ErrorKind::NotFound);
+        let gone = resend(10).unwrap_err();
+        assert!(gone.message().contains("not kept"), "{gone}");
+        conn.execute_batch("UPDATE outbox SET raw_name = 'out-' || id").unwrap();
+        assert_eq!(resend(9).unwrap_err().kind(), assistant_api::ErrorKind::Conflict, "it arrived");
+        resend(10).unwrap();
+        let again = store::one_outgoing(conn, 10).unwrap().outgoing;
+        assert_eq!((again.state.as_str(), again.next_attempt_at), ("prepared", Some(now)));
+        assert_eq!(again.message_id, "<10@example.org>", "its receiver could not tell");
+        assert_eq!(resend(10).unwrap_err().kind(), assistant_api::ErrorKind::Conflict, "it waits already");
+    })
+    .unwrap();
+}

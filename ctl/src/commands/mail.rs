@@ -4,15 +4,15 @@ use assistant_api::{
     EmailId, JobId,
     effects::EffectState,
     mail::{
-        Artifact, Decision, EmailDetail, MailStatus, Outgoing, OutgoingDetail, OutgoingList, Received, ReceivedDetail,
-        ReceivedList, Watching,
+        Artifact, ByHand, Decide, Decision, EmailDetail, MailStatus, Outgoing, OutgoingDetail, OutgoingList, Received,
+        ReceivedDetail, ReceivedList, Watching,
     },
 };
 use serde_json::json;
 
 use crate::{
     Cx,
-    commands::job_id,
+    commands::{confirm, job_id},
     exit::{Code, Result},
     output::{Style, Table, cell, state},
     text,
@@ -108,6 +108,35 @@ enum Verb {
         /// The mail, as `mail outbox` lists it
         id: i64,
     },
+    /// Act on a message that was only kept
+    ///
+    /// You stand for who sent it: it makes a job, or joins the open one of its
+    /// thread.
+    #[command(after_help = "Examples:
+  assistantctl mail accept 12")]
+    Accept {
+        /// The message, as `mail` lists it
+        id: i64,
+    },
+    /// Say that nothing is to be done about a message
+    #[command(after_help = "Examples:
+  assistantctl mail ignore 12")]
+    Ignore {
+        /// The message, as `mail` lists it
+        id: i64,
+    },
+    /// Send a mail again of which nobody knows whether it arrived
+    ///
+    /// For administrators. If it did arrive, its recipient gets it twice.
+    #[command(after_help = "Examples:
+  assistantctl mail resend 5 --yes")]
+    Resend {
+        /// The mail, as `mail outbox --state unknown` lists it
+        id: i64,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
 }
 
 pub async fn run(args: Args, cx: &Cx) -> Result {
@@ -118,6 +147,9 @@ pub async fn run(args: Args, cx: &Cx) -> Result {
         Some(Verb::Read { id }) => read(id, cx).await,
         Some(Verb::Outbox { state, page }) => outbox(state, page, cx).await,
         Some(Verb::Sent { id }) => sent(id, cx).await,
+        Some(Verb::Accept { id }) => decide(id, ByHand::Accept, cx).await,
+        Some(Verb::Ignore { id }) => decide(id, ByHand::Ignore, cx).await,
+        Some(Verb::Resend { id, yes }) => resend(id, yes, cx).await,
     }
 }
 
@@ -289,6 +321,33 @@ async fn sent(id: i64, cx: &Cx) -> Result {
     }
     cx.out.line("")?;
     cx.out.text(&body_text)?;
+    Ok(Code::Ok)
+}
+
+async fn decide(id: i64, decision: ByHand, cx: &Cx) -> Result {
+    let path = format!("/api/mail/received/{id}/decide");
+    let reply: ReceivedDetail = cx.client.post(&path, &Decide { decision }).await?;
+    let received = reply.received;
+    if cx.out.json {
+        cx.out.json(&serde_json::to_value(&received).unwrap_or_default())?;
+        return Ok(Code::Ok);
+    }
+    cx.out.line(match (received.decision, received.job_id) {
+        (Decision::Job, Some(job)) => format!("job {job} works on it"),
+        (_, Some(job)) => format!("job {job} has it"),
+        (_, None) => "nothing is done about it".to_owned(),
+    })?;
+    Ok(Code::Ok)
+}
+
+async fn resend(id: i64, yes: bool, cx: &Cx) -> Result {
+    confirm(yes, "Nobody knows whether it arrived; if it did, its recipient gets it twice. Send it again?")?;
+    let reply: OutgoingDetail = cx.client.post(&format!("/api/mail/outbox/{id}/resend"), &json!({})).await?;
+    if cx.out.json {
+        cx.out.json(&serde_json::to_value(&reply.outgoing).unwrap_or_default())?;
+    } else {
+        cx.out.line("it will be sent again")?;
+    }
     Ok(Code::Ok)
 }
 

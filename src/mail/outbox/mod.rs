@@ -30,7 +30,7 @@ pub use self::files::sweep;
 pub(super) use self::{
     deliver::Outbox,
     smtp::reach,
-    store::{Stands, stands},
+    store::{Stands, send_again, stands},
     tell::Tell,
 };
 use super::{compose::Letter, net};
@@ -131,6 +131,18 @@ pub fn configured(config: &Config) -> bool {
 pub async fn send(cx: &Cx, purpose: Purpose, letter: Letter) -> Result<Queued> {
     let with = |_: &Connection, _: &Queued| Ok(());
     send_with(cx, purpose, letter, with).await
+}
+
+/// Sends a mail again of which nobody knows whether it arrived; a person said so.
+///
+/// # Errors
+/// `not_found`; `conflict` when that is known, or the message is not kept any more.
+pub async fn resend(cx: &Cx, id: i64, by: &str) -> Result<()> {
+    let (now, by) = (cx.clock.now(), by.to_owned());
+    cx.store.write(move |tx| send_again(tx, now, id, &by)).await?;
+    cx.wake.outbox.notify_one();
+    cx.wake.announce();
+    Ok(())
 }
 
 /// As [`send`]; `also` is written in the same transaction, if the mail is a new one.

@@ -260,6 +260,22 @@ pub(super) fn unknown(conn: &Connection, now: Timestamp, due: &Due, why: &str) -
     Ok(())
 }
 
+/// Has a mail sent again of which nobody knows whether it arrived; the same message with the same id, so that its receiver
+/// can tell.
+pub fn send_again(conn: &Connection, now: Timestamp, id: i64, by: &str) -> Result<()> {
+    let (effect_id, raw_name) = conn
+        .prepare_cached("SELECT effect_id, raw_name FROM outbox WHERE id = ?1")?
+        .query_row([id], |row| Ok((row.col("effect_id").map(EffectId)?, row.col::<Option<String>>("raw_name")?)))
+        .optional()?
+        .ok_or_else(|| Error::not_found("mail in the outbox", id))?;
+    if raw_name.is_none() {
+        return Err(Error::conflict("the message itself is not kept any more"));
+    }
+    ledger::repeat(conn, now, effect_id, by)?;
+    conn.prepare_cached("UPDATE outbox SET next_attempt_at = ?2 WHERE id = ?1")?.execute((id, micros(now)))?;
+    Ok(())
+}
+
 /// Where the mail of an effect stands.
 pub(in crate::mail) fn stands(conn: &Connection, effect_id: EffectId) -> Result<Option<Stands>> {
     let found = conn
