@@ -4,3 +4,4 @@ mod receiving;
 mod sending;
 pub(crate) mod servers;
 mod smtp;
+mod thread;

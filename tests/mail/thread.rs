@@ -85,11 +85,17 @@ async fn a_task_by_mail_comes_back_as_a_reply_in_its_thread() {
     })
     .await;
     let sent: OutgoingList = client.get("/api/mail/outbox").await.unwrap();
-    assert_eq!((sent.outbox.len(), sent.outbox[0].kind.as_str(), sent.outbox[0].state.as_str()), (1, "result", "confirmed"));
+    assert_eq!(
+        (sent.outbox.len(), sent.outbox[0].kind.as_str(), sent.outbox[0].state.as_str()),
+        (1, "result", "confirmed")
+    );
 
     // An answer to the reply goes on in the same thread, in another job.
     let more = format!("In-Reply-To: {id}\r\nReferences: <q1@example.test> {id}\r\n");
-    servers.deliver("second", from_owner("q2", "Re: Weather", &more, "And in Rome?\r\n\r\n> It rains in Oslo.").as_bytes());
+    servers.deliver(
+        "second",
+        from_owner("q2", "Re: Weather", &more, "And in Rome?\r\n\r\n> It rains in Oslo.").as_bytes(),
+    );
     let replies = letters(&servers, OWNER, "INBOX", 2).await;
     let second = replies.iter().find(|letter| header(letter, "In-Reply-To").as_deref() == Some("<q2@example.test>"));
     assert!(second.unwrap().contains("It is warm in Rome."), "{second:?}");

@@ -1,4 +1,7 @@
-use clap::CommandFactory as _;
+use clap::{
+    CommandFactory as _,
+    builder::{PossibleValuesParser, TypedValueParser as _},
+};
 use clap_complete::Shell;
 
 use crate::{
@@ -14,17 +17,16 @@ use crate::{
   assistantctl completion zsh > ~/.zfunc/_assistantctl
   assistantctl completion fish > ~/.config/fish/completions/assistantctl.fish")]
 pub struct Args {
-    /// The shell: bash, zsh or fish
-    #[arg(value_parser = shell)]
+    /// The shell
+    #[arg(value_parser = PossibleValuesParser::new(["bash", "zsh", "fish"]).map(|name| shell(&name)))]
     shell: Shell,
 }
 
-fn shell(name: &str) -> Result<Shell, String> {
+fn shell(name: &str) -> Shell {
     match name {
-        "bash" => Ok(Shell::Bash),
-        "zsh" => Ok(Shell::Zsh),
-        "fish" => Ok(Shell::Fish),
-        _ => Err("one of bash, zsh, fish".to_owned()),
+        "zsh" => Shell::Zsh,
+        "fish" => Shell::Fish,
+        _ => Shell::Bash,
     }
 }
 
