@@ -8,6 +8,7 @@ pub mod agent;
 pub mod backup;
 pub mod clock;
 pub mod commands;
+pub mod convert;
 pub mod config;
 pub mod counters;
 pub mod crashpoint;

@@ -68,6 +68,7 @@ config! {
     tool_result_cache: crate::agent::config::ToolResultCache;
     jobs: crate::jobs::config::Jobs;
     filesystem: crate::workspace::config::Filesystem;
+    workspace: crate::workspace::config::Workspace;
     policy: crate::policy::config::Policy;
     sandbox: crate::sandbox::config::Sandbox;
     api: crate::http::config::Api;

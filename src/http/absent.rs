@@ -8,7 +8,6 @@ const ABSENT: &[(&str, &str)] = &[
     ("/api/notes", "notes"),
     ("/api/projects", "projects"),
     ("/api/reminders", "reminders"),
-    ("/api/workspace/convert", "conversion of documents"),
     ("/api/workspace/semantic-search", "search by meaning"),
 ];
 

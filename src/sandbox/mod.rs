@@ -3,6 +3,7 @@
 //! `session.rs` speaks with one runner, `begin.rs` starts it or connects to it, `backend.rs` and `choice.rs` say which,
 //! `egress.rs` has the proxy let its commands in.
 
+mod apart;
 mod backend;
 mod begin;
 mod choice;
@@ -26,6 +27,7 @@ use assistant_sandbox::protocol::{Exec, Guarantee, Level};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 pub use self::{
+    apart::{Program, apart},
     backend::Backend,
     begin::{limits, program_beside_runner, user},
     session::{Ended, Input, Output},

@@ -1,4 +1,4 @@
-//! `[filesystem]`
+//! `[filesystem]`, `[workspace]`
 
 use crate::config::{section::section, value::Bytes};
 
@@ -21,6 +21,21 @@ section! {
         max_walk_entries: u32 = 200_000;
         /// Bytes that one downloaded directory may have.
         max_archive_bytes: Bytes = Bytes(2 << 30);
+    }
+}
+
+/// Documents that are no text.
+pub(super) const DOCUMENTS: [&str; 13] = [
+    ".doc", ".docx", ".epub", ".odp", ".ods", ".odt", ".pdf", ".ppt", ".pptx", ".rtf", ".xls", ".xlsm", ".xlsx",
+];
+
+section! {
+    /// What is made of the documents in it.
+    pub struct Workspace = "workspace" {
+        /// Kinds of documents that are converted, by the end of the name; texts always are.
+        convertible_document_extensions: Vec<String> = DOCUMENTS.map(String::from).into();
+        /// Largest file that is converted; never above `conversion.max_input_bytes`.
+        max_conversion_bytes: Bytes = Bytes(25 << 20), env "AGENT_WORKSPACE_MAX_CONVERSION_BYTES";
     }
 }
 

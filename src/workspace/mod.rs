@@ -9,6 +9,7 @@ mod api;
 mod archive;
 mod change;
 pub mod config;
+mod convert;
 mod entry;
 mod guard;
 mod history;
@@ -32,6 +33,7 @@ mod tests;
 pub use self::{
     actor::Actor,
     archive::Archive,
+    convert::{convert, put_file},
     history::{history, old_content, put_back},
     open::{attach, open_root},
     put::{append, folder, write},

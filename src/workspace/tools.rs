@@ -1,6 +1,9 @@
 //! The file tools. Paths are relative to the workspace, or absolute and inside it.
 
-use assistant_api::effects::{Effect, EffectState};
+use assistant_api::{
+    effects::{Effect, EffectState},
+    workspace::ConvertRequest,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +23,7 @@ pub(super) const TOOLS: &[ToolDef] = &[
     ToolDef::of::<FileAppend>(),
     ToolDef::of::<FileMove>(),
     ToolDef::of::<FileCopy>(),
+    ToolDef::of::<FileConvert>(),
     ToolDef::of::<FileDelete>(),
     ToolDef::of::<FileSearch>(),
 ];
@@ -275,6 +279,60 @@ impl Tool for FileCopy {
         let actor = Actor::job(call, Self::NAME);
         let entry = super::copy(cx, Some(call.job_id), &actor, self.source_path, self.destination_path).await?;
         Ok(Transferred::new(shown(cx, &source), entry))
+    }
+
+    async fn reconcile(cx: &Cx, effect: &Effect) -> Result<EffectState> {
+        reconcile(cx, effect).await
+    }
+}
+
+/// Make Markdown, HTML, PDF or DOCX of a document of the workspace: of office documents, PDF files, spreadsheets, books,
+/// web pages and texts. Use it to read what is no text.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct FileConvert {
+    /// The document.
+    path: String,
+    /// `markdown`, `html`, `pdf` or `docx`.
+    output_format: String,
+    /// The path of the result, at which there must be nothing; beside the document unless given.
+    #[serde(default)]
+    destination_path: Option<String>,
+    /// Whether the document is deleted afterwards.
+    #[serde(default)]
+    delete_original: bool,
+}
+
+#[derive(Serialize)]
+struct ConvertedFile {
+    source_path: String,
+    output_path: String,
+    relative_path: String,
+    output_format: String,
+    engine: String,
+    size_bytes: u64,
+    deleted_original: bool,
+}
+
+impl Tool for FileConvert {
+    const NAME: &'static str = "file_convert";
+    const ACCESS: Access = Access::Write;
+    const GROUP: &'static str = GROUP;
+    type Output = ConvertedFile;
+
+    async fn run(self, cx: &Cx, call: &Call) -> Result<ConvertedFile> {
+        let Self { path, output_format, destination_path, delete_original } = self;
+        let asked = ConvertRequest { path, output_format, destination_path, delete_original };
+        let made = super::convert(cx, Some(call.job_id), &Actor::job(call, Self::NAME), asked).await?;
+        Ok(ConvertedFile {
+            source_path: made.conversion.source_path,
+            output_path: made.conversion.output_path,
+            relative_path: made.file.relative_path,
+            output_format: made.conversion.output_format,
+            engine: made.conversion.engine,
+            size_bytes: made.file.size_bytes,
+            deleted_original: made.deleted_original,
+        })
     }
 
     async fn reconcile(cx: &Cx, effect: &Effect) -> Result<EffectState> {

@@ -1,5 +1,6 @@
 //! Mail with real servers.
 
+mod documents;
 mod receiving;
 mod sending;
 pub(crate) mod servers;

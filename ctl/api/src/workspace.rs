@@ -137,6 +137,39 @@ pub struct Transfer {
     pub destination_path: String,
 }
 
+/// `POST /api/workspace/convert`
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ConvertRequest {
+    pub path: String,
+    /// `markdown`, `html`, `pdf` or `docx`.
+    pub output_format: String,
+    /// Where to put it; unset: beside the source, under a free name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub destination_path: Option<String>,
+    /// Whether the source goes to the trash afterwards.
+    #[serde(default)]
+    pub delete_original: bool,
+}
+
+/// What was made of a document.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Conversion {
+    pub source_path: String,
+    pub output_path: String,
+    pub output_format: String,
+    /// `copy`, `builtin`, or the program that read or wrote it: `pandoc`, `pdftotext`, `libreoffice`.
+    pub engine: String,
+}
+
+/// The answer to `POST /api/workspace/convert`.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct ConvertReply {
+    pub file: Entry,
+    pub conversion: Conversion,
+    pub deleted_original: bool,
+}
+
 /// `GET /api/workspace/search`
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Found {

@@ -10,7 +10,7 @@ use std::io;
 use assistant_api::{
     ErrorKind, Role,
     workspace::{
-        Content, Deleted, Entry, FileReply, FolderReply, Found, ItemReply, MakeFolder, PutFile, Restore, Transfer,
+        Content, ConvertReply, ConvertRequest, Deleted, Entry, FileReply, FolderReply, Found, ItemReply, MakeFolder, PutFile, Restore, Transfer,
         Trash, Tree, Unzip, Unzipped, Version, Zip,
     },
 };
@@ -123,6 +123,15 @@ fn files() -> Vec<Route> {
         Route::new(patch, "/api/workspace/path", Role::Operator, "Moves or renames.", rename).errors(CHANGE),
         Route::new(post.clone(), "/api/workspace/copy", Role::Operator, "Copies a file or directory.", copy)
             .errors(CHANGE),
+        Route::new(
+            post.clone(),
+            "/api/workspace/convert",
+            Role::Operator,
+            "Makes Markdown, HTML, PDF or DOCX of a document.",
+            convert,
+        )
+        .errors(ARCHIVE)
+        .stream(),
         Route::new(post.clone(), "/api/workspace/folders", Role::Operator, "Makes a directory.", folder).errors(CHANGE),
         Route::new(get.clone(), "/api/workspace/search", Role::Viewer, "Finds files by name.", search).errors(READ),
         Route::new(get, "/api/workspace/trash", Role::Viewer, "What lies in the trash, newest first.", trash)
@@ -428,6 +437,12 @@ async fn copy(req: Req<(), (), Json<Transfer>>) -> Result<Json<ItemReply>> {
     let actor = person(&req.peer, "file_copy", &body);
     let item = super::copy(&req.cx, None, &actor, body.source_path, body.destination_path).await;
     item.map(|item| Json(ItemReply { item })).map_err(missing_is_invalid)
+}
+
+async fn convert(req: Req<(), (), Json<ConvertRequest>>) -> Result<Json<ConvertReply>> {
+    let Json(body) = req.body;
+    let actor = person(&req.peer, "file_convert", &body);
+    super::convert(&req.cx, None, &actor, body).await.map(Json)
 }
 
 async fn zip(req: Req<(), (), Json<Zip>>) -> Result<Tagged<FileReply>> {

@@ -4,7 +4,7 @@ mod copy;
 
 use assistant_api::{
     client::{Client, Error},
-    workspace::{Deleted, Entry, ItemReply, Restore, Trash, Trashed},
+    workspace::{ConvertReply, ConvertRequest, Deleted, Entry, ItemReply, Restore, Trash, Trashed},
 };
 use serde_json::json;
 
@@ -35,6 +35,7 @@ enum Verb {
     Ls(Ls),
     Get(copy::Get),
     Put(copy::Put),
+    Convert(Convert),
     Rm(Rm),
     Trash(ListTrash),
     Restore(Restored),
@@ -52,6 +53,27 @@ struct Ls {
     /// With everything below it
     #[arg(short, long)]
     recursive: bool,
+}
+
+/// Make Markdown, HTML, PDF or DOCX of a document
+///
+/// The result lies beside the document, under a free name.
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  assistantctl files convert report.docx markdown
+  assistantctl files convert notes.md pdf --to out/notes.pdf")]
+struct Convert {
+    /// The document
+    path: String,
+    /// What to make of it
+    #[arg(value_parser = ["markdown", "html", "pdf", "docx"])]
+    format: String,
+    /// Put it here instead of beside the document
+    #[arg(long, value_name = "PATH")]
+    to: Option<String>,
+    /// Move the document to the trash afterwards
+    #[arg(long)]
+    delete_original: bool,
 }
 
 /// Move files or directories to the trash
@@ -94,6 +116,7 @@ pub async fn run(args: Args, cx: &Cx) -> Result {
         Verb::Ls(args) => ls(args, cx).await,
         Verb::Get(args) => copy::get(args, cx).await,
         Verb::Put(args) => copy::put(args, cx).await,
+        Verb::Convert(args) => convert(args, cx).await,
         Verb::Rm(args) => rm(args, cx).await,
         Verb::Trash(args) => trash(args, cx).await,
         Verb::Restore(args) => restore(args, cx).await,
@@ -134,6 +157,18 @@ async fn ls(args: Ls, cx: &Cx) -> Result {
     if truncated {
         cx.out.note("warning: there is more than is listed here");
     }
+    Ok(Code::Ok)
+}
+
+async fn convert(args: Convert, cx: &Cx) -> Result {
+    let Convert { path, format, to, delete_original } = args;
+    let asked = ConvertRequest { path, output_format: format, destination_path: to, delete_original };
+    let made: ConvertReply = cx.client.request("POST", "/api/workspace/convert").json(&asked).fetch().await?;
+    if cx.out.json {
+        cx.out.json(&made)?;
+        return Ok(Code::Ok);
+    }
+    cx.out.line(&made.file.relative_path)?;
     Ok(Code::Ok)
 }
 

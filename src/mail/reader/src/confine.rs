@@ -75,6 +75,7 @@ fn limits(bounds: &Bounds) -> io::Result<()> {
         (Resource::RLIMIT_AS, bounds.memory),
         (Resource::RLIMIT_CPU, bounds.seconds),
         (Resource::RLIMIT_CORE, 0),
+        (Resource::RLIMIT_FSIZE, bounds.output),
         (Resource::RLIMIT_NOFILE, 0),
         (Resource::RLIMIT_NPROC, 0),
     ] {
