@@ -116,8 +116,10 @@ CREATE TABLE artifacts (
     source_uri TEXT,
     original_filename TEXT,
     content_type TEXT,
-    -- The attachment itself, a file of the state directory; nobody outside the daemon learns its name.
+    -- The message that it lies in, a file of the state directory; nobody outside the daemon learns its name.
     raw_name TEXT,
+    -- Its number in there.
+    part INTEGER,
     raw_sha256 TEXT,
     raw_size_bytes INTEGER,
     scan_status TEXT NOT NULL CHECK (scan_status IN ('pending', 'clean', 'infected', 'error', 'skipped', 'not_applicable')),

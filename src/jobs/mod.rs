@@ -55,7 +55,7 @@ pub use self::{
 /// What is done to jobs in the transaction of another part; whoever commits wakes the runner.
 pub mod within {
     pub use super::store::{
-        change::{answer, cancel, decide, instruct, review},
+        change::{answer, cancel, decide, instruct, release, review},
         create::{Creation, insert_job},
         row::get,
         thread::{open_job, set_new_context},

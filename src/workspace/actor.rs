@@ -36,6 +36,11 @@ impl Actor {
         }
     }
 
+    /// The daemon itself, which makes a file of what came from `origin`; with the name of the tool that does the same.
+    pub fn daemon(tool: &'static str, arguments: &impl Serialize, origin: Origin) -> Self {
+        Self { origin, rule: "by-itself".into(), ..Self::person(Role::Operator, tool, arguments) }
+    }
+
     /// A person who asks for the same as `tool` does, with these arguments. It stands in the ledger under the tool's
     /// name, so that the tool finds out what became of it after a crash.
     pub fn person(role: Role, tool: &'static str, arguments: &impl Serialize) -> Self {

@@ -1,5 +1,6 @@
 //! Mail with real servers.
 
+mod attachments;
 mod documents;
 mod receiving;
 mod sending;

@@ -134,7 +134,9 @@ fn attached(items: &[Item], fence: &Fence) -> Option<String> {
         return None;
     }
     let origin = least(items.iter().filter(|item| !item.attachments.is_empty()).map(|item| item.origin));
-    Some(format!("Attached, in the workspace:\n{}", fence.wrap("attachments", origin, &lines.join("\n"))))
+    let all = items.iter().flat_map(|item| &item.attachments).all(|value| value.is_string() || value["path"].is_string());
+    let lead = if all { "Attached, in the workspace:" } else { "Attached; what is readable has its path in the workspace:" };
+    Some(format!("{lead}\n{}", fence.wrap("attachments", origin, &lines.join("\n"))))
 }
 
 fn item_text(item: &Item, whole: bool, most: usize, fence: &Fence) -> String {
@@ -162,6 +164,17 @@ fn attachment(value: &Value) -> Option<String> {
         (_, Some(bytes)) => {
             let _ = write!(line, " ({bytes} bytes)");
         }
+        _ => {}
+    }
+    let said = |key: &str| value[key].as_str().map(|text| segment::line(text, 300));
+    match (value["path"].as_str(), said("filename"), said("error")) {
+        (Some(_), Some(name), _) if value["artifact_id"].is_i64() => {
+            let _ = write!(line, ", the text of {name}");
+        }
+        (None, _, Some(error)) => {
+            let _ = write!(line, ", not readable: {error}");
+        }
+        (None, _, None) if value["conversion_status"] == "pending" => line.push_str(", not readable yet"),
         _ => {}
     }
     Some(line)

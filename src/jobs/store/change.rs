@@ -266,7 +266,7 @@ fn override_of(metadata: &Metadata, now: Timestamp, new: &ReviewOverride, by: &s
 }
 
 /// Lets a held job go, with what has been put in place for it.
-pub(in crate::jobs) fn release(
+pub fn release(
     conn: &Connection,
     now: Timestamp,
     id: JobId,

@@ -10,6 +10,7 @@ use crate::{
     cx::Cx,
     error::{Error, Result},
     jobs::within,
+    mail::artifacts,
     policy::Origin,
     store::types::RowExt as _,
 };
@@ -75,6 +76,7 @@ fn vouched(
         "UPDATE emails SET origin = ?2, is_actionable = 1, thread_id = coalesce(?3, thread_id) WHERE id = ?1",
     )?
     .execute((email_id, origin.as_str(), &thread))?;
+    let waits = artifacts::take_up(tx, now, email_id)?;
     let job: Option<JobId> = thread.as_deref().map(|thread| within::open_job(tx, thread)).transpose()?.flatten();
     match job {
         Some(job) => {
@@ -82,7 +84,7 @@ fn vouched(
             Ok(Taken { archive: true, job_id: Some(job), decision: Decision::Joined })
         }
         None => {
-            let job = decide::create(tx, now, config, email_id, by)?;
+            let job = decide::create(tx, now, config, email_id, by, waits)?;
             Ok(Taken { archive: true, job_id: Some(job), decision: Decision::Job })
         }
     }

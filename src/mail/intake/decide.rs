@@ -24,7 +24,7 @@ use crate::{
         within::{self, Creation},
     },
     mail::{
-        Arrived,
+        Arrived, artifacts,
         codes::{self, Redeemed, Request},
     },
     policy::Origin,
@@ -62,7 +62,9 @@ pub(super) fn decide(
     }
     let plan = desk.plan()?;
     let email_id = desk.keep(&plan)?;
-    let job_id = desk.carry_out(&plan, email_id)?;
+    let acts = !matches!(plan.act, Act::Nothing | Act::Bounce(_));
+    let waits = artifacts::register(tx, now, config, email_id, message, &arrived.raw_name, acts)?;
+    let job_id = desk.carry_out(&plan, email_id, waits)?;
     let archive = !matches!(plan.decision, Decision::Stored | Decision::Loop);
     let taken = Taken { archive, job_id, decision: plan.decision };
     desk.write_down(&taken, &plan.reason, Some(email_id))?;
@@ -335,11 +337,11 @@ impl Desk<'_> {
         date.filter(|date| *date <= server + EARLY && *date >= server - LATE).unwrap_or(server)
     }
 
-    fn carry_out(&self, plan: &Plan, email_id: i64) -> Result<Option<JobId>> {
+    fn carry_out(&self, plan: &Plan, email_id: i64, waits: bool) -> Result<Option<JobId>> {
         let by = self.sender.address.as_deref().map_or_else(|| BY.to_owned(), |address| format!("{BY} from {address}"));
         match &plan.act {
             Act::Nothing => Ok(None),
-            Act::NewJob => create(self.tx, self.now, self.config, email_id, &by).map(Some),
+            Act::NewJob => create(self.tx, self.now, self.config, email_id, &by, waits).map(Some),
             Act::Join(job) => {
                 within::set_new_context(self.tx, *job)?;
                 Ok(Some(*job))
@@ -424,8 +426,15 @@ impl Plan {
     }
 }
 
-/// A job for an item that is in its thread.
-pub(super) fn create(tx: &Connection, now: Timestamp, config: &Config, email_id: i64, by: &str) -> Result<JobId> {
+/// A job for an item that is in its thread; held if it waits for its attachments.
+pub(super) fn create(
+    tx: &Connection,
+    now: Timestamp,
+    config: &Config,
+    email_id: i64,
+    by: &str,
+    waits: bool,
+) -> Result<JobId> {
     let (thread, subject, origin): (String, String, String) = tx
         .prepare_cached("SELECT thread_id, subject, origin FROM emails WHERE id = ?1")?
         .query_row([email_id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
@@ -441,7 +450,7 @@ pub(super) fn create(tx: &Connection, now: Timestamp, config: &Config, email_id:
         priority: 0,
         max_attempts: i64::from(config.jobs.max_attempts.max(1)),
         run_at: now,
-        hold: false,
+        hold: waits,
         attachments: Vec::new(),
         metadata,
         parent_job_id: None,
