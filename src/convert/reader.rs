@@ -48,14 +48,7 @@ pub async fn extract(cx: &Cx, message: File, index: u32, most: u64) -> Result<Fi
     run(cx, ["extract".to_owned(), index.to_string()], memory, seconds, most, message).await
 }
 
-async fn run(
-    cx: &Cx,
-    what: [String; 2],
-    memory: u64,
-    time: Duration,
-    most: u64,
-    mut input: File,
-) -> Result<File> {
+async fn run(cx: &Cx, what: [String; 2], memory: u64, time: Duration, most: u64, mut input: File) -> Result<File> {
     let program = sandbox::program_beside_runner(&cx.config.load().sandbox, PROGRAM)?;
     let unready = |err: std::io::Error| Error::unavailable("the reader of documents cannot be started").source(err);
     input.seek(SeekFrom::Start(0)).map_err(unready)?;

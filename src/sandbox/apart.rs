@@ -99,12 +99,7 @@ fn feed_all(input: &std::fs::File, feed: &mpsc::Sender<Input>) {
     let _ = feed.blocking_send(Input::End); // it has ended already
 }
 
-async fn exec(
-    cx: &Cx,
-    program: &Program,
-    input: mpsc::Receiver<Input>,
-    output: mpsc::Sender<Output>,
-) -> Result<Done> {
+async fn exec(cx: &Cx, program: &Program, input: mpsc::Receiver<Input>, output: mpsc::Sender<Output>) -> Result<Done> {
     let all = cx.config.load_full();
     let config = &all.sandbox;
     let most = super::limits(config);
@@ -146,7 +141,10 @@ async fn exec(
 async fn nothing(state_dir: &Path) -> Result<PathBuf> {
     let path = state_dir.join("nothing");
     let made = path.clone();
-    tokio::task::spawn_blocking(move || std::fs::create_dir_all(made)).await.map_err(Error::internal)?.map_err(unwritten)?;
+    tokio::task::spawn_blocking(move || std::fs::create_dir_all(made))
+        .await
+        .map_err(Error::internal)?
+        .map_err(unwritten)?;
     Ok(path)
 }
 

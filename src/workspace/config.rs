@@ -25,9 +25,8 @@ section! {
 }
 
 /// Documents that are no text.
-pub(super) const DOCUMENTS: [&str; 13] = [
-    ".doc", ".docx", ".epub", ".odp", ".ods", ".odt", ".pdf", ".ppt", ".pptx", ".rtf", ".xls", ".xlsm", ".xlsx",
-];
+pub(super) const DOCUMENTS: [&str; 13] =
+    [".doc", ".docx", ".epub", ".odp", ".ods", ".odt", ".pdf", ".ppt", ".pptx", ".rtf", ".xls", ".xlsm", ".xlsx"];
 
 section! {
     /// What is made of the documents in it.

@@ -144,7 +144,7 @@ impl Bed {
 }
 
 fn statuses(all: &[Artifact]) -> Vec<(&str, &str, &str)> {
-        all.iter().map(|one| (one.label.as_str(), one.scan_status.as_str(), one.conversion_status.as_str())).collect()
+    all.iter().map(|one| (one.label.as_str(), one.scan_status.as_str(), one.conversion_status.as_str())).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -159,7 +159,10 @@ async fn s33_what_is_infected_or_cannot_be_scanned_is_not_converted() {
     for how in [clamd.by_socket(), clamd.by_port()] {
         let bed = Bed::new(&how).await;
         let email = bed.arrive(&raw).await;
-        assert!(bed.artifacts(email).await.iter().all(|one| one.conversion_status == "skipped"), "of a stranger's mail");
+        assert!(
+            bed.artifacts(email).await.iter().all(|one| one.conversion_status == "skipped"),
+            "of a stranger's mail"
+        );
         let (_, made) = bed.accepted(email).await;
         let wanted = [
             ("a.csv", "clean", "ready"),

@@ -100,13 +100,16 @@ const PDF: &str = "%PDF-1.4\n1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj\n2 0 obj
     4 0 obj<</Length 41>>stream\nBT /F 12 Tf 20 50 Td (Paid in full) Tj ET\nendstream endobj\n\
     5 0 obj<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>endobj\ntrailer<</Root 1 0 R>>\n%%EOF\n";
 
-const TEXT: &str = "# Report\n\nAll is *well*, see [here](https://example.org/).\n\n| k | v |\n|---|---|\n| a | 1 |\n\n- one\n- two\n";
+const TEXT: &str =
+    "# Report\n\nAll is *well*, see [here](https://example.org/).\n\n| k | v |\n|---|---|\n| a | 1 |\n\n- one\n- two\n";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn documents_of_every_kind_are_read() {
     // Also where jobs may run no command.
     let bed = Bed::new("enabled = false\n").await;
-    for (kind, engine) in [("docx", "pandoc"), ("odt", "pandoc"), ("epub", "pandoc"), ("rtf", "pandoc"), ("html", "pandoc")] {
+    for (kind, engine) in
+        [("docx", "pandoc"), ("odt", "pandoc"), ("epub", "pandoc"), ("rtf", "pandoc"), ("html", "pandoc")]
+    {
         let name = format!("report.{kind}");
         bed.write(&name, written(kind, TEXT));
         let (by, text) = bed.convert(&name, "markdown").await.unwrap();
@@ -162,7 +165,8 @@ async fn a_document_that_lies_or_swells_is_refused() {
     let bed = Bed::new("[conversion]\nmax_output_bytes = 100000\ntimeout_seconds = 20\n").await;
     let bomb = zipped(&[("word/document.xml", &" ".repeat(300 << 20))]);
     let deep = "<a>".repeat(100_000);
-    let swelling = zipped(&[("ppt/slides/slide1.xml", &format!("<p>{}</p>", "<a:p><a:t>word</a:t></a:p>".repeat(50_000)))]);
+    let swelling =
+        zipped(&[("ppt/slides/slide1.xml", &format!("<p>{}</p>", "<a:p><a:t>word</a:t></a:p>".repeat(50_000)))]);
     let samples: [(&str, &[u8], &str); 10] = [
         ("program.txt", b"MZ\0\0\x90\0", "it is not text"),
         ("page.pdf", b"<html><body>x</body></html>", "pdftotext"),
@@ -205,7 +209,9 @@ async fn nothing_that_a_document_names_is_read_or_fetched() {
     let text = format!("text ![a]({host}) ![b]({local}) ![c](secret.svg) ![d](/etc/passwd)\n\n<img src=\"{host}\">\n");
     let laughs = "<!DOCTYPE d [<!ENTITY x SYSTEM \"file:///etc/passwd\"><!ENTITY y SYSTEM \"http://there/\">]>";
     let laughs = laughs.replace("http://there/", &host);
-    let document = format!("{laughs}<w:document xmlns:w='w'><w:body><w:p><w:r><w:t>text &x; &y;</w:t></w:r></w:p></w:body></w:document>");
+    let document = format!(
+        "{laughs}<w:document xmlns:w='w'><w:body><w:p><w:r><w:t>text &x; &y;</w:t></w:r></w:p></w:body></w:document>"
+    );
     bed.write("page.html", page);
     bed.write("text.md", text);
     bed.write("entities.xml", format!("{laughs}<a>&x;&y;text</a>"));
@@ -217,7 +223,12 @@ async fn nothing_that_a_document_names_is_read_or_fetched() {
                     assert!(!made.contains("TOPSECRET") && !made.contains("root:x:"), "{name} to {format}: {made}");
                     if format == "docx" {
                         let made = std::fs::read(bed.place.join(name).with_extension("docx")).unwrap();
-                        let names: Vec<_> = zip::ZipArchive::new(Cursor::new(made)).unwrap().file_names().flatten().map(|name| name.into_owned()).collect();
+                        let names: Vec<_> = zip::ZipArchive::new(Cursor::new(made))
+                            .unwrap()
+                            .file_names()
+                            .flatten()
+                            .map(|name| name.into_owned())
+                            .collect();
                         assert!(!names.iter().any(|name| name.contains("media/")), "{names:?}");
                     }
                 }

@@ -134,8 +134,10 @@ fn attached(items: &[Item], fence: &Fence) -> Option<String> {
         return None;
     }
     let origin = least(items.iter().filter(|item| !item.attachments.is_empty()).map(|item| item.origin));
-    let all = items.iter().flat_map(|item| &item.attachments).all(|value| value.is_string() || value["path"].is_string());
-    let lead = if all { "Attached, in the workspace:" } else { "Attached; what is readable has its path in the workspace:" };
+    let all =
+        items.iter().flat_map(|item| &item.attachments).all(|value| value.is_string() || value["path"].is_string());
+    let lead =
+        if all { "Attached, in the workspace:" } else { "Attached; what is readable has its path in the workspace:" };
     Some(format!("{lead}\n{}", fence.wrap("attachments", origin, &lines.join("\n"))))
 }
 

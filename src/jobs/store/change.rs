@@ -266,13 +266,7 @@ fn override_of(metadata: &Metadata, now: Timestamp, new: &ReviewOverride, by: &s
 }
 
 /// Lets a held job go, with what has been put in place for it.
-pub fn release(
-    conn: &Connection,
-    now: Timestamp,
-    id: JobId,
-    attachments: &[Value],
-    by: &str,
-) -> Result<()> {
+pub fn release(conn: &Connection, now: Timestamp, id: JobId, attachments: &[Value], by: &str) -> Result<()> {
     let job = row::get(conn, id)?;
     if job.needs.as_ref().is_none_or(|needs| needs.what != "release") {
         return Err(Error::conflict(format!("job {id} is {} and not held", job.status)));

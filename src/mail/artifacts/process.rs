@@ -53,7 +53,8 @@ fn link(cx: &Cx) -> Outcome {
 
 async fn attachment(cx: &Cx, row: &Pending) -> Result<Outcome> {
     let config = cx.config.load_full();
-    let failed = |error: String| Outcome { scan: "skipped", conversion: "failed", error: Some(error), ..Outcome::default() };
+    let failed =
+        |error: String| Outcome { scan: "skipped", conversion: "failed", error: Some(error), ..Outcome::default() };
     let (Some(raw_name), Some(part)) = (&row.raw_name, row.part) else {
         return Ok(failed("the mail is no longer there".to_owned()));
     };
@@ -115,7 +116,8 @@ async fn scanned(cx: &Cx, raw: &File) -> Outcome {
             Outcome {
                 scan: "error",
                 conversion: if required { "skipped" } else { "pending" },
-                error: required.then(|| format!("it was not scanned, and has to be (artifacts.clamav.required): {why}")),
+                error: required
+                    .then(|| format!("it was not scanned, and has to be (artifacts.clamav.required): {why}")),
                 scan_result: Some(why),
                 ..Outcome::default()
             }

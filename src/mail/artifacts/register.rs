@@ -60,14 +60,7 @@ pub fn take_up(tx: &Connection, now: Timestamp, email_id: i64) -> Result<bool> {
     store::is_pending(tx, email_id)
 }
 
-fn attachment(
-    config: &Config,
-    at: usize,
-    part: &Part,
-    raw_name: &str,
-    total: &mut u64,
-    acts: bool,
-) -> NewArtifact {
+fn attachment(config: &Config, at: usize, part: &Part, raw_name: &str, total: &mut u64, acts: bool) -> NewArtifact {
     let limits = &config.artifacts;
     let too_many = limits.max_attachment_count as usize;
     let skip = if at >= too_many {
@@ -80,7 +73,8 @@ fn attachment(
     } else {
         *total += part.size_bytes;
         let most = limits.max_total_bytes.0;
-        (*total > most).then(|| format!("the attachments are larger than {most} bytes together (artifacts.max_total_bytes)"))
+        (*total > most)
+            .then(|| format!("the attachments are larger than {most} bytes together (artifacts.max_total_bytes)"))
     };
     let skip = skip.or_else(|| (!acts).then(|| NOT_ACTED_ON.to_owned()));
     NewArtifact {

@@ -16,7 +16,9 @@ use crate::{config::value::Seconds, mail::config::Clamav};
 fn only_a_clear_word_of_the_scanner_counts() {
     assert_eq!(verdict("stream: OK"), Verdict::Clean);
     assert_eq!(verdict("stream: Test.Eicar.UNOFFICIAL FOUND"), Verdict::Infected("Test.Eicar.UNOFFICIAL".into()));
-    for odd in ["INSTREAM size limit exceeded. ERROR", "", "stream: OK?", "OK FOUND ERROR", "stream: ok", "UNKNOWN COMMAND"] {
+    for odd in
+        ["INSTREAM size limit exceeded. ERROR", "", "stream: OK?", "OK FOUND ERROR", "stream: ok", "UNKNOWN COMMAND"]
+    {
         assert!(matches!(verdict(odd), Verdict::Unknown(_)), "{odd}");
     }
 }
@@ -48,7 +50,11 @@ async fn a_scanner_that_says_nothing_has_not_scanned() {
         (all, b"stream: OK\0".as_slice(), Verdict::Clean),
         (all, b"stream: X FOUND\0", Verdict::Infected("X".into())),
         // It hangs up in the middle, after its answer.
-        (100_000, b"INSTREAM size limit exceeded. ERROR\0", Verdict::Unknown("INSTREAM size limit exceeded. ERROR".into())),
+        (
+            100_000,
+            b"INSTREAM size limit exceeded. ERROR\0",
+            Verdict::Unknown("INSTREAM size limit exceeded. ERROR".into()),
+        ),
         (all, b"", Verdict::Unknown("within 1 s".into())),
     ] {
         let dir = tempfile::tempdir().unwrap();

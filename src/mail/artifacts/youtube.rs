@@ -23,7 +23,8 @@ pub(super) fn links(texts: &[&str]) -> Vec<String> {
 /// The id in the address whose host has `youtu` at `at`. `low` is `text` in lower case.
 fn video<'t>(low: &str, text: &'t str, at: usize) -> Option<&'t str> {
     let before = &low[..at];
-    let host_begin = before.rfind(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '.' | '-'))).map_or(0, |i| i + 1);
+    let host_begin =
+        before.rfind(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '.' | '-'))).map_or(0, |i| i + 1);
     let host_end = at + low[at..].find(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '.' | '-')))?;
     let scheme = &low[..host_begin];
     if !scheme.ends_with("http://") && !scheme.ends_with("https://") {

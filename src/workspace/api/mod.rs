@@ -10,8 +10,8 @@ use std::io;
 use assistant_api::{
     ErrorKind, Role,
     workspace::{
-        Content, ConvertReply, ConvertRequest, Deleted, Entry, FileReply, FolderReply, Found, ItemReply, MakeFolder, PutFile, Restore, Transfer,
-        Trash, Tree, Unzip, Unzipped, Version, Zip,
+        Content, ConvertReply, ConvertRequest, Deleted, Entry, FileReply, FolderReply, Found, ItemReply, MakeFolder,
+        PutFile, Restore, Transfer, Trash, Tree, Unzip, Unzipped, Version, Zip,
     },
 };
 use axum::{
