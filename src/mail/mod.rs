@@ -42,8 +42,24 @@ use crate::{cx::Cx, error::Result, loops::LoopDef, subsystems::Subsystem};
 /// What mail adds to the daemon.
 pub const SUBSYSTEM: Subsystem = Subsystem { name: "mail", routes: api::routes, tools: tools::TOOLS, loops: LOOPS };
 
-const LOOPS: &[LoopDef] =
-    &[LoopDef::of::<artifacts::Artifacts>(), LoopDef::of::<receive::Receiving>(), LoopDef::of::<outbox::Outbox>()];
+const LOOPS: &[LoopDef] = &[
+    LoopDef::of::<artifacts::Artifacts>(),
+    LoopDef::of::<receive::Receiving>(),
+    LoopDef::of::<outbox::Outbox>(),
+    LoopDef::of::<outbox::Tell>(),
+];
+
+/// How it stands with the mailbox.
+///
+/// # Errors
+/// When the database cannot be read.
+pub async fn status(cx: &Cx) -> Result<MailStatus> {
+    let [due, unknown, set_aside, to_archive] = cx.store.read(store::counts).await?;
+    let config = cx.config.load();
+    let sender = config.email.smtp_from.is_some() || config.identity.email.is_some();
+    let sends = config.email.smtp_host.is_some() && sender;
+    Ok(MailStatus { inbox: cx.process.mail.inbox(), sends, due, unknown, set_aside, to_archive })
+}
 
 /// Where messages and attachments lie, below the state directory; private to the daemon.
 pub fn folder(state_dir: &Path) -> PathBuf {
