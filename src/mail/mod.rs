@@ -27,6 +27,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 mod tools;
+mod trial;
 
 use std::path::{Path, PathBuf};
 
@@ -36,6 +37,7 @@ use jiff::Timestamp;
 pub use self::{
     live::{Live, Times},
     reach::reach,
+    trial::test,
 };
 use crate::{cx::Cx, error::Result, loops::LoopDef, subsystems::Subsystem};
 

@@ -16,6 +16,10 @@
 #[expect(dead_code, reason = "shared with the tests, which use more of it")]
 mod support;
 
+#[path = "../mail/servers.rs"]
+#[expect(dead_code, reason = "shared with the tests, which use more of it")]
+mod servers;
+
 mod api;
 mod bare;
 mod commands;
@@ -24,6 +28,7 @@ mod footprint;
 mod jobs;
 mod lists;
 mod load;
+mod mail;
 mod measure;
 mod seed;
 mod start;
@@ -34,7 +39,7 @@ use std::{path::PathBuf, process::ExitCode};
 use self::table::Table;
 use crate::support::process::Place;
 
-const PARTS: &[&str] = &["start", "idle", "api", "lists", "crowd", "jobs", "commands", "size"];
+const PARTS: &[&str] = &["start", "idle", "api", "lists", "crowd", "jobs", "commands", "mail", "size"];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
@@ -72,6 +77,9 @@ fn main() -> ExitCode {
         }
         if wanted("commands") {
             commands::measure(&mut table).await;
+        }
+        if wanted("mail") {
+            mail::measure(&mut table).await;
         }
     });
     if wanted("size") {

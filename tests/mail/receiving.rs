@@ -1,9 +1,18 @@
 //! Receiving from a real server.
 
-use assistantd::mail::imap;
+use std::time::{Duration, Instant};
+
+use assistant_api::{
+    client::Client,
+    mail::{Decision, Received, ReceivedList, Watching},
+};
+use assistantd::{
+    crashpoint::{Point, VARIABLE},
+    mail::imap,
+};
 
 use super::servers::{MailServers, OWNER, USER};
-use crate::support::{daemon::Daemon, until};
+use crate::support::{daemon::Daemon, process::Place, until};
 
 /// Messages in a folder once there are so many.
 async fn messages(servers: &MailServers, user: &str, folder: &str, count: usize) -> Vec<String> {
@@ -65,5 +74,127 @@ async fn what_is_wrong_with_a_server_is_said() {
         assert!(err.message().contains(says), "{err}");
         assert!(err.hint_text().unwrap_or_default().contains(hint), "{err}: {:?}", err.hint_text());
         daemon.stop().await;
+    }
+}
+
+/// From somebody whom the server proves to be who he says.
+fn message(number: u32, body: &str) -> String {
+    format!(
+        "Authentication-Results: mail.example.test; spf=pass smtp.mailfrom=friend@verified.test\r\n\
+         Return-Path: <friend@verified.test>\r\nFrom: A Friend <friend@verified.test>\r\nTo: {USER}\r\n\
+         Subject: task {number}\r\nMessage-ID: <{number}@verified.test>\r\n\
+         Date: Mon, 23 Nov 2026 08:00:00 +0000\r\n\r\n{body}\r\n"
+    )
+}
+
+/// A daemon that receives from these servers, without a model.
+fn config(servers: &MailServers) -> String {
+    let runner = std::path::Path::new(env!("CARGO_BIN_EXE_assistantd")).with_file_name("assistant-sandbox");
+    format!(
+        "[email]\n{}actionable_senders = [\"friend@verified.test\"]\n[mail]\ndns_server = \"{}\"\n\
+         [sandbox]\nrunner = \"{}\"\n",
+        servers.email_keys(),
+        MailServers::dns_server(),
+        runner.display()
+    )
+}
+
+/// What came, newest first.
+async fn received(client: &Client) -> Vec<Received> {
+    client.get::<ReceivedList>("/api/mail/received?limit=100").await.unwrap().received
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_makes_a_job_at_once_and_is_archived() {
+    let Some(servers) = MailServers::start() else { return };
+    let daemon = Daemon::start_with(&config(&servers), &MailServers::variables()).await;
+    until("it waits", 20, async || (daemon.cx.process.mail.inbox().watching == Watching::Idle).then_some(())).await;
+    let mut took = Vec::new();
+    for number in 1..=10 {
+        let text = format!("From: friend@verified.test\nTo: {USER}\nSubject: task {number}\n\nDo number {number}.");
+        servers.send("friend@verified.test", &[USER], &text);
+        let sent = Instant::now();
+        until("a job", 10, async || (received(&daemon.client()).await.len() == number).then_some(())).await;
+        took.push(sent.elapsed());
+    }
+    let all = received(&daemon.client()).await;
+    assert!(all.iter().all(|mail| mail.decision == Decision::Job && mail.verified), "{all:#?}");
+    took.sort();
+    println!("arrival to job: median {:?}, longest {:?}", took[took.len() / 2], took[took.len() - 1]);
+    assert!(took[took.len() - 1] < Duration::from_secs(2), "{took:?}");
+    assert_eq!(messages(&servers, USER, "Archive", 10).await.len(), 10);
+    until("the inbox is empty", 10, async || servers.messages(USER, "INBOX").is_empty().then_some(())).await;
+
+    // The whole way, as a person tries it.
+    let tested = assistantd::mail::test(&daemon.cx).await;
+    let names: Vec<&str> = tested.steps.iter().map(|step| step.step.as_str()).collect();
+    assert!(tested.ok, "{tested:#?}");
+    assert_eq!(names, ["imap_tls", "imap_login", "folders", "idle", "smtp_login", "send", "arrival"]);
+    daemon.stop().await;
+}
+
+/// Messages of real size; `ASSISTANT_MAIL_BACKLOG` says how many.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backlog_goes_through_at_bounded_memory() {
+    let Some(servers) = MailServers::start() else { return };
+    let count: u32 = std::env::var("ASSISTANT_MAIL_BACKLOG").ok().and_then(|text| text.parse().ok()).unwrap_or(150);
+    let line = "Words of a letter as people write them, some more and some less. ";
+    for number in 1..=count {
+        let body = line.repeat(20 + (number as usize * 37) % 600);
+        // Without the server's word they are only kept.
+        let text = message(number, &body).split_once("\r\n").unwrap().1.to_owned();
+        servers.deliver(&format!("{number:06}.test"), text.as_bytes());
+    }
+    let place = Place::new(&config(&servers));
+    let began = Instant::now();
+    let mut process = place.start(&MailServers::variables());
+    let mut last = 0;
+    until("all of them are archived", 600, async || {
+        last = servers.count(USER, "Archive");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        (last == count as usize).then_some(())
+    })
+    .await;
+    let seconds = began.elapsed().as_secs_f64();
+    let status = std::fs::read_to_string(format!("/proc/{}/status", process.pid())).unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    let peak = peak.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10;
+    println!("{count} messages in {seconds:.1} s, {:.0}/s, peak {} MiB", f64::from(count) / seconds, peak >> 20);
+    assert!(peak < 80 << 20, "{peak} bytes");
+    assert_eq!(process.stop(), Some(0), "{}", place.log());
+}
+
+/// A kill at each point between the server and the archive: every message is decided about once.
+#[tokio::test(flavor = "multi_thread")]
+async fn each_mail_is_decided_once_whenever_the_daemon_is_killed() {
+    for point in Point::MAIL_IN {
+        let Some(servers) = MailServers::start() else { return };
+        for number in 1..=3 {
+            servers.deliver(&format!("{number}.test"), message(number, "Do it.").as_bytes());
+        }
+        let place = Place::new(&config(&servers));
+        let at = format!("{}:{}", point.name(), if point.name().contains("archiv") { 1 } else { 2 });
+        let variables = [&[(VARIABLE, at.as_str())], &MailServers::variables()[..]].concat();
+        let mut process = place.start(&variables);
+        until(&format!("the daemon dies at {at}"), 30, async || process.has_ended().then_some(())).await;
+        process.kill();
+
+        let mut process = place.start(&MailServers::variables());
+        assert_eq!(messages(&servers, USER, "Archive", 3).await.len(), 3, "{at}");
+        until("the inbox is empty", 10, async || servers.messages(USER, "INBOX").is_empty().then_some(())).await;
+        let client = place.client();
+        until("the rows say so", 10, async || {
+            received(&client).await.iter().all(|mail| mail.archive == "done").then_some(())
+        })
+        .await;
+        let all = received(&client).await;
+        assert_eq!(all.len(), 3, "{at}: {all:#?}");
+        assert!(all.iter().all(|mail| mail.decision == Decision::Job), "{at}: {all:#?}");
+        let jobs: serde_json::Value = client.get("/api/jobs").await.unwrap();
+        assert_eq!(jobs["jobs"].as_array().map(Vec::len), Some(3), "{at}: {jobs}");
+        let files = std::fs::read_dir(place.state().join("mail")).unwrap();
+        let kept = files.filter(|file| file.as_ref().unwrap().file_name().to_string_lossy().starts_with("in-"));
+        assert_eq!(kept.count(), 3, "{at}: files");
+        assert_eq!(process.stop(), Some(0), "{at}: {}", place.log());
     }
 }

@@ -4,6 +4,7 @@ use std::{
     collections::HashMap,
     fs,
     io::{BufRead as _, BufReader},
+    net::UdpSocket,
     os::unix::fs::{PermissionsExt as _, chown},
     path::{Path, PathBuf},
     process::{Child, ChildStdin, Command, Stdio},
@@ -113,6 +114,25 @@ impl MailServers {
         )
     }
 
+    /// A name server that knows no name and says so at once: `mail.dns_server`.
+    pub(crate) fn dns_server() -> String {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let address = socket.local_addr().unwrap().to_string();
+        std::thread::spawn(move || {
+            let mut message = [0; 512];
+            while let Ok((length, from)) = socket.recv_from(&mut message) {
+                // An answer, without an error but that there is none (RFC 1035, section 4.1.1); the question stays.
+                (message[2], message[3]) = (0x81, 0x83);
+                // No other records than the question.
+                message[6..12].fill(0);
+                let question =
+                    message[12..length].iter().position(|byte| *byte == 0).map_or(length, |end| 12 + end + 5);
+                let _ = socket.send_to(&message[..question.min(length)], from);
+            }
+        });
+        address
+    }
+
     /// The passwords, as variables of the environment.
     pub(crate) fn variables() -> [(&'static str, &'static str); 2] {
         [("IMAP_PASSWORD", PASSWORD), ("SMTP_PASSWORD", PASSWORD)]
@@ -156,6 +176,12 @@ impl MailServers {
     pub(crate) fn messages(&self, user: &str, folder: &str) -> Vec<String> {
         let maildir = self.maildir(user, folder);
         read_all(&[maildir.join("new"), maildir.join("cur")])
+    }
+
+    /// How many there are.
+    pub(crate) fn count(&self, user: &str, folder: &str) -> usize {
+        let maildir = self.maildir(user, folder);
+        ["new", "cur"].map(|dir| fs::read_dir(maildir.join(dir)).map_or(0, Iterator::count)).iter().sum()
     }
 
     /// Mail that went to other servers, with `Envelope-to` above it.

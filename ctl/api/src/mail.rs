@@ -290,7 +290,7 @@ pub struct Inbox {
 /// One step of `assistantctl mail test`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TestStep {
-    /// `imap_tls`, `imap_login`, `folders`, `idle`, `smtp_tls`, `smtp_login`, `send` or `arrival`
+    /// `imap_tls`, `imap_login`, `folders`, `idle`, `smtp_login`, `send` or `arrival`
     pub step: String,
     pub ok: bool,
     /// What was found, or what is wrong and what to do about it.

@@ -300,6 +300,7 @@ fn broken(err: &std::io::Error) -> String {
     match err.kind() {
         std::io::ErrorKind::Other => "it says what is no IMAP".into(),
         std::io::ErrorKind::InvalidData => said(&err.to_string()),
+        std::io::ErrorKind::UnexpectedEof => "it ended the connection".into(),
         _ => format!("the connection was cut: {}", said(&err.to_string())),
     }
 }

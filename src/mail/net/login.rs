@@ -68,7 +68,7 @@ impl Server {
 }
 
 /// What is said to log in.
-pub struct Login {
+pub(in crate::mail) struct Login {
     pub mechanism: Mechanism,
     pub user: String,
     /// The password or the access token.
@@ -80,7 +80,12 @@ impl Login {
     ///
     /// # Errors
     /// `unavailable` when there is none, with the way to set it.
-    pub async fn find(cx: &Cx, server: &Server, mechanism: Mechanism, refused: Option<&SecretString>) -> Result<Self> {
+    pub(in crate::mail) async fn find(
+        cx: &Cx,
+        server: &Server,
+        mechanism: Mechanism,
+        refused: Option<&SecretString>,
+    ) -> Result<Self> {
         let Some(user) = server.username.clone() else {
             return Err(Error::unavailable(format!("there is no name to log in to {} with", server.address()))
                 .field(server.key("username"))
@@ -103,7 +108,7 @@ impl Login {
     }
 
     /// The first answer of a mechanism that says everything at once; LOGIN does not.
-    pub fn initial(&self, server: &Server) -> String {
+    pub(in crate::mail) fn initial(&self, server: &Server) -> String {
         let (user, secret) = (&self.user, self.secret.expose_secret());
         match self.mechanism {
             Mechanism::Plain | Mechanism::Login => format!("\0{user}\0{secret}"),
@@ -119,7 +124,7 @@ impl Login {
 }
 
 /// What the challenge of a refused token says: `invalid_token`, or the status that older servers give.
-pub fn token_refusal(challenge: &[u8]) -> String {
+pub(in crate::mail) fn token_refusal(challenge: &[u8]) -> String {
     let said: Option<serde_json::Value> = serde_json::from_slice(challenge).ok();
     let status = said.as_ref().and_then(|said| said.get("status")).and_then(serde_json::Value::as_str);
     status.map_or_else(

@@ -56,7 +56,7 @@ struct Rotated {
 ///
 /// # Errors
 /// `unavailable`, with what the token server says.
-pub async fn access_token(cx: &Cx, refused: Option<&SecretString>) -> Result<SecretString> {
+pub(super) async fn access_token(cx: &Cx, refused: Option<&SecretString>) -> Result<SecretString> {
     let config = cx.config.load_full();
     let url = config.email.oauth_token_url.as_deref().ok_or_else(|| {
         Error::unavailable("there is no server that gives tokens")

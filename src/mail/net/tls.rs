@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 ///
 /// # Errors
 /// `validation`, naming the file.
-pub fn config(ca_file: Option<&Path>) -> Result<ClientConfig> {
+pub(super) fn config(ca_file: Option<&Path>) -> Result<ClientConfig> {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     if let Some(path) = ca_file {
@@ -39,7 +39,7 @@ pub fn config(ca_file: Option<&Path>) -> Result<ClientConfig> {
 ///
 /// # Errors
 /// `validation`, naming the file.
-pub fn authorities(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
+fn authorities(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
     let found: Vec<_> = CertificateDer::pem_file_iter(path)
         .map_err(|_| fault(path, "cannot be read"))?
         .collect::<Result<_, _>>()

@@ -264,6 +264,18 @@ fn server(cx: &Cx) -> Result<net::Server> {
         .ok_or_else(|| Error::unavailable("no server for sending mail is configured").field("email.smtp_host"))
 }
 
+/// Connects to the server that mail is handed to, and logs in; what is said of it.
+///
+/// # Errors
+/// `unavailable`, with the setting that is to be looked at.
+pub(super) async fn log_in(cx: &Cx) -> Result<String> {
+    let server = server(cx)?;
+    let from = super::compose::sender(&cx.config.load())?;
+    smtp::Session::open(cx, &server, from.email.domain()).await?.close().await;
+    let login = server.username.as_deref().map_or_else(|| "without a login".into(), |name| format!("as {name}"));
+    Ok(format!("{}, {login}", server.address()))
+}
+
 /// Whether nothing more can become of it by itself.
 pub(super) fn is_settled(state: EffectState) -> bool {
     !matches!(state, EffectState::Prepared | EffectState::Dispatched)

@@ -124,12 +124,14 @@ impl<D: Deciding> Batch<'_, D> {
     /// Has one message decided about. What cannot be is set aside, unless the fault is ours: then all wait.
     async fn decide(&self, listed: Listed, written: Written) -> Result<()> {
         crashpoint::hit(Point::MailFetched);
+        let (size, content_hash) = (written.size, written.hash);
+        let raw_name = written.hand_over();
         let arrived = Arrived {
             place: self.place(listed.uid),
             received_at: self.received_at(listed),
-            size_bytes: written.size,
-            raw_name: written.name.clone(),
-            content_hash: written.hash,
+            size_bytes: size,
+            raw_name: raw_name.clone(),
+            content_hash,
         };
         let mut pause = self.cx.process.mail.times.load().back_off / 5;
         let mut attempt = 1;
@@ -147,12 +149,12 @@ impl<D: Deciding> Batch<'_, D> {
         let outcome = match taken {
             Err(err) if !is_ours(&err) => {
                 let why = format!("it could not be decided about in {ATTEMPTS} attempts: {}", err.chain());
-                self.set_aside(listed, written.size, &why).await
+                self.set_aside(listed, size, &why).await
             }
             outcome => outcome,
         };
         // Not while the database cannot be asked: the next start looks again.
-        let _ = files::tidy(self.cx, &written.name).await;
+        let _ = files::tidy(self.cx, &raw_name).await;
         outcome
     }
 }

@@ -29,12 +29,30 @@ pub(super) struct Writing {
     finished: bool,
 }
 
-/// A message that is written.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A message that is written. Dropped before it is handed over, it is gone.
+#[derive(Debug)]
 pub(super) struct Written {
-    pub(super) name: String,
+    dir: PathBuf,
+    name: String,
     pub(super) size: u64,
     pub(super) hash: [u8; 32],
+    handed_over: bool,
+}
+
+impl Written {
+    /// Its name; from now on somebody else has to remove it.
+    pub(super) fn hand_over(mut self) -> String {
+        self.handed_over = true;
+        std::mem::take(&mut self.name)
+    }
+}
+
+impl Drop for Written {
+    fn drop(&mut self) {
+        if !self.handed_over {
+            let _ = std::fs::remove_file(self.dir.join(&self.name)); // what stays is found at the next start
+        }
+    }
 }
 
 impl Writing {
@@ -66,7 +84,8 @@ impl Writing {
         File::open(&self.dir).and_then(|dir| dir.sync_all()).map_err(failed)?;
         self.finished = true;
         let hash = std::mem::take(&mut self.hash).finalize().into();
-        Ok(Written { name: std::mem::take(&mut self.name), size: self.size, hash })
+        let (dir, name) = (self.dir.clone(), std::mem::take(&mut self.name));
+        Ok(Written { dir, name, size: self.size, hash, handed_over: false })
     }
 }
 

@@ -117,7 +117,8 @@ async fn token_server() -> (String, Arc<Mutex<Vec<String>>>) {
 
 #[tokio::test]
 async fn an_expired_token_is_renewed_once() {
-    for (mechanism, ir) in [("XOAUTH2", "SASL-IR"), ("OAUTHBEARER", "SASL-IR"), ("XOAUTH2", ""), ("OAUTHBEARER", "")] {
+    for (mechanism, ir) in [("XOAUTH2", " SASL-IR"), ("OAUTHBEARER", " SASL-IR"), ("XOAUTH2", ""), ("OAUTHBEARER", "")]
+    {
         let (url, asked) = token_server().await;
         let bed = Bed::with(|config| {
             config.email.oauth_token_url = Some(url.clone());
@@ -132,7 +133,7 @@ async fn an_expired_token_is_renewed_once() {
         bed.cx.process.mail.passwords.store(Arc::new(passwords));
         {
             let mut state = bed.server.state();
-            state.capabilities = format!("IMAP4rev1 {ir} IDLE MOVE AUTH=PLAIN AUTH={mechanism}");
+            state.capabilities = format!("IMAP4rev1{ir} IDLE MOVE AUTH=PLAIN AUTH={mechanism}");
             state.tokens = vec!["token-2".into()];
         }
         bed.server.deliver(1, "Subject: one\r\n\r\n");

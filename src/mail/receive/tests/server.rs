@@ -23,8 +23,6 @@ pub(super) enum Act {
     Cut(Vec<u8>),
     /// Says that much, and nothing any more.
     Stall(Vec<u8>),
-    /// Answers as it would, after this.
-    First(Vec<u8>),
 }
 
 type Script = Box<dyn FnMut(&str) -> Option<Act> + Send>;
@@ -186,7 +184,6 @@ impl Server {
                     stream.read_to_end(&mut rest).await.ok()?;
                     return None;
                 }
-                Some(Act::First(bytes)) => stream.write_all(&text(bytes)).await.ok()?,
                 None => {}
             }
             let (tag, command) = (tag.to_owned(), command.to_owned());
