@@ -23,6 +23,8 @@ section! {
         event_days: Days = Days::new(7);
         /// Records of what was done by hand.
         manual_event_days: Days = Days::new(365);
+        /// Mails that were sent, with their messages; those in doubt stay.
+        sent_mail_days: Days = Days::new(365);
         /// Time between two passes.
         interval_hours: Hours = Hours::new(24);
         /// Free bytes on the state directory's disk below which new work is refused.

@@ -15,7 +15,7 @@ use std::time::Duration;
 use jiff::{Timestamp, ToSpan as _, civil, tz::TimeZone};
 use rusqlite::Connection;
 
-use crate::{cx::Cx, error::Result, events, http::idempotency, subsystems::Subsystem, workspace};
+use crate::{cx::Cx, error::Result, events, http::idempotency, mail::outbox, subsystems::Subsystem, workspace};
 
 /// This subsystem.
 pub const SUBSYSTEM: Subsystem = Subsystem { name: "retention", routes: Vec::new, tools: &[], loops: loops::LOOPS };
@@ -55,6 +55,9 @@ pub async fn pass(cx: &Cx) -> (Removed, bool) {
     note("manual_events", rows(cx, move |tx| store::purge_manual_events(tx, by_hand, BATCH)).await);
     let horizon = idempotency::horizon(now);
     note("idempotency", rows(cx, move |tx| idempotency::purge(tx, horizon, BATCH)).await);
+    let sent = before(keep.sent_mail_days.0);
+    note("sent_mail", rows(cx, move |tx| outbox::purge(tx, sent, BATCH)).await);
+    note("sent_messages", outbox::sweep(cx).await);
     match workspace::retention(cx).await {
         Ok(files) => {
             note("trash", Ok(files.trash));

@@ -76,6 +76,8 @@ async fn what_the_server_says_decides() {
         (Do::Rcpt("", "550 5.1.1 no such person"), EffectState::Failed, 0, "no such person"),
         (Do::TakeAndCut, EffectState::Unknown, 1, "cut"),
         (Do::CutAfterEnd, EffectState::Unknown, 0, "cut"),
+        // A short message is written whole before the cut is seen, so that nobody can tell.
+        (Do::CutInMessage, EffectState::Unknown, 0, "cut"),
     ];
     for (script, state, taken, answer) in cases {
         let server = SmtpServer::start(&[*script]).await;
@@ -107,7 +109,6 @@ async fn what_was_certainly_not_taken_is_tried_again() {
         Do::Mail("530 5.7.0 log in first"),
         Do::Rcpt("a", "450 4.2.0 greylisted"),
         Do::End("452 4.3.1 no room"),
-        Do::CutInMessage,
     ] {
         let server = SmtpServer::start(&[script, script]).await;
         let daemon = Daemon::start(&format!("{ADMIN}[email]\n{}", server.keys())).await;
@@ -136,16 +137,14 @@ async fn a_stop_freezes_the_outbox_and_mail_is_never_handed_over_in_the_clear() 
     once(&daemon, id, |mail| mail.state == EffectState::Confirmed).await;
     daemon.stop().await;
 
-    // A certificate of nobody's that is known, and a server that does not know STARTTLS.
+    // A certificate of an authority that nobody knows.
     let keys = server.keys();
-    let unknown = keys.lines().filter(|line| !line.starts_with("ca_file")).collect::<Vec<_>>().join("\n");
-    for keys in [unknown, keys.replace("\"tls\"", "\"starttls\"")] {
-        let daemon = Daemon::start(&format!("{ADMIN}[email]\n{keys}")).await;
-        let id = put(&daemon, &["a@example.test"]).await;
-        once(&daemon, id, |mail| mail.attempts == 1 && mail.state == EffectState::Prepared).await;
-        assert_eq!(server.taken().len(), 1);
-        daemon.stop().await;
-    }
+    let keys = keys.lines().filter(|line| !line.starts_with("ca_file")).collect::<Vec<_>>().join("\n");
+    let daemon = Daemon::start(&format!("{ADMIN}[email]\n{keys}")).await;
+    let id = put(&daemon, &["a@example.test"]).await;
+    once(&daemon, id, |mail| mail.attempts == 1 && mail.state == EffectState::Prepared).await;
+    assert_eq!(server.taken().len(), 1);
+    daemon.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

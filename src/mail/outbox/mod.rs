@@ -26,13 +26,13 @@ use rusqlite::Connection;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
-pub use self::files::sweep;
 pub(super) use self::{
     deliver::Outbox,
     smtp::reach,
     store::{Stands, send_again, stands},
     tell::Tell,
 };
+pub use self::{files::sweep, store::purge};
 use super::{compose::Letter, net};
 use crate::{
     config::Config,

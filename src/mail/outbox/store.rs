@@ -344,6 +344,22 @@ pub(super) fn not_copied(conn: &Connection, id: i64, why: &str, over: bool) -> R
     Ok(())
 }
 
+/// Removes mails that are settled since before `before`; how many. Their files go with the next sweep.
+///
+/// # Errors
+/// What the database says.
+pub fn purge(conn: &Connection, before: Timestamp, limit: u32) -> Result<usize> {
+    let removed = conn
+        .prepare_cached(
+            "DELETE FROM outbox WHERE id IN (\
+             SELECT outbox.id FROM outbox CROSS JOIN effects ON effects.id = outbox.effect_id \
+             WHERE outbox.created_at < ?1 AND outbox.sent_copy <> 'due' AND effects.state IN ('confirmed', 'failed') \
+             ORDER BY outbox.created_at LIMIT ?2)",
+        )?
+        .execute((micros(before), limit))?;
+    Ok(removed)
+}
+
 /// The files that mails of the outbox have.
 pub(super) fn raw_names(conn: &Connection) -> Result<BTreeSet<String>> {
     let found = conn
