@@ -3,6 +3,7 @@
 # containers run in an image that is built anew. Of the package, as root: 10,000 requests during 100 restarts, and what Debian 13
 # says of it. Of crashes: every named point, and 200 random moments (or as many as the first argument says). Of all packages: whether they compile
 # for Debian's other architecture too, and whether two release builds are the same.
+# Of mail: messages broken at random, for an hour (ASSISTANT_FUZZ_SECONDS).
 # Prints what was killed, repeated and found; ASSISTANT_CRASH_SEED repeats a run.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -13,6 +14,7 @@ export ASSISTANT_CRASH_MOMENTS=${1:-200}
 need_debian gcc=build-essential curl=curl
 need_rust
 ASSISTANT_RACE_SECONDS=30 cargo test --quiet --locked --package assistant-sandbox --test it -- regressions::cve_2021_30465
+ASSISTANT_FUZZ_SECONDS=${ASSISTANT_FUZZ_SECONDS:-3600} cargo test --quiet --locked --release --package assistant-mail --test reader -- --nocapture mutated::
 if [ "$(id -u)" = 0 ]; then
     need_debian dockerd=docker.io mmdebstrap=mmdebstrap
     bash src/sandbox/broker/tests/docker/engine.sh --image new \

@@ -1,5 +1,7 @@
 //! Codes by which a reply decides about one exact request of a job, once.
 
+use std::fmt::Write as _;
+
 use assistant_api::{ApprovalId, JobId, jobs::Job};
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _};
@@ -137,8 +139,12 @@ fn hash(code: &str) -> [u8; 32] {
     Sha256::digest(code.to_ascii_uppercase()).into()
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+/// Bytes as people read them.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}"); // a text takes everything
+        text
+    })
 }
 
 /// A new code.

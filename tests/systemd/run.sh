@@ -14,6 +14,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 . tests/systemd/ends.sh
 . tests/systemd/package.sh
 . tests/systemd/backup.sh
+. tests/systemd/mail.sh
 . tests/systemd/life.sh
 . tests/systemd/docker.sh
 . tests/systemd/doctor.sh

@@ -78,14 +78,10 @@ fn vouched(
     .execute((email_id, origin.as_str(), &thread))?;
     let waits = artifacts::take_up(tx, now, email_id)?;
     let job: Option<JobId> = thread.as_deref().map(|thread| within::open_job(tx, thread)).transpose()?.flatten();
-    match job {
-        Some(job) => {
-            within::set_new_context(tx, job)?;
-            Ok(Taken { archive: true, job_id: Some(job), decision: Decision::Joined })
-        }
-        None => {
-            let job = decide::create(tx, now, config, email_id, by, waits)?;
-            Ok(Taken { archive: true, job_id: Some(job), decision: Decision::Job })
-        }
+    if let Some(job) = job {
+        within::set_new_context(tx, job)?;
+        return Ok(Taken { archive: true, job_id: Some(job), decision: Decision::Joined });
     }
+    let job = decide::create(tx, now, config, email_id, by, waits)?;
+    Ok(Taken { archive: true, job_id: Some(job), decision: Decision::Job })
 }

@@ -26,6 +26,7 @@ use crate::{
     mail::{
         Arrived, artifacts,
         codes::{self, Redeemed, Request},
+        compose::disclosure,
     },
     policy::Origin,
 };
@@ -137,7 +138,7 @@ impl Desk<'_> {
         if !self.addressed() {
             return Ok(stored("it is not addressed to the assistant: none of its own addresses is in To or Cc".into()));
         }
-        let fresh = reply::fresh(&self.message.text);
+        let fresh = reply::fresh(&disclosure::strip(&self.message.text));
         if admin && let Some(plan) = self.by_code(&fresh)? {
             return Ok(plan);
         }
@@ -147,16 +148,19 @@ impl Desk<'_> {
             (Some(thread), Some(address)) => admin || store::takes_part(self.tx, thread, job, address)?,
             _ => false,
         };
-        if !self.sender.actionable && !(admin && takes_part && job.is_some()) {
+        let may_act = self.sender.actionable || (admin && takes_part && job.is_some());
+        if !may_act {
             return Ok(self.stranger(thread, job));
         }
         if let Some(reason) =
             guards::too_many(self.tx, self.now, &self.config.mail, thread.as_deref().filter(|_| takes_part))?
         {
-            return Ok(Plan { decision: Decision::Loop, ..stored(reason) });
+            // In its thread, where what answers it is counted too.
+            let thread = thread.filter(|_| takes_part);
+            return Ok(Plan { decision: Decision::Loop, thread, ..stored(reason) });
         }
         match (job, takes_part) {
-            (Some(job), true) => self.on_open_job(job, thread, fresh),
+            (Some(job), true) => self.on_open_job(job, thread, &fresh),
             (None, true) => Ok(self.new_job(thread, "a verified sender wrote in a thread without an open job")),
             (_, false) if thread.is_some() => {
                 Ok(self.new_job(None, "a verified sender refers to a thread in which they have no part"))
@@ -266,7 +270,7 @@ impl Desk<'_> {
         }
     }
 
-    fn on_open_job(&self, job: JobId, thread: Option<String>, fresh: String) -> Result<Plan> {
+    fn on_open_job(&self, job: JobId, thread: Option<String>, fresh: &str) -> Result<Plan> {
         let needs = within::get(self.tx, job)?.needs;
         let asks = needs.is_some_and(|needs| needs.what == NeedsWhat::Answer.as_str());
         let plan = Plan {
@@ -282,7 +286,7 @@ impl Desk<'_> {
         Ok(Plan {
             decision: Decision::Answered,
             reason: format!("it answers the question of job {job}"),
-            act: Act::Answer(job, first_chars(&fresh, MAX_TOLD)),
+            act: Act::Answer(job, first_chars(fresh, MAX_TOLD)),
             ..plan
         })
     }
@@ -295,7 +299,7 @@ impl Desk<'_> {
     /// The item of its thread, with an id that nobody else has.
     fn keep(&self, plan: &Plan) -> Result<i64> {
         let domain = own_domain(self.config);
-        let hash: String = self.arrived.content_hash.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+        let hash = codes::hex(&self.arrived.content_hash[..16]);
         let taken = |id: &str| {
             Ok::<_, crate::error::Error>(store::has_item(self.tx, id)? || store::sent(self.tx, id)?.is_some())
         };
@@ -319,7 +323,7 @@ impl Desk<'_> {
             to: to.iter().map(String::as_str).collect(),
             cc: cc.iter().map(String::as_str).collect(),
             subject: &subject,
-            text: &self.message.text,
+            text: &disclosure::strip(&self.message.text),
             html: self.message.html.as_deref(),
             attachments: &attachments,
             origin: plan.origin.as_str(),
@@ -388,7 +392,7 @@ impl Desk<'_> {
             };
             let iterations = set("max_iterations_per_task", limits.max_iterations_per_task.into());
             review.max_iterations_per_task = Some(iterations.min(10_000));
-            let tokens = i64::try_from(limits.max_tokens_per_task).unwrap_or(i64::MAX);
+            let tokens = i64::from(limits.max_tokens_per_task);
             review.max_tokens_per_task = Some(set("max_tokens_per_task", tokens).min(100_000_000));
         }
         within::review(self.tx, self.now, job, &review, by, Origin::Owner).map(drop)

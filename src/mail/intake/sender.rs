@@ -4,7 +4,7 @@ use assistant_mail::protocol::{Authentication, Chain, Found, Message};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use crate::{config::Config, policy::Origin};
+use crate::{config::Config, mail::codes, policy::Origin};
 
 /// What an address may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,7 +77,7 @@ pub(super) fn judge(config: &Config, message: &Message) -> Sender {
         message.subject,
         message.text.split_whitespace().collect::<Vec<_>>().join(" ")
     ));
-    let print: String = print[..16].iter().map(|byte| format!("{byte:02x}")).collect();
+    let print = codes::hex(&print[..16]);
     let verification = json!({ "why": why, "dkim": message.authentication.dkim, "arc": message.authentication.arc,
         "dmarc": message.authentication.dmarc, "claims": message.authentication.claims, "print": print,
         "signatures": signatures, "defects": message.defects });

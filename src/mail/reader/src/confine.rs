@@ -3,7 +3,7 @@
 use std::{
     io,
     os::fd::{AsFd as _, BorrowedFd},
-    str::FromStr,
+    str::FromStr as _,
 };
 
 use landlock::{ABI, Access as _, AccessFs, AccessNet, CompatLevel, Compatible as _, Ruleset, RulesetAttr as _, Scope};

@@ -9,7 +9,7 @@ use std::{
 use futures_util::{StreamExt as _, stream};
 use hickory_resolver::{
     TokioResolver,
-    config::{ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig},
+    config::{ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts},
     net::runtime::TokioRuntimeProvider,
     proto::rr::{Name, RData},
     system_conf::read_system_conf,
@@ -49,7 +49,7 @@ pub fn look_up(names: &[String], server: Option<&str>) -> Result<Records, String
 
 fn resolver(server: Option<&str>) -> Result<TokioResolver, String> {
     let (config, mut options) = match server {
-        Some(server) => (ResolverConfig::from_parts(None, Vec::new(), vec![named(server)?]), Default::default()),
+        Some(server) => (ResolverConfig::from_parts(None, Vec::new(), vec![named(server)?]), ResolverOpts::default()),
         None => read_system_conf().map_err(|err| format!("/etc/resolv.conf: {err}"))?,
     };
     options.use_hosts_file = ResolveHosts::Never;

@@ -4,6 +4,7 @@
 
 mod confined;
 mod documents;
+mod mutated;
 mod signed;
 
 use std::{
