@@ -43,7 +43,7 @@ pub struct Program {
 /// last when it failed, took too long or said too much.
 pub async fn apart(cx: &Cx, program: Program, input: std::fs::File) -> Result<std::fs::File> {
     let name = program.argv.first().cloned().unwrap_or_default();
-    let (feed, fed) = mpsc::channel(4);
+    let (feed, stdin) = mpsc::channel(4);
     let (said, mut heard) = mpsc::channel(16);
     let directory = cx.state_dir.clone();
     drop(tokio::task::spawn_blocking(move || feed_all(&input, &feed))); // ends with the program
@@ -62,7 +62,7 @@ pub async fn apart(cx: &Cx, program: Program, input: std::fs::File) -> Result<st
         file.rewind().map_err(unwritten)?;
         Ok((file, String::from_utf8_lossy(&complaint).trim().to_owned()))
     });
-    let ended = exec(cx, &program, fed, said).await;
+    let ended = exec(cx, &program, stdin, said).await;
     let (file, complaint) = listening.await.map_err(Error::internal)??;
     let exit = match ended?.ended {
         Ended::Exited(exit) => exit,

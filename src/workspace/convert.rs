@@ -121,12 +121,12 @@ pub async fn put_file(
     cx: &Cx,
     actor: &Actor,
     path: String,
-    made: &File,
+    content: &File,
     mode: Mode,
 ) -> Result<assistant_api::workspace::Entry> {
-    let size = made.metadata().map_err(Error::internal)?.len();
+    let size = content.metadata().map_err(Error::internal)?.len();
     let mut upload = Upload::begin(cx, actor.clone(), path, mode, Some(size)).await?;
-    let mut file = made.try_clone().map_err(Error::internal)?;
+    let mut file = content.try_clone().map_err(Error::internal)?;
     let mut at = 0;
     loop {
         let read = tokio::task::spawn_blocking(move || -> std::io::Result<_> {

@@ -1,6 +1,6 @@
 //! SQL of what is made of attachments and links.
 
-use std::time::Duration;
+use std::{fmt::Write as _, time::Duration};
 
 use assistant_api::JobId;
 use jiff::Timestamp;
@@ -80,8 +80,6 @@ pub(super) struct Pending {
     pub(super) uri: Option<String>,
     pub(super) raw_name: Option<String>,
     pub(super) part: Option<u32>,
-    /// The scanner has seen it before.
-    pub(super) scan: String,
     /// How many of the same mail come before it and have the same name but for its end.
     pub(super) number: usize,
 }
@@ -90,7 +88,7 @@ pub(super) struct Pending {
 pub(super) fn pending(conn: &Connection, limit: u32) -> Result<Vec<Pending>> {
     let mut found: Vec<Pending> = conn
         .prepare_cached(
-            "SELECT id, email_id, source_label, source_uri, raw_name, part, scan_status FROM artifacts \
+            "SELECT id, email_id, source_label, source_uri, raw_name, part FROM artifacts \
              WHERE scan_status = 'pending' OR conversion_status = 'pending' ORDER BY id LIMIT ?1",
         )?
         .query_map([limit], |row| {
@@ -101,7 +99,6 @@ pub(super) fn pending(conn: &Connection, limit: u32) -> Result<Vec<Pending>> {
                 uri: row.col("source_uri")?,
                 raw_name: row.col("raw_name")?,
                 part: row.col("part")?,
-                scan: row.col("scan_status")?,
                 number: 0,
             })
         })?
@@ -250,7 +247,7 @@ fn tell(tx: &Connection, now: Timestamp, email_id: i64) -> Result<()> {
                 (None, Some(error)) => format!("not readable: {error}"),
                 (None, None) => "not readable".to_owned(),
             };
-            text.push_str(&format!("\n- {name}: {became}"));
+            let _ = write!(text, "\n- {name}: {became}");
         }
         let origin = origin.parse().unwrap_or(Origin::Stranger).least(Origin::Attachment);
         within::instruct(tx, now, JobId(job), &text, "mail", origin)?;

@@ -24,13 +24,13 @@ fn only_a_clear_word_of_the_scanner_counts() {
 }
 
 /// A scanner that takes so many bytes, says this, and closes.
-fn scanner(dir: &tempfile::TempDir, takes: u64, says: &'static [u8]) -> Clamav {
+fn scanner(dir: &tempfile::TempDir, length: u64, says: &'static [u8]) -> Clamav {
     let path = dir.path().join("clamd");
     let listener = UnixListener::bind(&path).unwrap();
     std::thread::spawn(move || {
         let (mut socket, _) = listener.accept().unwrap();
         let mut taken = Vec::new();
-        (&mut socket).take(takes).read_to_end(&mut taken).unwrap();
+        (&mut socket).take(length).read_to_end(&mut taken).unwrap();
         assert!(taken.starts_with(b"zINSTREAM\0"));
         socket.write_all(says).unwrap();
         if says.is_empty() {

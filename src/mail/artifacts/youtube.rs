@@ -1,4 +1,4 @@
-//! Addresses of YouTube in the text of a mail.
+//! Addresses of `YouTube` in the text of a mail.
 
 /// Characters of a video's id.
 const ID: std::ops::RangeInclusive<usize> = 6..=64;
