@@ -101,8 +101,8 @@ async fn a_task_by_mail_comes_back_as_a_reply_in_its_thread() {
     assert!(second.unwrap().contains("It is warm in Rome."), "{second:?}");
     let jobs: JobList = client.get("/api/jobs").await.unwrap();
     assert_eq!(jobs.jobs.len(), 2);
-    assert!(jobs.jobs.iter().all(|job| job.status == JobStatus::Completed));
-    assert_eq!(jobs.jobs[0].thread_id, jobs.jobs[1].thread_id);
+    assert!(jobs.jobs.iter().all(|item| item.job.status == JobStatus::Completed));
+    assert_eq!(jobs.jobs[0].job.thread_id, jobs.jobs[1].job.thread_id);
     daemon.stop().await;
     assert_eq!(servers.messages(OWNER, "INBOX").len(), 2, "something was sent twice");
 }
@@ -169,7 +169,7 @@ async fn who_is_not_proved_to_be_the_owner_sets_nothing_off() {
     let _: serde_json::Value = client.post(&format!("/api/mail/received/{id}/decide"), &decide).await.unwrap();
     until("the job", 40, async || {
         let jobs: JobList = client.get("/api/jobs").await.unwrap();
-        jobs.jobs.first().is_some_and(|job| job.status == JobStatus::Completed).then_some(())
+        jobs.jobs.first().is_some_and(|item| item.job.status == JobStatus::Completed).then_some(())
     })
     .await;
     daemon.stop().await;
