@@ -337,6 +337,7 @@ impl From<ModelInfo> for Model {
             local: info.local,
             price: info.price.map(ModelPrice::from),
             problem: info.problem,
+            failures: info.failed.into_iter().map(|(kind, count)| (kind.to_owned(), count)).collect(),
         }
     }
 }

@@ -136,6 +136,41 @@ async fn sessions_end_with_their_time_and_with_the_password() {
 }
 
 #[tokio::test]
+async fn over_the_network_the_password_is_changed_by_who_knows_it() {
+    let served = with_password().await;
+    let (cookie, csrf) = session(&served).await;
+    let head = page(&served, &format!("{cookie}{csrf}"));
+    let change =
+        async |body: serde_json::Value| served.visit("PUT", "/api/web/password", &head, &body.to_string()).await;
+    let new = "yet another long password";
+    for body in [json!({ "password": new }), json!({ "password": new, "present": "no such password" })] {
+        let reply = change(body).await;
+        assert_eq!(reply.status, 422);
+        assert!(reply.body.contains("present"), "{reply:?}");
+    }
+    assert_eq!(change(json!({ "password": "short", "present": PASSWORD })).await.status, 422);
+    assert_eq!(served.visit("GET", "/api/jobs", &cookie, "").await.status, 200, "nothing has changed");
+    assert_eq!(change(json!({ "password": new, "present": PASSWORD })).await.status, 204);
+    assert_eq!(served.visit("GET", "/api/jobs", &cookie, "").await.status, 401);
+    assert_eq!(log_in(&served, new, "").await.status, 200);
+    // Guesses at the present password count as failed logins.
+    let token = token(&served, json!({ "name": "a", "role": "admin" })).await;
+    let guess = json!({ "password": new, "present": "no such password" }).to_string();
+    let mut found = Vec::new();
+    for _ in 0..7 {
+        found.push(served.visit("PUT", "/api/web/password", &token, &guess).await.status);
+    }
+    assert_eq!((found[0], found[6]), (422, 429), "{found:?}");
+    assert_eq!(log_in(&served, new, "").await.status, 429);
+    // With no password there is none to know.
+    assert_eq!(served.call("DELETE", "/api/web/password", "", "").await.status, 204);
+    assert_eq!(
+        served.visit("PUT", "/api/web/password", &token, &json!({ "password": new }).to_string()).await.status,
+        204
+    );
+}
+
+#[tokio::test]
 async fn who_fails_too_often_has_to_wait_and_others_do_not() {
     let served = with_password().await;
     let from = |address: &str| format!("x-forwarded-for: {address}\r\n");

@@ -167,6 +167,10 @@ async fn who_reads_them_over_the_network_is_a_setting() {
             (alone, behind_a_proxy, with_a_token, with_a_token),
             "{rule}"
         );
+        // A token that is kept to another route opens nothing that it is not for.
+        let body = json!({ "name": "other", "role": "viewer", "allow": ["GET /api/jobs"] }).to_string();
+        let secret = served.call("POST", "/api/tokens", "", &body).await.json()["secret"].as_str().unwrap().to_owned();
+        assert_eq!(seen(&format!("authorization: Bearer {secret}\r\n")).await, 403, "{rule}");
         // The token is for nothing else, and the socket serves them in any case.
         let other = served.visit("GET", "/api/jobs", &token, "").await;
         assert_eq!((other.status, other.kind().as_str()), (403, ErrorKind::Forbidden.as_str()));

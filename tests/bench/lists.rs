@@ -13,8 +13,17 @@ use super::{
 const JOBS: u64 = 100_000;
 const PAGES: usize = 100;
 /// Filters of the list; what they leave differs from all jobs to none.
-const FILTERS: &[(&str, &str)] =
-    &[("no filter", ""), ("completed", "&status=completed"), ("failed", "&status=failed"), ("none", "&status=waiting")];
+const FILTERS: &[(&str, &str)] = &[
+    ("no filter", ""),
+    ("completed", "&status=completed"),
+    ("failed", "&status=failed"),
+    ("none", "&status=waiting"),
+    ("words", "&q=job"),
+    ("words of none", "&q=zebra+crossing"),
+    ("origin", "&origin=owner"),
+    ("since and until", "&since=2020-01-01T00:00:00Z&until=2100-01-01T00:00:00Z"),
+    ("all of them", "&q=job&origin=owner&status=completed&since=2020-01-01T00:00:00Z"),
+];
 
 pub(crate) async fn measure(table: &mut Table) {
     let place = super::place("http://127.0.0.1:9/v1");

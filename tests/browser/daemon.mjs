@@ -17,15 +17,15 @@ const freePort = () =>
     });
   });
 
-export async function startDaemon(modelUrl, { sandbox = false, api = "" } = {}) {
+export async function startDaemon(modelUrl, { sandbox = false, api = "", bind = "127.0.0.1", limits = "", rules = "" } = {}) {
   const dir = mkdtempSync(join(tmpdir(), "assistant-browser-"));
   const port = await freePort();
   const config = join(dir, "assistant.toml");
   writeFileSync(
     config,
-    `[api]\nbind_host = "127.0.0.1"\nport = ${port}\n${api}` +
+    `[api]\nbind_host = "${bind}"\nport = ${port}\n${api}` +
       `[llm]\nprovider = "openai"\nmodel = "scripted"\nbase_url = "${modelUrl}"\n` +
-      `[limits]\nmax_daily_cost_usd = 5.0\n[policy]\nrules = [{ tool = "file_delete", decision = "ask", reason = "a person looks first" }]\n[sandbox]\nenabled = ${sandbox}\n`,
+      `[limits]\nmax_daily_cost_usd = 5.0\n${limits}[policy]\nrules = [{ tool = "file_delete", decision = "ask", reason = "a person looks first" }${rules}]\n[sandbox]\nenabled = ${sandbox}\n`,
   );
   const log = join(dir, "daemon.log");
   const socket = join(dir, "run/api.sock");

@@ -1,6 +1,9 @@
 // A model server on loopback that speaks the OpenAI protocol and answers by what the task says:
 //   "ask"      asks the person a question, and ends with the answer
 //   "write"    writes a file, and ends
+//   "grow"     adds a line to that file, and ends
+//   "count"    looks for five files, one after the other, and ends
+//   "remove"   deletes the file, and ends
 //   "long"     runs a command that says something for a while
 //   "slow"     thinks until it is cancelled
 //   anything   ends at once
@@ -34,6 +37,10 @@ function answer(messages) {
       return turn === 0 ? [call("request_input", { recipient: "requester", question: "Which colour do you like: red or blue?" })] : complete("You like it: noted.");
     case "write":
       return turn === 0 ? [call("file_write", { path: "report.md", content: "# Report\n\nAll is well.\n" })] : complete(ANSWER);
+    case "grow":
+      return turn === 0 ? [call("file_append", { path: "report.md", content: "One line more.\n" })] : complete("It is longer.");
+    case "count":
+      return turn < 5 ? [call("file_search", { pattern: `part-${turn}` })] : complete("Counted to five.");
     case "remove":
       return turn === 0 ? [call("file_delete", { path: "report.md" })] : complete("Removed, or not.");
     case "slow":

@@ -51,6 +51,9 @@ pub struct Pages {
 pub struct PasswordRequest {
     /// At least 12 characters.
     pub password: String,
+    /// The password as it is now. Needed over the network, if there is one; on the socket nobody asks for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub present: Option<String>,
 }
 
 /// `GET /api/web`: what there is to log in with.

@@ -187,8 +187,11 @@ pub struct Model {
     pub local: bool,
     /// US dollars per million tokens, if known.
     pub price: Option<ModelPrice>,
-    /// Why it cannot be asked at the moment.
+    /// Why it cannot be asked at the moment, such as that it failed so often that it is left alone for a while.
     pub problem: Option<String>,
+    /// Its failures since the configuration was read, by their kind.
+    #[serde(default)]
+    pub failures: BTreeMap<String, u64>,
 }
 
 /// US dollars per million tokens.

@@ -46,7 +46,8 @@ pub(in crate::http) fn routes() -> Vec<Route> {
             Role::Admin,
             "Sets the password of the dashboard, and logs every browser out.",
             set_password,
-        ),
+        )
+        .errors(&[ErrorKind::RateLimited]),
         Route::new(
             Method::DELETE,
             "/api/web/password",
@@ -112,7 +113,12 @@ async fn status(req: Req) -> Result<Json<WebStatus>> {
 }
 
 async fn set_password(req: Req<(), (), Json<PasswordRequest>>) -> Result<()> {
-    super::set_password(&req.cx, Some(req.body.0.password)).await
+    let PasswordRequest { password, present } = req.body.0;
+    // A browser that was left open must not lock its owner out.
+    if let Who::Web { address, secure, .. } = req.peer.who {
+        super::prove(&req.cx, present, Visit { address, secure, forwarded: false }).await?;
+    }
+    super::set_password(&req.cx, Some(password)).await
 }
 
 async fn no_password(req: Req) -> Result<()> {

@@ -101,6 +101,33 @@ pub(crate) async fn is_possible(cx: &Cx) -> Result<bool> {
 /// # Errors
 /// `unauthorized` when it is not the password, or there is none; `rate_limited` after too many failures.
 pub(super) async fn log_in(cx: &Cx, password: String, visit: Visit) -> Result<(String, SessionInfo)> {
+    match is_password(cx, password, visit).await? {
+        Some(true) => begin(cx, visit).await,
+        Some(false) => Err(Error::new(ErrorKind::Unauthorized, "this is not the password")),
+        None => Err(Error::new(ErrorKind::Unauthorized, "there is no password yet")
+            .hint("on the host of the daemon: sudo assistantctl web password")),
+    }
+}
+
+/// Makes sure that who changes the password knows the present one, if there is one.
+///
+/// # Errors
+/// `validation` when it is not given or not right; `rate_limited` after too many failures.
+pub(super) async fn prove(cx: &Cx, present: Option<String>, visit: Visit) -> Result<()> {
+    const FORGOTTEN: &str = "forgotten? on the host of the daemon: sudo assistantctl web password";
+    let wrong = |text: &'static str| Err(Error::validation(text).field("present").hint(FORGOTTEN));
+    let Some(present) = present else {
+        let needed = cx.store.read(store::password).await?.is_some();
+        return if needed { wrong("this takes the present password as well") } else { Ok(()) };
+    };
+    match is_password(cx, present, visit).await? {
+        Some(false) => wrong("this is not the present password"),
+        Some(true) | None => Ok(()),
+    }
+}
+
+/// Whether it is the password; nothing if there is none. Who is wrong too often has to wait.
+async fn is_password(cx: &Cx, password: String, visit: Visit) -> Result<Option<bool>> {
     let now = cx.clock.now();
     let attempts = &cx.process.logins;
     if let Some(wait) = attempts.wait(visit.address, now) {
@@ -109,19 +136,16 @@ pub(super) async fn log_in(cx: &Cx, password: String, visit: Visit) -> Result<(S
             .hint(format!("wait {} s", wait.as_secs() + 1))
             .retry_after(wait));
     }
-    let Some(hash) = cx.store.read(store::password).await? else {
-        return Err(Error::new(ErrorKind::Unauthorized, "there is no password yet")
-            .hint("on the host of the daemon: sudo assistantctl web password"));
-    };
+    let Some(hash) = cx.store.read(store::password).await? else { return Ok(None) };
     // Counted before it is known, so that attempts at the same time count as well.
     attempts.failed(visit.address, now);
     let _one_at_a_time = cx.process.hashing.lock().await;
     if !spawn_blocking(move || secret::is_password(&password, &hash)).await.map_err(Error::internal)? {
         refused(cx, visit, "password", "wrong password");
-        return Err(Error::new(ErrorKind::Unauthorized, "this is not the password"));
+        return Ok(Some(false));
     }
     attempts.succeeded(visit.address);
-    begin(cx, visit).await
+    Ok(Some(true))
 }
 
 /// Makes a token that opens a session once, soon.

@@ -149,7 +149,7 @@ async fn password(args: Password, cx: &Cx) -> Result {
 
 /// Has the daemon let in whoever knows this password, and nobody who knew another one.
 pub async fn set_password(cx: &Cx, password: &SecretString) -> client::Result<()> {
-    let request = PasswordRequest { password: password.expose_secret().to_owned() };
+    let request = PasswordRequest { password: password.expose_secret().to_owned(), present: None };
     cx.client.put("/api/web/password", &request).await
 }
 

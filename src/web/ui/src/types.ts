@@ -168,6 +168,8 @@ export interface Model {
   local: boolean;
   price: { input: number; output: number } | null;
   problem: string | null;
+  /** Since the configuration was read, by kind. */
+  failures: Record<string, number>;
 }
 
 export interface Refusal {

@@ -7,6 +7,7 @@ import type { Approval, Needs } from "../types";
 import { Command, Field } from "./basics";
 import { attempt } from "./dialog";
 import { Icon } from "./icons";
+import { Proposed } from "./proposed";
 
 /** A question, and the answer to it. `done` hears that it was given. */
 export function AnswerBox({ id, needs, done }: { id: number; needs: Needs; done: () => void }) {
@@ -71,22 +72,26 @@ export function ApprovalBox({ approval, done }: { approval: Approval; done: () =
       <h3>
         <Icon name="hand" /> {t.job.approvalTitle}: <code>{approval.tool}</code>
       </h3>
-      <Call args={approval.args} />
+      <Proposed approval={approval} />
       <p class="faint">
         {t.job.reason}: {approval.reason} · {t.job.rule}: <code>{approval.rule}</code>
       </p>
-      <Field label={t.job.denyReason}>
-        <input type="text" value={reason} onInput={(event) => setReason(event.currentTarget.value)} />
-      </Field>
-      <div class="row">
-        <button type="button" class="primary" disabled={busy} onClick={() => decide("approve", t.job.approved)}>
-          <Icon name="check" /> {t.job.approve}
-        </button>
-        <button type="button" disabled={busy} onClick={() => decide("deny", t.job.denied)}>
-          <Icon name="ban" /> {t.job.deny}
-        </button>
-        <Command text={approval.command} />
-      </div>
+      {may("operator") && (
+        <>
+          <Field label={t.job.denyReason}>
+            <input type="text" value={reason} onInput={(event) => setReason(event.currentTarget.value)} />
+          </Field>
+          <div class="row">
+            <button type="button" class="primary" disabled={busy} onClick={() => decide("approve", t.job.approved)}>
+              <Icon name="check" /> {t.job.approve}
+            </button>
+            <button type="button" disabled={busy} onClick={() => decide("deny", t.job.denied)}>
+              <Icon name="ban" /> {t.job.deny}
+            </button>
+            <Command text={approval.command} />
+          </div>
+        </>
+      )}
     </div>
   );
 }

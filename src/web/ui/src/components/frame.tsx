@@ -146,7 +146,7 @@ function Banners({ status }: { status: Status }) {
   if (status.workspace.problem) lines.push(t.banner.workspace(status.workspace.problem));
   for (const warning of status.warnings) if (DANGERS.test(warning.name)) lines.push(`${warning.text}. ${warning.mend}`);
   return (
-    <div class="banners" role="region" aria-label={t.system.findings} hidden={lines.length === 0}>
+    <div class="banners" role="region" aria-label={t.banner.label} hidden={lines.length === 0}>
       {lines.map((line) => (
         <p key={line}>
           <Icon name="warning" /> {line}

@@ -1,7 +1,7 @@
 // Ctrl+K: every page and command by name, and jobs by number.
 
 import { useRef, useState } from "preact/hooks";
-import { isOn } from "../api";
+import { isOn, may } from "../api";
 import { go } from "../router";
 import { t } from "../texts";
 import { Dialog } from "./dialog";
@@ -18,13 +18,16 @@ const PLACES: [string, string][] = [
   ...Object.entries(t.system.tabs).map(([tab, name]): [string, string] => [`${t.nav.system}: ${name}`, `/admin/system/${tab}`]),
 ];
 
+/** Whether somebody of this role has anything to do there. */
+const isFor = (address: string) => may(address.endsWith("new=1") ? "operator" : address.endsWith("/access") ? "admin" : "viewer");
+
 export function Palette({ close }: { close: () => void }) {
   const [text, setText] = useState("");
   const [chosen, choose] = useState(0);
   const list = useRef<HTMLUListElement>(null);
   const wanted = text.trim().toLowerCase();
   const number = /^#?(\d{1,15})$/.exec(wanted)?.[1];
-  const found = PLACES.filter(([name, address]) => isOn(address) && name.toLowerCase().includes(wanted));
+  const found = PLACES.filter(([name, address]) => isOn(address) && isFor(address) && name.toLowerCase().includes(wanted));
   if (wanted && isOn("/workspace")) found.push([t.palette.file(text.trim()), `/workspace?q=${encodeURIComponent(text.trim())}`]);
   if (number) found.unshift([t.palette.job(number), `/admin/jobs/${number}`]);
   const index = Math.min(chosen, found.length - 1);

@@ -1,16 +1,16 @@
 // What a file was before: each version against the present one, and back to it.
 
-import { useEffect, useMemo, useState } from "preact/hooks";
+import { useEffect, useState } from "preact/hooks";
 import { type ApiError, get, may, query as queryOf, send } from "../api";
 import { Empty, Problem, Skeleton, Time } from "../components/basics";
 import { attempt } from "../components/dialog";
+import { Difference } from "../components/difference";
 import { Icon } from "../components/icons";
 import { bytes } from "../format";
 import { useLive } from "../live";
 import { setQuery } from "../router";
 import { t } from "../texts";
 import type { Entry, OldVersion } from "../types";
-import { diff } from "./diff";
 import { loadText, NotShown, read } from "./text";
 
 interface Page {
@@ -110,31 +110,5 @@ function ToNow({ id, entry }: { id: number; entry: Entry }) {
       <h3>{t.files.difference}</h3>
       <Difference before={both[0]} after={both[1]} />
     </>
-  );
-}
-
-const MARKS = { same: " ", added: "+", removed: "−", skipped: "" };
-
-/** What has to be taken out of one text, and put in, to get the other. */
-export function Difference({ before, after }: { before: string; after: string }) {
-  const lines = useMemo(() => diff(before, after), [before, after]);
-  if (before === after) return <p class="faint">{t.files.same}</p>;
-  if (!lines) return <p class="faint">{t.files.tooDifferent}</p>;
-  return (
-    <div class="diff" role="group" aria-label={t.files.difference} tabIndex={0}>
-      {lines.map(({ kind, text, count }, at) => (
-        <div key={at} class={kind}>
-          {kind === "skipped" ? (
-            <span class="faint">⋯ {t.files.unchanged(count ?? 0)}</span>
-          ) : (
-            <>
-              <span aria-hidden="true">{MARKS[kind]}</span>
-              {kind !== "same" && <span class="hidden">{kind === "added" ? t.files.added : t.files.removed}: </span>}
-              <code>{text}</code>
-            </>
-          )}
-        </div>
-      ))}
-    </div>
   );
 }

@@ -1,7 +1,7 @@
 // One job: what it is, what it waits for, what it did, and what came of it.
 
 import { useCallback, useEffect, useRef, useState } from "preact/hooks";
-import { type ApiError, get, isOn, query as queryOf } from "../api";
+import { type ApiError, get, isOn, may, query as queryOf } from "../api";
 import { Bar, Card, Command, EffectMark, Long, Problem, Skeleton, State, Time, useNow } from "../components/basics";
 import { AnswerBox, ApprovalBox } from "../components/decide";
 import { Icon } from "../components/icons";
@@ -121,7 +121,7 @@ function Waits({ detail, reload }: { detail: JobDetail; reload: () => void }) {
           ) : (
             <p class="pre">{needs.text}</p>
           )}
-          {review_diagnostics && actions.can_review_override && !actions.can_answer && !actions.can_approve && (
+          {may("operator") && review_diagnostics && actions.can_review_override && !actions.can_answer && !actions.can_approve && (
             <Review detail={detail} done={reload} />
           )}
         </Card>

@@ -1,7 +1,7 @@
 // Who can log in: the password, browsers, tokens of programs.
 
 import { useState } from "preact/hooks";
-import { ApiError, get, may, post, remove } from "../api";
+import { ApiError, get, may, post, remove, request } from "../api";
 import { Card, Command, Empty, Field, Problem, Skeleton, Time } from "../components/basics";
 import { attempt, confirm, Dialog } from "../components/dialog";
 import { Table } from "../components/table";
@@ -18,6 +18,7 @@ interface Web {
 
 export function Access() {
   const [making, setMaking] = useState(false);
+  const [changing, setChanging] = useState(false);
   const admin = may("admin");
   const web = useLive<Web | undefined>((signal) => (admin ? get("/api/web", signal) : Promise.resolve(undefined)), []);
   const tokens = useLive<{ tokens: Token[] }>((signal) => (admin ? get("/api/tokens", signal) : Promise.resolve({ tokens: [] })), []);
@@ -46,7 +47,12 @@ export function Access() {
             <dd class="number">{integer(web.data.sessions)}</dd>
           </div>
         </dl>
-        <Command text="sudo assistantctl web password" />
+        <div class="row">
+          <button type="button" onClick={() => setChanging(true)}>
+            {t.system.changePassword}
+          </button>
+          <Command text="sudo assistantctl web password" />
+        </div>
       </Card>
       <Card
         title={t.system.tokens}
@@ -78,6 +84,7 @@ export function Access() {
         )}
         <Command text="assistantctl token create NAME" />
       </Card>
+      {changing && <NewPassword known={web.data.password_set_at !== null} close={() => setChanging(false)} />}
       {making && (
         <NewToken
           close={() => {
@@ -87,6 +94,60 @@ export function Access() {
         />
       )}
     </>
+  );
+}
+
+/** Characters of a password at least. */
+const LEAST = 12;
+
+/** Whoever changes it has to know it, if there is one; after that every browser has to log in again. */
+function NewPassword({ known, close }: { known: boolean; close: () => void }) {
+  const [present, setPresent] = useState("");
+  const [password, setPassword] = useState("");
+  const [again, setAgain] = useState("");
+  const [busy, setBusy] = useState(false);
+  const [error, setError] = useState<ApiError>();
+  const differs = again !== "" && password !== again;
+  const change = async () => {
+    if (password !== again || busy) return;
+    setBusy(true);
+    try {
+      await request("PUT", "/api/web/password", { password, ...(known && { present }) });
+      location.assign("/login");
+    } catch (err) {
+      setError(err as ApiError);
+      setBusy(false);
+    }
+  };
+  return (
+    <Dialog title={t.system.changePassword} close={close}>
+      <form
+        onSubmit={(event) => {
+          event.preventDefault();
+          void change();
+        }}
+      >
+        {known && (
+          <Field label={t.system.presentPassword}>
+            <input type="password" required autofocus autocomplete="current-password" value={present} onInput={(event) => setPresent(event.currentTarget.value)} />
+          </Field>
+        )}
+        <Field label={t.system.newPassword} hint={t.system.newPasswordHint(LEAST)}>
+          <input type="password" required minLength={LEAST} autofocus={!known} autocomplete="new-password" value={password} onInput={(event) => setPassword(event.currentTarget.value)} />
+        </Field>
+        <Field label={t.system.againPassword}>
+          <input type="password" required autocomplete="new-password" aria-invalid={differs} value={again} onInput={(event) => setAgain(event.currentTarget.value)} />
+        </Field>
+        <p role="status">{differs && t.system.notTheSame}</p>
+        <p class="faint">{t.system.passwordText}</p>
+        {error && <Problem error={error} />}
+        <footer>
+          <button type="submit" class="primary" disabled={busy}>
+            {t.system.changePassword}
+          </button>
+        </footer>
+      </form>
+    </Dialog>
   );
 }
 

@@ -3,7 +3,7 @@ import { get, may, post } from "../api";
 import { Card, Command, Empty, Problem, Skeleton, Verdict } from "../components/basics";
 import { attempt } from "../components/dialog";
 import { Table } from "../components/table";
-import { money } from "../format";
+import { integer, money } from "../format";
 import { useLive } from "../live";
 import { t } from "../texts";
 import type { Model, ModelTest } from "../types";
@@ -28,8 +28,8 @@ export function Models() {
     );
   return (
     <Card title={t.system.tabs.models}>
-      <Table label={t.system.tabs.models} head={[t.system.role, t.system.model, t.system.host, t.system.price, t.system.state]}>
-        {models.data.models.map(({ role, model, provider, host, local, price, problem }) => (
+      <Table label={t.system.tabs.models} head={[t.system.role, t.system.model, t.system.host, t.system.price, t.system.failures, t.system.state]}>
+        {models.data.models.map(({ role, model, provider, host, local, price, problem, failures }) => (
           <tr key={role + model}>
             <th scope="row">{role}</th>
             <td>
@@ -39,6 +39,7 @@ export function Models() {
               <code>{host}</code> <small>{local ? t.system.local : t.system.remote}</small>
             </td>
             <td class="number">{price ? t.system.priceOf(money(price.input), money(price.output)) : "–"}</td>
+            <td class="number">{Object.entries(failures).map(([kind, count]) => `${kind} ${integer(count)}`).join(", ") || t.none}</td>
             <td>
               <Verdict good={problem === null}>{problem ?? t.system.good}</Verdict>
             </td>

@@ -1,6 +1,7 @@
 // Whether the daemon is well, what it guarantees, and how it is set up.
 
 import { useEffect } from "preact/hooks";
+import { may } from "../api";
 import { Empty } from "../components/basics";
 import { t } from "../texts";
 import { Access } from "./system-access";
@@ -19,7 +20,7 @@ export function SystemPage({ tab = "health", query }: { tab: string | undefined;
     <div class="page">
       <h1>{t.system.title}</h1>
       <nav class="tabs" aria-label={t.system.title}>
-        {(Object.entries(t.system.tabs) as [Tab, string][]).map(([name, text]) => (
+        {(Object.entries(t.system.tabs) as [Tab, string][]).filter(([name]) => name !== "access" || may("admin")).map(([name, text]) => (
           <a key={name} href={name === "health" ? "/admin/system" : `/admin/system/${name}`} aria-current={name === known ? "page" : undefined}>
             {text}
           </a>

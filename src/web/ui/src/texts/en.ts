@@ -76,12 +76,11 @@ export const en = {
   },
 
   banner: {
+    label: "Warnings",
     stopped: (by: string) => `Everything is stopped (by ${by}). Jobs wait until you resume.`,
     disk: (free: string) => `The disk is nearly full: ${free} free. New work is refused below the mark of retention.min_free_bytes.`,
     database: (problem: string) => `The database has a problem: ${problem}`,
     workspace: (problem: string) => `The workspace has a problem: ${problem}`,
-    public: "This dashboard can be reached from everywhere.",
-    noLogin: "Nobody has to log in here: everybody who reaches this address is an administrator.",
   },
 
   palette: {
@@ -253,6 +252,11 @@ export const en = {
     answered: "Answered; the job goes on.",
     rule: "Rule",
     reason: "Reason",
+    exactCall: "The call as it is",
+    change: "What it would change",
+    newFile: "There is no such file yet.",
+    isFolder: "It is a folder.",
+    toTrash: "It goes to the trash, from where it can be restored.",
     instruction: "Instruction",
     instructionHint: "The model sees it at its next step. A job that has ended runs again with it.",
     told: "It will hear that.",
@@ -376,6 +380,7 @@ export const en = {
     provider: "Provider",
     price: "Price per million tokens",
     priceOf: (input: string, output: string) => `${input} in, ${output} out`,
+    failures: "Failures since the configuration was read",
     local: "stays here",
     remote: "sees the prompts",
     modelTest: "Call each model once",
@@ -401,6 +406,13 @@ export const en = {
     noKey: "No key of that name.",
 
     passwordSet: "Password set",
+    changePassword: "Change the password",
+    presentPassword: "Present password",
+    newPassword: "New password",
+    newPasswordHint: (least: number) => `At least ${least} characters; a few words that nobody would guess are easy to remember.`,
+    againPassword: "The same again",
+    notTheSame: "These are not the same.",
+    passwordText: "Every browser has to log in again; this one too. Tokens stay good.",
     browsers: "Browsers logged in",
     tokens: "Tokens",
     noTokens: "There is no token.",
