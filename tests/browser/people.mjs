@@ -92,6 +92,22 @@ try {
     await page.emulateMedia({ colorScheme: "light" });
   });
 
+  await check("a job has a second address, and all of its dates, and its thread to copy", async () => {
+    const id = submit("TASK-plain", "Second address");
+    await until("its end", () => status(id) === "completed");
+    await page.goto(`${daemon.origin}/admin?job=${id}`);
+    await page.getByRole("heading", { name: "Second address" }).waitFor();
+    assert(page.url().endsWith(`/admin/jobs/${id}`), page.url());
+    const { job } = read(`/api/jobs/${id}`);
+    const head = page.locator(".job > dl.facts");
+    for (const name of ["Created", "Ended", "Took", "Cost", "Model calls", "Tokens", "Attempt", "Thread"]) await head.getByText(name, { exact: true }).waitFor();
+    await head.getByText(job.thread_id).waitFor();
+    assert((await head.locator("time").nth(1).getAttribute("datetime")) === job.completed_at, "that is not when it ended");
+    await button("Account").click();
+    await page.locator(".menu .drop").waitFor();
+    assert((await page.getByRole("link", { name: "Documentation of the API" }).count()) === 0, "it is switched off");
+  });
+
   await check("what a call would change is seen before it is approved, on the overview", async () => {
     writeFileSync(report, "# Report\n\nAll is well.\n");
     const id = submit("TASK-grow", "Make it longer");

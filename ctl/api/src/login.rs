@@ -37,13 +37,16 @@ pub struct SessionInfo {
     pub pages: Pages,
 }
 
-/// Which pages are switched on: `api.dashboard_enabled`, `api.workspace_enabled`.
+/// Which pages are switched on: `api.dashboard_enabled`, `api.workspace_enabled`, `api.docs_enabled`.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Pages {
     /// `/` and `/admin`.
     pub dashboard: bool,
     /// `/workspace`.
     pub workspace: bool,
+    /// `/docs`.
+    #[serde(default)]
+    pub docs: bool,
 }
 
 /// `PUT /api/web/password`

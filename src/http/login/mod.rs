@@ -208,7 +208,7 @@ pub(super) async fn whoami(cx: &Cx, peer: Peer, headers: &HeaderMap) -> Result<S
 
 fn pages(cx: &Cx) -> Pages {
     let api = &cx.config.load().api;
-    Pages { dashboard: api.dashboard_enabled, workspace: api.workspace_enabled }
+    Pages { dashboard: api.dashboard_enabled, workspace: api.workspace_enabled, docs: api.docs_enabled }
 }
 
 /// Sets the password, or takes it away.

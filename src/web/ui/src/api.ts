@@ -25,7 +25,7 @@ export async function whoami(): Promise<Session> {
 }
 
 /** Which pages are switched on; before anybody has asked who is there, none. */
-export const pages = () => session?.pages ?? { dashboard: false, workspace: false };
+export const pages = () => session?.pages ?? { dashboard: false, workspace: false, docs: false };
 
 /** Whether an address is one of a page that is switched on. */
 export const isOn = (address: string) => (address.startsWith("/workspace") ? pages().workspace : pages().dashboard);

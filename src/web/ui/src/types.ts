@@ -9,7 +9,7 @@ export interface Session {
   caller: string;
   csrf_token: string | null;
   expires_at: string | null;
-  pages: { dashboard: boolean; workspace: boolean };
+  pages: { dashboard: boolean; workspace: boolean; docs: boolean };
 }
 
 export interface Needs {

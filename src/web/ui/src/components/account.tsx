@@ -1,7 +1,7 @@
 // Who is logged in, how the pages look, and the way out.
 
 import { useEffect, useRef, useState } from "preact/hooks";
-import { may, post, remove, whoami } from "../api";
+import { may, pages, post, remove, whoami } from "../api";
 import { t } from "../texts";
 import { applyTheme, type Theme, theme } from "../theme";
 import type { Session } from "../types";
@@ -62,6 +62,11 @@ export function Account() {
               choose(theme);
             }}
           />
+          {pages().docs && (
+            <a class="button" href="/docs">
+              {t.top.docs}
+            </a>
+          )}
           {session?.csrf_token && (
             <button type="button" onClick={() => leave(() => post("/api/logout"))}>
               {t.top.logout}

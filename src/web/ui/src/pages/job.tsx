@@ -2,7 +2,7 @@
 
 import { useCallback, useEffect, useRef, useState } from "preact/hooks";
 import { type ApiError, get, isOn, may, query as queryOf } from "../api";
-import { Bar, Card, Command, EffectMark, Long, Problem, Skeleton, State, Time, useNow } from "../components/basics";
+import { Bar, Card, Command, Copy, EffectMark, Long, Problem, Skeleton, State, Time, useNow } from "../components/basics";
 import { AnswerBox, ApprovalBox } from "../components/decide";
 import { Icon } from "../components/icons";
 import { Markdown } from "../components/markdown";
@@ -86,12 +86,24 @@ function Head({ detail: { job, usage, trigger_email } }: { detail: JobDetail }) 
           <Time at={job.run_at} />
         </Fact>
       )}
+      {job.completed_at ? (
+        <Fact name={t.job.ended}>
+          <Time at={job.completed_at} />
+        </Fact>
+      ) : (
+        <Fact name={t.jobs.updated}>
+          <Time at={job.updated_at} />
+        </Fact>
+      )}
       {end !== undefined && <Fact name={t.job.duration}>{duration(Math.max(0, end - new Date(job.created_at).getTime()))}</Fact>}
       <Fact name={t.job.cost}>{money(usage.cost_total)}</Fact>
       <Fact name={t.job.calls}>{integer(usage.api_call_count)}</Fact>
       <Fact name={t.job.tokens}>{integer(usage.total_tokens)}</Fact>
       <Fact name={t.job.attempt}>
         {job.attempts} / {job.max_attempts}
+      </Fact>
+      <Fact name={t.job.thread}>
+        <span class="id" title={job.thread_id}>{job.thread_id}</span> <Copy text={job.thread_id} />
       </Fact>
     </dl>
   );

@@ -258,10 +258,12 @@ function Tries() {
           {t.overview.tries.map((task) => (
             <li key={task.subject}>
               <p>{task.body}</p>
-              <button type="button" class="primary" onClick={() => send(task)}>
-                {t.overview.try}
-              </button>
-              <Command text={`assistantctl submit "${task.body}" --follow`} />
+              <div class="row">
+                <button type="button" class="primary" onClick={() => send(task)}>
+                  {t.overview.try}
+                </button>
+                <Command text={`assistantctl submit "${task.body}" --follow`} />
+              </div>
             </li>
           ))}
         </ul>
