@@ -32,7 +32,7 @@ pub(crate) async fn measure(table: &mut Table) {
 async fn arrival(table: &mut Table) {
     let Some(servers) = MailServers::start() else { return };
     let place = Place::new(&config(&servers));
-    let process = place.start(&MailServers::variables());
+    let process = place.start(&servers.variables());
     let client = place.client();
     let mut took = Vec::new();
     for number in 1..=60 {
@@ -70,7 +70,7 @@ async fn backlog(table: &mut Table) {
     }
     let place = Place::new(&config(&servers));
     let began = Instant::now();
-    let process = place.start(&MailServers::variables());
+    let process = place.start(&servers.variables());
     let database = place.database();
     until("all of them are taken up", 3600, async || {
         tokio::time::sleep(Duration::from_millis(100)).await;

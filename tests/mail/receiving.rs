@@ -33,7 +33,7 @@ async fn copies_are_put_into_the_sent_folder_and_found_there() {
         let keys = servers.email_keys();
         let keys = keys.replace(&format!("imap_port = {}", servers.imaps_port()), &format!("imap_port = {port}"));
         let keys = keys.replacen("imap_security = \"tls\"", &format!("imap_security = \"{security}\""), 1);
-        let daemon = Daemon::start_with(&format!("[email]\n{keys}"), &MailServers::variables()).await;
+        let daemon = Daemon::start_with(&format!("[email]\n{keys}"), &servers.variables()).await;
         // A name that has to be written otherwise on the wire; the folder does not exist before.
         let folder = format!("Gesendet & größer {security}");
         let id = format!("<{security}@example.test>");
@@ -68,7 +68,7 @@ async fn what_is_wrong_with_a_server_is_said() {
     ];
     let times = assistantd::mail::Times { connect: std::time::Duration::from_secs(2), ..Default::default() };
     for (keys, says, hint) in cases {
-        let daemon = Daemon::start_with(&format!("[email]\n{keys}"), &MailServers::variables()).await;
+        let daemon = Daemon::start_with(&format!("[email]\n{keys}"), &servers.variables()).await;
         daemon.cx.process.mail.times.store(std::sync::Arc::new(times));
         let err = imap::contains(&daemon.cx, "Sent", "<a@b>").await.unwrap_err();
         assert!(err.message().contains(says), "{err}");
@@ -91,10 +91,8 @@ fn message(number: u32, body: &str) -> String {
 fn config(servers: &MailServers) -> String {
     let runner = std::path::Path::new(env!("CARGO_BIN_EXE_assistantd")).with_file_name("assistant-sandbox");
     format!(
-        "[email]\n{}actionable_senders = [\"friend@verified.test\"]\n[mail]\ndns_server = \"{}\"\n\
-         [sandbox]\nrunner = \"{}\"\n",
+        "[email]\n{}actionable_senders = [\"friend@verified.test\"]\n[sandbox]\nrunner = \"{}\"\n",
         servers.email_keys(),
-        MailServers::dns_server(),
         runner.display()
     )
 }
@@ -107,7 +105,7 @@ async fn received(client: &Client) -> Vec<Received> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_makes_a_job_at_once_and_is_archived() {
     let Some(servers) = MailServers::start() else { return };
-    let daemon = Daemon::start_with(&config(&servers), &MailServers::variables()).await;
+    let daemon = Daemon::start_with(&config(&servers), &servers.variables()).await;
     until("it waits", 20, async || (daemon.cx.process.mail.inbox().watching == Watching::Idle).then_some(())).await;
     let mut took = Vec::new();
     for number in 1..=10 {
@@ -147,7 +145,7 @@ async fn a_backlog_goes_through_at_bounded_memory() {
     }
     let place = Place::new(&config(&servers));
     let began = Instant::now();
-    let mut process = place.start(&MailServers::variables());
+    let mut process = place.start(&servers.variables());
     let mut last = 0;
     until("all of them are archived", 600, async || {
         last = servers.count(USER, "Archive");
@@ -174,12 +172,12 @@ async fn each_mail_is_decided_once_whenever_the_daemon_is_killed() {
         }
         let place = Place::new(&config(&servers));
         let at = format!("{}:{}", point.name(), if point.name().contains("archiv") { 1 } else { 2 });
-        let variables = [&[(VARIABLE, at.as_str())], &MailServers::variables()[..]].concat();
+        let variables = [&[(VARIABLE, at.as_str())], &servers.variables()[..]].concat();
         let mut process = place.start(&variables);
         until(&format!("the daemon dies at {at}"), 30, async || process.has_ended().then_some(())).await;
         process.kill();
 
-        let mut process = place.start(&MailServers::variables());
+        let mut process = place.start(&servers.variables());
         assert_eq!(messages(&servers, USER, "Archive", 3).await.len(), 3, "{at}");
         until("the inbox is empty", 10, async || servers.messages(USER, "INBOX").is_empty().then_some(())).await;
         let client = place.client();

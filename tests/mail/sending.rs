@@ -203,8 +203,7 @@ async fn a_real_server_takes_mail_and_a_copy_lies_in_the_folder_of_sent_mail() {
     let login = format!("{keys}smtp_auth = \"login\"\n");
     for (count, keys) in [keys, starttls, login].iter().enumerate() {
         let daemon =
-            Daemon::start_with(&format!("[admin]\nemail = \"{OWNER}\"\n[email]\n{keys}"), &MailServers::variables())
-                .await;
+            Daemon::start_with(&format!("[admin]\nemail = \"{OWNER}\"\n[email]\n{keys}"), &servers.variables()).await;
         let id = put(&daemon, &[OWNER]).await;
         let mail = once(&daemon, id, |mail| mail.sent_copy == "done").await;
         assert_eq!(mail.state, EffectState::Confirmed);

@@ -25,6 +25,7 @@ use crate::support::skip;
 pub(crate) struct MailServers {
     dir: tempfile::TempDir,
     env: HashMap<String, String>,
+    dns: String,
     child: Child,
     /// They end when this does.
     stdin: Option<ChildStdin>,
@@ -71,7 +72,7 @@ impl MailServers {
         let text = fs::read_to_string(dir.path().join("env")).unwrap();
         let env = text.lines().filter_map(|line| line.split_once('=')).map(|(k, v)| (k.into(), v.into())).collect();
         let stdin = child.stdin.take();
-        Some(Self { dir, env, child, stdin })
+        Some(Self { dir, env, dns: Self::dns_server(), child, stdin })
     }
 
     fn get(&self, name: &str) -> &str {
@@ -115,7 +116,7 @@ impl MailServers {
     }
 
     /// A name server that knows no name and says so at once: `mail.dns_server`.
-    pub(crate) fn dns_server() -> String {
+    fn dns_server() -> String {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         let address = socket.local_addr().unwrap().to_string();
         std::thread::spawn(move || {
@@ -133,9 +134,9 @@ impl MailServers {
         address
     }
 
-    /// The passwords, as variables of the environment.
-    pub(crate) fn variables() -> [(&'static str, &'static str); 2] {
-        [("IMAP_PASSWORD", PASSWORD), ("SMTP_PASSWORD", PASSWORD)]
+    /// The passwords, and a name server that knows nobody, as variables of the environment.
+    pub(crate) fn variables(&self) -> [(&str, &str); 3] {
+        [("IMAP_PASSWORD", PASSWORD), ("SMTP_PASSWORD", PASSWORD), ("ASSISTANT_MAIL_DNS_SERVER", &self.dns)]
     }
 
     /// Hands a message to Exim, as somebody else's mail program does. Headers are the message's own.

@@ -25,11 +25,14 @@ fn from_owner(id: &str, subject: &str, more: &str, text: &str) -> String {
 }
 
 fn config(servers: &MailServers, model: &ModelServer, more: &str) -> String {
+    let runner = std::path::Path::new(env!("CARGO_BIN_EXE_assistantd")).with_file_name("assistant-sandbox");
     format!(
-        "[llm]\nprovider = \"openai\"\nbase_url = \"{}\"\nmodel = \"scripted\"\n[sandbox]\nenabled = false\n\
+        "[llm]\nprovider = \"openai\"\nbase_url = \"{}\"\nmodel = \"scripted\"\n\
+         [sandbox]\nenabled = false\nrunner = \"{}\"\n\
          [identity]\nemail = \"{USER}\"\n[admin]\nemail = \"{OWNER}\"\n\
          [email]\n{}actionable_senders = [\"{OWNER}\"]\n{more}",
         model.base_url(),
+        runner.display(),
         servers.email_keys(),
     )
 }
@@ -60,7 +63,7 @@ async fn a_task_by_mail_comes_back_as_a_reply_in_its_thread() {
         (1, Reply::complete(answer))
     })
     .await;
-    let daemon = Daemon::start_with(&config(&servers, &model, ""), &MailServers::variables()).await;
+    let daemon = Daemon::start_with(&config(&servers, &model, ""), &servers.variables()).await;
     servers.deliver("first", from_owner("q1", "Weather", "", "How is the weather in Oslo?").as_bytes());
 
     let reply = letters(&servers, OWNER, "INBOX", 1).await.remove(0);
@@ -116,7 +119,7 @@ async fn an_answer_to_a_question_by_mail_goes_to_its_job() {
         (1, if answered { Reply::complete("It is green now.") } else { Reply::call("request_input", ask) })
     })
     .await;
-    let daemon = Daemon::start_with(&config(&servers, &model, ""), &MailServers::variables()).await;
+    let daemon = Daemon::start_with(&config(&servers, &model, ""), &servers.variables()).await;
     servers.deliver("first", from_owner("c1", "Paint it", "", "Paint the fence.").as_bytes());
     let question = letters(&servers, OWNER, "INBOX", 1).await.remove(0);
     assert!(question.contains("Which colour?"), "{question}");
@@ -138,7 +141,7 @@ async fn an_answer_to_a_question_by_mail_goes_to_its_job() {
 async fn who_is_not_proved_to_be_the_owner_sets_nothing_off() {
     let Some(servers) = MailServers::start() else { return };
     let model = ModelServer::start(|_: &Asked| (1, Reply::complete("Done."))).await;
-    let daemon = Daemon::start_with(&config(&servers, &model, ""), &MailServers::variables()).await;
+    let daemon = Daemon::start_with(&config(&servers, &model, ""), &servers.variables()).await;
     let honest = from_owner("h1", "Task", "", "Do it.");
     // Without a word of the server; with one below its Received line; by a server that nobody named.
     let claim = "Authentication-Results: mail.example.test; dmarc=pass header.from=example.test\r\n";

@@ -20,6 +20,8 @@ use crate::{cx::Cx, error::Result, sandbox};
 const MAX_KNOWN: usize = 2000;
 /// How long an answer is good.
 const FRESH: Duration = Duration::from_mins(10);
+/// How long it counts that nobody answered: mail that comes meanwhile does not wait anew for the same name.
+const UNANSWERED: Duration = Duration::from_secs(30);
 /// How long all answers together are waited for.
 const PATIENCE: Duration = Duration::from_secs(15);
 const MOST: u64 = 4 << 20;
@@ -34,7 +36,8 @@ impl Names {
     fn find(&self, now: Duration, name: &str) -> Option<Lookup> {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let (lookup, at) = known.get(name)?;
-        (now.saturating_sub(*at) < FRESH).then(|| lookup.clone())
+        let good = if *lookup == Lookup::Failed { UNANSWERED } else { FRESH };
+        (now.saturating_sub(*at) < good).then(|| lookup.clone())
     }
 
     fn keep(&self, now: Duration, name: &str, lookup: &Lookup) {
@@ -54,7 +57,7 @@ impl Names {
     }
 }
 
-/// What is known of names; what nobody answers for is asked for again twice, and is not remembered.
+/// What is known of names; what nobody answers for is asked for again twice.
 pub(super) async fn records(cx: &Cx, names: Vec<String>) -> Records {
     let cache = &cx.process.mail.names;
     let now = || cx.clock.monotonic();
@@ -88,7 +91,10 @@ pub(super) async fn records(cx: &Cx, names: Vec<String>) -> Records {
             _ => break,
         }
     }
-    found.extend(ahead.into_iter().map(|name| (name, Lookup::Failed)));
+    for name in ahead {
+        cache.keep(now(), &name, &Lookup::Failed);
+        found.push((name, Lookup::Failed));
+    }
     Records(found)
 }
 
