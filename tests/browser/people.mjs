@@ -7,7 +7,7 @@ import { assert, stage, until } from "./stage.mjs";
 const PASSWORD = "correct horse battery";
 const rules = ["file_append", "file_write"].map((tool) => `, { tool = "${tool}", decision = "ask", reason = "the report is looked at" }`).join("");
 const options = { limits: "max_iterations_per_task = 3\n", rules };
-const { page, daemon, context, check, go, button, label, text, expected, clean, accessible, logIn, sql, end } = await stage("people", options);
+const { page, daemon, context, check, go, button, label, text, expected, clean, accessible, logIn, looks, sql, end } = await stage("people", options);
 
 const submit = (task, subject) => Number(/\d+/.exec(daemon.ctl(["submit", task, "--subject", subject]))[0]);
 const read = (path) => JSON.parse(daemon.ctl(["query", "GET", path]));
@@ -116,7 +116,7 @@ try {
     await box.locator(".diff .added", { hasText: "One line more." }).waitFor();
     assert((await box.locator(".diff .removed").count()) === 0, "an addition takes something out");
     await box.getByText("All is well.").first().waitFor();
-    await accessible("a call that waits");
+    await looks({ approval: "/admin" }, { approval: () => box.locator(".diff .added").waitFor() });
     // What is proposed is held against what is there now.
     daemon.ctl(["query", "PUT", "/api/workspace/file", "--data", JSON.stringify({ path: "report.md", content: "# Another report\n" })]);
     await box.locator(".diff", { hasText: "Another report" }).waitFor();

@@ -138,7 +138,7 @@ function Waits({ detail, reload }: { detail: JobDetail; reload: () => void }) {
           )}
         </Card>
       )}
-      {job.last_error && job.status !== "completed" && (
+      {job.last_error && job.last_error !== needs?.text && job.status !== "completed" && (
         <div class="problem">
           <p>
             <Icon name="warning" /> <strong>{t.job.error}</strong>
