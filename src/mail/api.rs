@@ -5,7 +5,7 @@ use assistant_api::{
     effects::EffectState,
     mail::{
         ByHand, Decide, Decision, EmailDetail, EmailList, MailStatus, OutgoingDetail, OutgoingList, ReceivedDetail,
-        ReceivedList,
+        ReceivedList, TestResult,
     },
 };
 use axum::http::Method;
@@ -27,6 +27,14 @@ use crate::{
 pub(super) fn routes() -> Vec<Route> {
     vec![
         Route::new(Method::GET, "/api/mail", Role::Viewer, "Says how it stands with the mailbox.", status),
+        Route::new(
+            Method::POST,
+            "/api/mail/test",
+            Role::Admin,
+            "Tries the servers of mail step by step, and sends a message to the assistant itself.",
+            test,
+        )
+        .stream(),
         Route::new(Method::GET, "/api/emails", Role::Viewer, "Lists items of threads, newest first.", emails)
             .errors(&[ErrorKind::Validation]),
         Route::new(Method::GET, "/api/emails/{id}", Role::Viewer, "Shows an item of a thread.", email)
@@ -147,6 +155,10 @@ struct OutboxQuery {
 
 async fn status(req: Req) -> Result<Json<MailStatus>> {
     super::status(&req.cx).await.map(Json)
+}
+
+async fn test(req: Req) -> Result<Json<TestResult>> {
+    Ok(Json(super::test(&req.cx).await))
 }
 
 async fn emails(req: Req<(), Page>) -> Result<Json<EmailList>> {

@@ -5,7 +5,7 @@ use assistant_api::{
     effects::EffectState,
     mail::{
         Artifact, ByHand, Decide, Decision, EmailDetail, MailStatus, Outgoing, OutgoingDetail, OutgoingList, Received,
-        ReceivedDetail, ReceivedList, Watching,
+        ReceivedDetail, ReceivedList, TestResult, Watching,
     },
 };
 use serde_json::json;
@@ -67,6 +67,13 @@ struct Page {
 
 #[derive(clap::Subcommand)]
 enum Verb {
+    /// Try the mailbox, step by step
+    ///
+    /// TLS and login at both servers, the folders, whether the server tells of new
+    /// mail, and a message to itself that has to arrive. For administrators.
+    #[command(after_help = "Examples:
+  assistantctl mail test")]
+    Test,
     /// How it stands with the mailbox
     #[command(after_help = "Examples:
   assistantctl mail status")]
@@ -142,6 +149,7 @@ enum Verb {
 pub async fn run(args: Args, cx: &Cx) -> Result {
     match args.verb {
         None => list(args.list, cx).await,
+        Some(Verb::Test) => test(cx).await,
         Some(Verb::Status) => status(cx).await,
         Some(Verb::Show { id, headers }) => show(id, headers, cx).await,
         Some(Verb::Read { id }) => read(id, cx).await,
@@ -151,6 +159,23 @@ pub async fn run(args: Args, cx: &Cx) -> Result {
         Some(Verb::Ignore { id }) => decide(id, ByHand::Ignore, cx).await,
         Some(Verb::Resend { id, yes }) => resend(id, yes, cx).await,
     }
+}
+
+async fn test(cx: &Cx) -> Result {
+    let found: TestResult = cx.client.request("POST", "/api/mail/test").timeout(None).fetch().await?;
+    let code = if found.ok { Code::Ok } else { Code::Failed };
+    if cx.out.json {
+        cx.out.json(&serde_json::to_value(&found).unwrap_or_default())?;
+        return Ok(code);
+    }
+    let mut table = Table::new(&["STEP", "STATE", "TIME", "FOUND"]);
+    for step in &found.steps {
+        let took = i64::try_from(step.duration_ms).unwrap_or(i64::MAX);
+        let said = if step.ok { "ok" } else { "fail" };
+        table.row([cell(&step.step), state(said), cell(text::millis(took)), cell(&step.detail)]);
+    }
+    cx.out.table(&table, "nothing is configured: sudo assistantctl setup --imap-host HOST")?;
+    Ok(code)
 }
 
 async fn status(cx: &Cx) -> Result {
