@@ -2,7 +2,6 @@
 //! transaction ([`emit`]) and, once that is on disk, says so ([`crate::cx::Wake::announce`]); who listens then looks
 //! in the database. Nothing is held in memory for a listener, so a slow or absent one costs and loses nothing.
 
-mod cursor;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -13,7 +12,7 @@ use rusqlite::Connection;
 use serde::Serialize;
 
 pub use self::{
-    cursor::{advance, cursor, forget},
+    store::cursor::{advance, cursor, forget},
     store::{Stored, after, bounds, purge},
 };
 use crate::error::Result;

@@ -12,7 +12,6 @@
 mod api;
 mod artifacts;
 mod check;
-pub mod codes;
 pub mod compose;
 pub mod config;
 pub mod imap;
@@ -22,7 +21,6 @@ pub mod net;
 pub mod outbox;
 mod reach;
 pub mod receive;
-mod sight;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -37,6 +35,7 @@ use jiff::Timestamp;
 pub use self::{
     live::{Live, Times},
     reach::reach,
+    store::codes,
     trial::test,
 };
 use crate::{cx::Cx, error::Result, loops::LoopDef, subsystems::Subsystem};

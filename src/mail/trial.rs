@@ -7,7 +7,6 @@ use assistant_api::{
     mail::{TestResult, TestStep},
 };
 use lettre::message::Mailbox;
-use rusqlite::OptionalExtension as _;
 
 use super::{
     compose::{self, Draft},
@@ -92,7 +91,7 @@ async fn imap(cx: &Cx, steps: &mut Steps) -> bool {
         let mut found = format!("{} is there", email.imap_folder);
         for name in [&email.imap_archive_folder, &email.imap_sent_folder] {
             let there = connection.has_folder(name).await.map_err(explain)?;
-            found.push_str(&if there { format!(", {name} too") } else { format!(", {name} will be made") });
+            found += &[", ", name, if there { " too" } else { " will be made" }].concat();
         }
         Ok(found)
     };
@@ -158,16 +157,7 @@ async fn arrival(cx: &Cx, message_id: &str) -> Result<String> {
     let mut nudged = began;
     loop {
         let id = message_id.to_owned();
-        let decision: Option<String> = cx
-            .store
-            .read(move |conn| {
-                let found = conn
-                    .prepare_cached("SELECT decision FROM mail_received WHERE message_id = ?1")?
-                    .query_row([id], |row| row.get(0))
-                    .optional()?;
-                Ok(found)
-            })
-            .await?;
+        let decision: Option<String> = cx.store.read(move |conn| super::store::decision_about(conn, &id)).await?;
         if let Some(decision) = decision {
             return Ok(format!("it came back, and was taken for what it is ({decision})"));
         }

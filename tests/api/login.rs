@@ -140,8 +140,7 @@ async fn over_the_network_the_password_is_changed_by_who_knows_it() {
     let served = with_password().await;
     let (cookie, csrf) = session(&served).await;
     let head = page(&served, &format!("{cookie}{csrf}"));
-    let change =
-        async |body: serde_json::Value| served.visit("PUT", "/api/web/password", &head, &body.to_string()).await;
+    let change = async |body: Value| served.visit("PUT", "/api/web/password", &head, &body.to_string()).await;
     let new = "yet another long password";
     for body in [json!({ "password": new }), json!({ "password": new, "present": "no such password" })] {
         let reply = change(body).await;

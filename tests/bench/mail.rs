@@ -74,6 +74,7 @@ async fn backlog(table: &mut Table) {
     let database = place.database();
     until("all of them are taken up", 3600, async || {
         tokio::time::sleep(Duration::from_millis(100)).await;
+        #[expect(clippy::disallowed_methods, reason = "it only reads")]
         let conn =
             rusqlite::Connection::open_with_flags(&database, rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
         let count: u32 = conn.query_row("SELECT count(*) FROM mail_received", [], |row| row.get(0)).unwrap();

@@ -74,10 +74,15 @@ fn message(text: &str, attachments: &[(&str, &[u8])]) -> Vec<u8> {
     );
     for (name, content) in attachments {
         let body = base64::engine::general_purpose::STANDARD.encode(content);
-        message += &format!(
-            "--b\r\nContent-Type: application/octet-stream\r\nContent-Disposition: attachment; filename=\"{name}\"\r\n\
-             Content-Transfer-Encoding: base64\r\n\r\n{body}\r\n"
-        );
+        let disposition = format!("Content-Disposition: attachment; filename=\"{name}\"\r\n");
+        message += &[
+            "--b\r\nContent-Type: application/octet-stream\r\n",
+            &disposition,
+            "Content-Transfer-Encoding: base64\r\n\r\n",
+            &body,
+            "\r\n",
+        ]
+        .concat();
     }
     message += "--b--\r\n";
     message.into_bytes()

@@ -227,7 +227,7 @@ async fn nothing_that_a_document_names_is_read_or_fetched() {
                             .unwrap()
                             .file_names()
                             .flatten()
-                            .map(|name| name.into_owned())
+                            .map(std::borrow::Cow::into_owned)
                             .collect();
                         assert!(!names.iter().any(|name| name.contains("media/")), "{names:?}");
                     }

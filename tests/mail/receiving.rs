@@ -66,7 +66,7 @@ async fn what_is_wrong_with_a_server_is_said() {
         ),
         (keys.replacen(USER, "nobody@example.test", 1), "does not let nobody@example.test log in", "imap-password"),
     ];
-    let times = assistantd::mail::Times { connect: std::time::Duration::from_secs(2), ..Default::default() };
+    let times = assistantd::mail::Times { connect: Duration::from_secs(2), ..Default::default() };
     for (keys, says, hint) in cases {
         let daemon = Daemon::start_with(&format!("[email]\n{keys}"), &servers.variables()).await;
         daemon.cx.process.mail.times.store(std::sync::Arc::new(times));
@@ -181,9 +181,12 @@ async fn each_mail_is_decided_once_whenever_the_daemon_is_killed() {
         let mut process = place.start(&servers.variables());
         let what = format!("the archive after {at}");
         let archived = until(&what, 20, async || (servers.messages(USER, "Archive").len() == 3).then_some(()));
-        if tokio::time::timeout(Duration::from_secs(19), archived).await.is_err() {
-            panic!("{at}: {:#?}\n{}", received(&place.client()).await, place.log());
-        }
+        assert!(
+            tokio::time::timeout(Duration::from_secs(19), archived).await.is_ok(),
+            "{at}: {:#?}\n{}",
+            received(&place.client()).await,
+            place.log()
+        );
         until("the inbox is empty", 10, async || servers.messages(USER, "INBOX").is_empty().then_some(())).await;
         let client = place.client();
         until("the rows say so", 10, async || {

@@ -116,7 +116,7 @@ impl MailServers {
     }
 
     /// A name server that knows no name and says so at once: `mail.dns_server`.
-    fn dns_server() -> String {
+    pub(crate) fn dns_server() -> String {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         let address = socket.local_addr().unwrap().to_string();
         std::thread::spawn(move || {
@@ -179,25 +179,9 @@ impl MailServers {
         read_all(&[maildir.join("new"), maildir.join("cur")])
     }
 
-    /// How many there are.
-    pub(crate) fn count(&self, user: &str, folder: &str) -> usize {
-        let maildir = self.maildir(user, folder);
-        ["new", "cur"].map(|dir| fs::read_dir(maildir.join(dir)).map_or(0, Iterator::count)).iter().sum()
-    }
-
-    /// Mail that went to other servers, with `Envelope-to` above it.
-    pub(crate) fn outbound(&self) -> Vec<String> {
-        read_all(&[PathBuf::from(self.get("MAIL_OUTBOUND"))])
-    }
-
     fn maildir(&self, user: &str, folder: &str) -> PathBuf {
         let maildir = self.dir.path().join("mail").join(user).join("Maildir");
         if folder == "INBOX" { maildir } else { maildir.join(format!(".{}", folder.replace('/', "."))) }
-    }
-
-    /// What Dovecot wrote down.
-    pub(crate) fn log(&self) -> String {
-        fs::read_to_string(self.dir.path().join("dovecot.log")).unwrap_or_default()
     }
 }
 

@@ -36,6 +36,7 @@ pub(crate) enum Do {
 #[derive(Clone, Debug)]
 pub(crate) struct Taken {
     pub(crate) recipients: Vec<String>,
+    #[expect(dead_code, reason = "what a failing test prints")]
     pub(crate) message: String,
 }
 

@@ -51,12 +51,13 @@ pub(crate) fn done(conn: &Connection, job: JobId) -> Result<Done> {
         let under_way = matches!(effect.state, EffectState::Prepared | EffectState::Dispatched);
         match effect.tool.as_str() {
             // What the daemon itself told is nobody's claim.
-            "email_send" if effect.detail["kind"].as_str().is_none_or(|kind| kind == "agent") => {
-                if under_way || effect.state == EffectState::Confirmed {
-                    let names = ["to", "cc"].into_iter().filter_map(|field| effect.detail[field].as_array()).flatten();
-                    done.mailed.extend(names.filter_map(|name| name.as_str().map(str::to_lowercase)));
-                    done.mailed.insert(effect.target.to_lowercase());
-                }
+            "email_send"
+                if effect.detail["kind"].as_str().is_none_or(|kind| kind == "agent")
+                    && (under_way || effect.state == EffectState::Confirmed) =>
+            {
+                let names = ["to", "cc"].into_iter().filter_map(|field| effect.detail[field].as_array()).flatten();
+                done.mailed.extend(names.filter_map(|name| name.as_str().map(str::to_lowercase)));
+                done.mailed.insert(effect.target.to_lowercase());
             }
             "command_execute" => done.ran |= effect.state != EffectState::Failed,
             tool if effect.state == EffectState::Confirmed => {

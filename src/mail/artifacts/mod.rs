@@ -22,7 +22,7 @@ use std::time::Duration;
 use futures_util::{StreamExt as _, stream};
 use tokio::sync::Notify;
 
-pub use self::register::{register, take_up};
+pub(super) use self::register::{register, take_up};
 use crate::{
     cx::{Cx, Wake},
     error::Result,
@@ -39,7 +39,7 @@ const PATIENCE: Duration = Duration::from_mins(10);
 const LOOK: Duration = Duration::from_secs(30);
 
 /// Works through what waits, oldest first.
-pub struct Artifacts;
+pub(super) struct Artifacts;
 
 impl Loop for Artifacts {
     const NAME: &'static str = "artifacts";

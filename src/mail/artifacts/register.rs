@@ -23,7 +23,7 @@ pub(super) const NOT_ACTED_ON: &str = "nobody acts on this mail; its attachments
 ///
 /// # Errors
 /// What the database says.
-pub fn register(
+pub(crate) fn register(
     tx: &Connection,
     now: Timestamp,
     config: &Config,
@@ -54,7 +54,7 @@ pub fn register(
 ///
 /// # Errors
 /// What the database says.
-pub fn take_up(tx: &Connection, now: Timestamp, email_id: i64) -> Result<bool> {
+pub(crate) fn take_up(tx: &Connection, now: Timestamp, email_id: i64) -> Result<bool> {
     store::take_up(tx, now, email_id)?;
     store::show(tx, email_id)?;
     store::is_pending(tx, email_id)

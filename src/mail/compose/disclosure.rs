@@ -44,18 +44,15 @@ pub fn strip(text: &str) -> String {
     let mut kept: Vec<&str> = Vec::with_capacity(lines.len());
     let mut at = 0;
     while at < lines.len() {
-        match sentence_lines(&lines[at..]) {
-            Some(count) => {
-                let mark = kept.iter().rposition(|line| !unquoted(line).trim().is_empty());
-                if let Some(mark) = mark.filter(|mark| unquoted(kept[*mark]).trim() == "--") {
-                    kept.truncate(mark);
-                }
-                at += count;
+        if let Some(count) = sentence_lines(&lines[at..]) {
+            let mark = kept.iter().rposition(|line| !unquoted(line).trim().is_empty());
+            if let Some(mark) = mark.filter(|mark| unquoted(kept[*mark]).trim() == "--") {
+                kept.truncate(mark);
             }
-            None => {
-                kept.push(lines[at]);
-                at += 1;
-            }
+            at += count;
+        } else {
+            kept.push(lines[at]);
+            at += 1;
         }
     }
     if kept.len() == lines.len() {
@@ -131,7 +128,7 @@ fn part(html: &str) -> Option<(usize, usize)> {
         }) else {
             continue;
         };
-        let Some(open) = lower[begin..].find('>').map(|at| begin + at + 1) else { return None };
+        let open = begin + lower[begin..].find('>')? + 1;
         let Some((inner, end)) = closing(&lower, name, open) else { continue };
         let text = words(&html[open..inner]);
         let only_it =

@@ -70,7 +70,7 @@ pub fn domain(text: &str) -> Option<String> {
 
 /// Whether two addresses are the same: everybody's mail server takes both parts without regard to case.
 pub fn same(a: &Address, b: &Address) -> bool {
-    a.to_string().eq_ignore_ascii_case(&b.to_string())
+    a.to_string().eq_ignore_ascii_case(b.as_ref())
 }
 
 /// The address of the person that it works for, if one is set.

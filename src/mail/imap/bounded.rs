@@ -64,7 +64,7 @@ impl Seen {
             bytes = rest;
             self.response += 1;
             if self.response > RESPONSE {
-                return Err(too_large(format!("an answer of more than {RESPONSE} bytes")));
+                return Err(too_large(&format!("an answer of more than {RESPONSE} bytes")));
             }
             self.end = match (self.end, byte) {
                 (_, b'{') => End::Digits(0),
@@ -76,7 +76,7 @@ impl Seen {
                 (End::Digits(size), b'}') | (End::Closed(size), b'\r') => End::Closed(size),
                 (End::Closed(size), b'\n') => {
                     if size > LITERAL || self.response + size > RESPONSE {
-                        return Err(too_large(format!("a literal of {size} bytes")));
+                        return Err(too_large(&format!("a literal of {size} bytes")));
                     }
                     self.literal = size;
                     End::Other
@@ -92,7 +92,7 @@ impl Seen {
     }
 }
 
-fn too_large(what: String) -> io::Error {
+fn too_large(what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, format!("the server sends {what}, which nobody asked for"))
 }
 

@@ -170,22 +170,20 @@ impl Connection {
 
     /// The next answer to a command, `None` when it is done.
     pub(super) async fn hear(&mut self, tag: &Tag) -> Result<Option<ResponseData>, Fault> {
-        loop {
-            let response = self.read(self.times.answer).await?;
-            let Response::Done { tag: answered, status, outcome } = response.parsed() else {
-                return Ok(Some(response));
-            };
-            if answered.0 != tag.0 {
-                return Err(Fault::Gone("it answers what was not asked".into()));
+        let response = self.read(self.times.answer).await?;
+        let Response::Done { tag: answered, status, outcome } = response.parsed() else {
+            return Ok(Some(response));
+        };
+        if answered.0 != tag.0 {
+            return Err(Fault::Gone("it answers what was not asked".into()));
+        }
+        let words = said(outcome.information.as_deref().unwrap_or("without a reason"));
+        match status {
+            Status::Ok => Ok(None),
+            _ if matches!(outcome.code, Some(ResponseCode::TryCreate)) => {
+                Err(Fault::Refused(format!("there is no such folder: {words}")))
             }
-            let words = said(outcome.information.as_deref().unwrap_or("without a reason"));
-            return match status {
-                Status::Ok => Ok(None),
-                _ if matches!(outcome.code, Some(ResponseCode::TryCreate)) => {
-                    Err(Fault::Refused(format!("there is no such folder: {words}")))
-                }
-                _ => Err(Fault::Refused(words)),
-            };
+            _ => Err(Fault::Refused(words)),
         }
     }
 

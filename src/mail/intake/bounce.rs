@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use assistant_api::{EffectId, JobId};
+use assistant_api::JobId;
 use assistant_mail::protocol::{Delivery, Message};
 use jiff::Timestamp;
 use rusqlite::Connection;
@@ -14,7 +14,6 @@ use crate::{
     jobs::{self, NewLog, within},
     ledger,
     policy::Origin,
-    store::types::RowExt as _,
 };
 
 const MAX_TEXT: usize = 4000;
@@ -36,13 +35,7 @@ pub(super) fn tell(tx: &Connection, now: Timestamp, outbox_id: i64, message: &Me
     if failed.is_empty() {
         return Ok(Some(job_id));
     }
-    let (subject, known): (String, Vec<String>) = tx
-        .prepare_cached("SELECT subject, to_addresses, cc_addresses FROM outbox WHERE id = ?1")?
-        .query_row([outbox_id], |row| {
-            let mut known: Vec<String> = row.json("to_addresses")?;
-            known.append(&mut row.json("cc_addresses")?);
-            Ok((row.col("subject")?, known))
-        })?;
+    let (effect_id, subject, known) = store::outgoing(tx, outbox_id)?;
     let mut told = format!("A mail that this job sent, {subject:?}, came back.");
     for recipient in known.iter().filter(|known| failed.iter().any(|one| one.recipient == known.to_lowercase())) {
         let _ = write!(told, " It did not reach {recipient}.");
@@ -61,10 +54,7 @@ pub(super) fn tell(tx: &Connection, now: Timestamp, outbox_id: i64, message: &Me
         };
         jobs::log::append(tx, now, job_id, &note)?;
         // The owner hears of it by the event of this.
-        let effect: i64 = tx
-            .prepare_cached("SELECT effect_id FROM outbox WHERE id = ?1")?
-            .query_row([outbox_id], |row| row.get(0))?;
-        ledger::note(tx, now, EffectId(effect), &json!({ "bounce": told }))?;
+        ledger::note(tx, now, effect_id, &json!({ "bounce": told }))?;
     }
     Ok(Some(job_id))
 }

@@ -2,7 +2,7 @@
 
 use assistant_api::{JobId, mail::Decision};
 use jiff::Timestamp;
-use rusqlite::{Connection, OptionalExtension as _};
+use rusqlite::Connection;
 
 use super::{Taken, decide, store, woken};
 use crate::{
@@ -12,7 +12,6 @@ use crate::{
     jobs::within,
     mail::artifacts,
     policy::Origin,
-    store::types::RowExt as _,
 };
 
 /// Accepts a message, for which the person vouches: it makes a job, or joins the open one of its thread. Or says that
@@ -29,11 +28,7 @@ pub async fn decide_by_hand(cx: &Cx, id: i64, accept: bool, by: &str) -> Result<
 }
 
 fn settle(tx: &Connection, now: Timestamp, config: &Config, id: i64, accept: bool, by: &str) -> Result<Taken> {
-    let (decision, email_id, from): (String, Option<i64>, Option<String>) = tx
-        .prepare_cached("SELECT decision, email_id, from_address FROM mail_received WHERE id = ?1")?
-        .query_row([id], |row| Ok((row.col("decision")?, row.col("email_id")?, row.col("from_address")?)))
-        .optional()?
-        .ok_or_else(|| Error::not_found("received mail", id))?;
+    let (decision, email_id, from) = store::decided(tx, id)?.ok_or_else(|| Error::not_found("received mail", id))?;
     if !matches!(decision.as_str(), "stored" | "loop" | "ignored" | "set_aside") {
         return Err(Error::conflict(format!("it was decided about already: {decision}"))
             .hint(format!("assistantctl mail show {id}")));
@@ -44,13 +39,7 @@ fn settle(tx: &Connection, now: Timestamp, config: &Config, id: i64, accept: boo
         (true, Some(email_id)) => vouched(tx, now, config, email_id, from.as_deref(), by)?,
     };
     let reason = format!("{by} decided so; before it was {decision}");
-    let archive = if taken.archive { "due" } else { "none" };
-    let job = taken.job_id.map(|id| id.0);
-    tx.prepare_cached(
-        "UPDATE mail_received SET decision = ?2, reason = ?3, decided_by = ?4, job_id = ?5, \
-         archive = CASE archive WHEN 'none' THEN ?6 ELSE archive END WHERE id = ?1",
-    )?
-    .execute((id, taken.decision.as_str(), reason, by, job, archive))?;
+    store::decide_again(tx, id, &taken, &reason, by)?;
     let data = serde_json::json!({ "id": id, "decision": taken.decision });
     crate::events::emit(tx, now, "mail.received", taken.job_id, &data)?;
     Ok(taken)
@@ -65,17 +54,12 @@ fn vouched(
     from: Option<&str>,
     by: &str,
 ) -> Result<Taken> {
-    let (in_reply_to, references): (Option<String>, Vec<String>) = tx
-        .prepare_cached("SELECT in_reply_to, references_header FROM emails WHERE id = ?1")?
-        .query_row([email_id], |row| Ok((row.col("in_reply_to")?, row.json("references_header")?)))?;
-    let ids: Vec<&String> = in_reply_to.iter().chain(references.iter().rev()).collect();
+    let ids = store::answers_to(tx, email_id)?;
+    let ids: Vec<&String> = ids.iter().collect();
     let thread = store::thread(tx, &ids)?;
     let admin = |from: &str| config.admin.email.as_deref().is_some_and(|admin| admin.eq_ignore_ascii_case(from));
     let origin = if from.is_some_and(admin) { Origin::Owner } else { Origin::Contact };
-    tx.prepare_cached(
-        "UPDATE emails SET origin = ?2, is_actionable = 1, thread_id = coalesce(?3, thread_id) WHERE id = ?1",
-    )?
-    .execute((email_id, origin.as_str(), &thread))?;
+    store::vouch(tx, email_id, origin, thread.as_deref())?;
     let waits = artifacts::take_up(tx, now, email_id)?;
     let job: Option<JobId> = thread.as_deref().map(|thread| within::open_job(tx, thread)).transpose()?.flatten();
     if let Some(job) = job {

@@ -439,9 +439,7 @@ pub(super) fn create(
     by: &str,
     waits: bool,
 ) -> Result<JobId> {
-    let (thread, subject, origin): (String, String, String) = tx
-        .prepare_cached("SELECT thread_id, subject, origin FROM emails WHERE id = ?1")?
-        .query_row([email_id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+    let (thread, subject, origin) = store::item(tx, email_id)?;
     let subject =
         if subject.trim().is_empty() { "(no subject)".to_owned() } else { first_chars(&subject, MAX_SUBJECT) };
     let metadata: Metadata = [("source".to_owned(), Value::from("email"))].into_iter().collect();

@@ -1,7 +1,7 @@
 //! Intake: what is done about a message that came; exactly one decision each, in one transaction, with its reason.
 //!
 //! The message is read by `assistant-mail`, a process that can reach nothing; here its words are only words. Who sent it is
-//! who the mail system proves it to be ([`sender`]).
+//! who the mail system proves it to be (`sender`).
 
 mod bounce;
 mod by_hand;

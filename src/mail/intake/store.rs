@@ -1,13 +1,14 @@
 //! SQL of what came.
 
-use assistant_api::{JobId, mail::Decision};
+use assistant_api::{EffectId, JobId, mail::Decision};
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Row};
 use serde_json::Value;
 
 use crate::{
     error::Result,
-    mail::Place,
+    mail::{Place, intake::Taken},
+    policy::Origin,
     store::types::{RowExt as _, micros, to_json},
 };
 
@@ -317,4 +318,64 @@ pub(super) fn bounced(tx: &Connection, outbox_id: i64, text: &str) -> Result<Opt
         .prepare_cached("UPDATE outbox SET bounce = ?2 WHERE id = ?1 RETURNING job_id")?
         .query_row((outbox_id, text), |row| row.get::<_, Option<i64>>(0))?;
     Ok(job.map(JobId))
+}
+
+/// What was decided about a message, its item, and from whom it says that it is.
+pub(super) type Decided = (String, Option<i64>, Option<String>);
+
+/// What was decided about one.
+pub(super) fn decided(conn: &Connection, id: i64) -> Result<Option<Decided>> {
+    let found = conn
+        .prepare_cached("SELECT decision, email_id, from_address FROM mail_received WHERE id = ?1")?
+        .query_row([id], |row| Ok((row.col("decision")?, row.col("email_id")?, row.col("from_address")?)))
+        .optional()?;
+    Ok(found)
+}
+
+/// Writes down what a person decided in the place of that.
+pub(super) fn decide_again(conn: &Connection, id: i64, taken: &Taken, reason: &str, by: &str) -> Result<()> {
+    let archive = if taken.archive { "due" } else { "none" };
+    conn.prepare_cached(
+        "UPDATE mail_received SET decision = ?2, reason = ?3, decided_by = ?4, job_id = ?5, \
+         archive = CASE archive WHEN 'none' THEN ?6 ELSE archive END WHERE id = ?1",
+    )?
+    .execute((id, taken.decision.as_str(), reason, by, taken.job_id.map(|id| id.0), archive))?;
+    Ok(())
+}
+
+/// The ids that an item answers to, the nearest first.
+pub(super) fn answers_to(conn: &Connection, email_id: i64) -> Result<Vec<String>> {
+    let (in_reply_to, references): (Option<String>, Vec<String>) = conn
+        .prepare_cached("SELECT in_reply_to, references_header FROM emails WHERE id = ?1")?
+        .query_row([email_id], |row| Ok((row.col("in_reply_to")?, row.json("references_header")?)))?;
+    Ok(in_reply_to.into_iter().chain(references.into_iter().rev()).collect())
+}
+
+/// Makes an item one that is acted on, in this thread or its own.
+pub(super) fn vouch(conn: &Connection, email_id: i64, origin: Origin, thread: Option<&str>) -> Result<()> {
+    conn.prepare_cached(
+        "UPDATE emails SET origin = ?2, is_actionable = 1, thread_id = coalesce(?3, thread_id) WHERE id = ?1",
+    )?
+    .execute((email_id, origin.as_str(), thread))?;
+    Ok(())
+}
+
+/// Thread, subject and origin of an item.
+pub(super) fn item(conn: &Connection, email_id: i64) -> Result<(String, String, String)> {
+    let found = conn
+        .prepare_cached("SELECT thread_id, subject, origin FROM emails WHERE id = ?1")?
+        .query_row([email_id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+    Ok(found)
+}
+
+/// Effect, subject and recipients of a mail in the outbox.
+pub(super) fn outgoing(conn: &Connection, id: i64) -> Result<(EffectId, String, Vec<String>)> {
+    let found = conn
+        .prepare_cached("SELECT effect_id, subject, to_addresses, cc_addresses FROM outbox WHERE id = ?1")?
+        .query_row([id], |row| {
+            let mut known: Vec<String> = row.json("to_addresses")?;
+            known.append(&mut row.json("cc_addresses")?);
+            Ok((EffectId(row.col("effect_id")?), row.col("subject")?, known))
+        })?;
+    Ok(found)
 }

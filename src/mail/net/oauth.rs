@@ -10,9 +10,8 @@ use super::{passwords, said, tls};
 use crate::{
     cx::Cx,
     error::{Error, Result},
-    store::types::micros,
+    mail::store,
 };
-use rusqlite::OptionalExtension as _;
 
 /// A token is fetched anew this long before it ends.
 const EARLY: Duration = Duration::from_mins(2);
@@ -156,35 +155,15 @@ async fn ask(cx: &Cx, url: &str, refresh: &SecretString) -> Result<Answer> {
     Ok(answer)
 }
 
-const KEY: &str = "mail.oauth_refresh";
-
 async fn rotated(cx: &Cx, instead_of: &str) -> Result<Option<SecretString>> {
-    let text: Option<String> = cx
-        .store
-        .read(|conn| {
-            let value = conn
-                .prepare_cached("SELECT value FROM runtime_state WHERE key = ?1")?
-                .query_row([KEY], |row| row.get(0))
-                .optional()?;
-            Ok(value)
-        })
-        .await?;
+    let text: Option<String> = cx.store.read(store::kept_token).await?;
     let rotated = text.and_then(|text| serde_json::from_str::<Rotated>(&text).ok());
     Ok(rotated.filter(|rotated| rotated.instead_of == instead_of).map(|rotated| rotated.token.into()))
 }
 
 async fn keep(cx: &Cx, rotated: Rotated) -> Result<()> {
     let (now, value) = (cx.clock.now(), serde_json::to_string(&rotated)?);
-    cx.store
-        .write(move |tx| {
-            tx.prepare_cached(
-                "INSERT INTO runtime_state (key, value, updated_at) VALUES (?1, ?2, ?3) \
-                 ON CONFLICT DO UPDATE SET value = excluded.value, updated_at = excluded.updated_at",
-            )?
-            .execute((KEY, &value, micros(now)))?;
-            Ok(())
-        })
-        .await
+    cx.store.write(move |tx| store::keep_token(tx, now, &value)).await
 }
 
 fn digest(parts: &[&str]) -> [u8; 32] {

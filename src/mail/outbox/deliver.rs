@@ -49,7 +49,7 @@ pub(super) async fn pass(cx: &Cx) -> Result<Next> {
     for due in cx.store.read(store::under_way).await? {
         doubtful(cx, &due, "the connection ended before the server had answered").await?;
     }
-    if cx.store.read(|conn| jobs::stopped(conn)).await?.is_some() {
+    if cx.store.read(jobs::stopped).await?.is_some() {
         return Ok(Next::Woken);
     }
     loop {

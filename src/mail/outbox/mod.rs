@@ -247,11 +247,8 @@ fn within(conn: &Connection, now: Timestamp, span: SignedDuration, most: u32, na
 
 /// Who gets it, for lists.
 fn target(kind: Kind, everybody: &[String]) -> String {
-    let mut text: String = everybody.join(", ").chars().take(180).collect();
-    if kind != Kind::Agent {
-        text.push_str(&format!(" ({})", kind.as_str()));
-    }
-    text
+    let text: String = everybody.join(", ").chars().take(180).collect();
+    if kind == Kind::Agent { text } else { format!("{text} ({})", kind.as_str()) }
 }
 
 /// The server that mail is handed to.

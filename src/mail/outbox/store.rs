@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use assistant_api::{EffectId, effects::EffectState, jobs::JobStatus};
+use assistant_api::{EffectId, JobId, effects::EffectState, jobs::JobStatus};
 use jiff::Timestamp;
 use lettre::Address;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
@@ -262,7 +262,7 @@ pub(super) fn unknown(conn: &Connection, now: Timestamp, due: &Due, why: &str) -
 
 /// Has a mail sent again of which nobody knows whether it arrived; the same message with the same id, so that its receiver
 /// can tell.
-pub fn send_again(conn: &Connection, now: Timestamp, id: i64, by: &str) -> Result<()> {
+pub(crate) fn send_again(conn: &Connection, now: Timestamp, id: i64, by: &str) -> Result<()> {
     let (effect_id, raw_name) = conn
         .prepare_cached("SELECT effect_id, raw_name FROM outbox WHERE id = ?1")?
         .query_row([id], |row| Ok((row.col("effect_id").map(EffectId)?, row.col::<Option<String>>("raw_name")?)))
@@ -367,4 +367,18 @@ pub(super) fn raw_names(conn: &Connection) -> Result<BTreeSet<String>> {
         .query_map([], |row| row.get(0))?
         .collect::<rusqlite::Result<_>>()?;
     Ok(found)
+}
+
+/// The texts that a job itself has written to an address since then, but for those that did not go out.
+pub(super) fn written_to(conn: &Connection, job: JobId, address: &str, since: Timestamp) -> Result<Vec<String>> {
+    let bodies = conn
+        .prepare_cached(
+            "SELECT body_text FROM outbox JOIN effects ON effects.id = outbox.effect_id, \
+             json_each(outbox.to_addresses) AS recipient \
+             WHERE outbox.job_id = ?1 AND outbox.kind = 'agent' AND lower(recipient.value) = lower(?2) \
+             AND outbox.created_at >= ?3 AND effects.state <> 'failed'",
+        )?
+        .query_map((job.0, address, micros(since)), |row| row.get(0))?
+        .collect::<rusqlite::Result<_>>()?;
+    Ok(bodies)
 }

@@ -9,7 +9,7 @@ use crate::{
     agent::tools::{Call, Tool},
     cx::Cx,
     error::{Error, Result},
-    mail::sight::{self, Made},
+    mail::store::sight::{self, Made},
     policy::{Access, Origin},
 };
 use assistant_api::jobs::Email;
@@ -60,6 +60,7 @@ struct Page {
 }
 
 #[derive(Debug, PartialEq, Serialize)]
+#[expect(clippy::struct_field_names, reason = "the names that the model sees")]
 struct Lines {
     start_line: usize,
     lines_read: usize,

@@ -8,7 +8,7 @@ use crate::{
     agent::tools::{Call, Tool},
     cx::Cx,
     error::{Error, Result},
-    mail::sight::{self, Found},
+    mail::store::sight::{self, Found},
     policy::{Access, Origin},
 };
 

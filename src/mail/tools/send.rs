@@ -59,6 +59,7 @@ pub(super) struct EmailSend {
 }
 
 #[derive(Serialize)]
+#[expect(clippy::struct_field_names, reason = "the names that the model sees")]
 pub(super) struct Sent {
     /// `sent`, `queued`, `blocked`, `failed` or `unknown`.
     status: &'static str,

@@ -9,7 +9,7 @@ use super::{
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_shape_of_message_is_decided_about_as_it_should_be() {
-    let world = World::with(|config| config.mail.max_per_day = 1_000_000).await;
+    let world = World::with(|config| config.mail.max_per_day = 1_000_000);
     let cases = shapes::all(&world);
     assert!(cases.len() >= 300, "{}", cases.len());
     let mut wrong = Vec::new();

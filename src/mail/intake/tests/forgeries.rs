@@ -5,8 +5,9 @@ use super::{
     world::Mail,
 };
 
+type Change = fn(&str) -> String;
+
 impl Corpus<'_> {
-    #[expect(clippy::too_many_lines, reason = "a list")]
     pub(super) fn senders(&mut self) {
         for from in [
             "Ann <ann@example.org>",
@@ -83,7 +84,6 @@ impl Corpus<'_> {
             let mail = Mail::from("eve@evil.example").with(lines);
             self.signed(&format!("somebody else with {name}"), "stored", &mail);
         }
-        type Change = fn(&str) -> String;
         let changes: [(&str, Change); 10] = [
             ("From added above", |raw| format!("From: eve@evil.example\r\n{raw}")),
             ("From added below", |raw| raw.replacen("\r\nTo:", "\r\nFrom: eve@evil.example\r\nTo:", 1)),
@@ -102,6 +102,7 @@ impl Corpus<'_> {
         }
     }
 
+    #[expect(clippy::too_many_lines, reason = "a list")]
     pub(super) fn claims(&mut self) {
         let own = "Received: from a by mx.example.net with ESMTPS id 1; Mon, 1 Jan 2024 00:00:00 +0000";
         for (name, lines, expected) in [

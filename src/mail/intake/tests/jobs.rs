@@ -19,7 +19,7 @@ const WANTS_MORE: &str = "UPDATE jobs SET status = 'needs_review', needs = 'limi
 
 #[tokio::test]
 async fn a_reply_joins_the_open_job_of_its_thread() {
-    let world = World::new().await;
+    let world = World::new();
     let (id, mail) = job(&world).await;
     let reply = world.deliver(&world.signed(&Mail::from(ANN).answering(&mail))).await;
     assert_eq!((reply.decision, reply.job_id), (Decision::Joined, Some(id)));
@@ -36,7 +36,7 @@ async fn a_reply_joins_the_open_job_of_its_thread() {
 
 #[tokio::test]
 async fn a_reply_to_a_mail_of_the_assistant_finds_its_job() {
-    let world = World::new().await;
+    let world = World::new();
     let (id, _) = job(&world).await;
     world
         .run(
@@ -68,7 +68,7 @@ async fn a_reply_to_a_mail_of_the_assistant_finds_its_job() {
 
 #[tokio::test]
 async fn a_question_is_answered_by_who_takes_part_and_nobody_else() {
-    let world = World::new().await;
+    let world = World::new();
     let (id, mail) = job(&world).await;
     world.run(ASKS).await;
     let quoted = "The red one.\r\n\r\nOn Monday the assistant wrote:\r\n> The blue one?\r\n";
@@ -94,7 +94,7 @@ async fn code(world: &World, id: JobId) -> String {
 
 #[tokio::test]
 async fn the_owner_approves_by_a_code_once() {
-    let world = World::new().await;
+    let world = World::new();
     let (id, _) = job(&world).await;
     world.run(WANTS_MORE).await;
     let code = code(&world, id).await;
@@ -127,7 +127,7 @@ async fn the_owner_approves_by_a_code_once() {
 
 #[tokio::test]
 async fn a_code_is_void_once_the_job_asks_something_else() {
-    let world = World::new().await;
+    let world = World::new();
     let (id, _) = job(&world).await;
     world.run(WANTS_MORE).await;
     let code = code(&world, id).await;
@@ -151,7 +151,7 @@ async fn a_stranger_is_context_only_where_the_owner_is_there_and_wants_it() {
         (true, "assistant@example.net", Decision::Stored),
         (false, "assistant@example.net, owner@example.org", Decision::Stored),
     ] {
-        let world = World::with(|config| config.email.strangers_join_threads = wanted).await;
+        let world = World::with(|config| config.email.strangers_join_threads = wanted);
         let (_, mail) = job(&world).await;
         let mut reply = Mail::from("eve@evil.example").answering(&mail);
         reply.to = to.into();
@@ -167,7 +167,7 @@ async fn a_stranger_is_context_only_where_the_owner_is_there_and_wants_it() {
 #[tokio::test]
 async fn the_subject_joins_only_where_the_configuration_says_so() {
     for (wanted, decision) in [(true, Decision::Joined), (false, Decision::Job)] {
-        let world = World::with(|config| config.email.subject_threading_fallback = wanted).await;
+        let world = World::with(|config| config.email.subject_threading_fallback = wanted);
         let (_, mail) = job(&world).await;
         let mut reply = Mail::from(ANN);
         reply.subject = format!("AW: Re: {}", mail.subject);
@@ -178,12 +178,12 @@ async fn the_subject_joins_only_where_the_configuration_says_so() {
 
 #[tokio::test]
 async fn keys_that_nobody_can_look_up_prove_nothing() {
-    let world = World::with(|config| config.mail.dns_server = Some("127.0.0.1:1".into())).await;
+    let world = World::with(|config| config.mail.dns_server = Some("127.0.0.1:1".into()));
     let taken = world.deliver(&world.signed(&Mail::from(ANN))).await;
     assert_eq!(taken.decision, Decision::Stored);
     assert!(world.reason().await.contains("look up"), "{}", world.reason().await);
     world.close().await;
-    let world = World::new().await;
+    let world = World::new();
     world.forget_name("s._domainkey.example.org");
     assert_eq!(world.deliver(&world.signed(&Mail::from(ANN))).await.decision, Decision::Stored);
     world.close().await;

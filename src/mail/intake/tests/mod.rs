@@ -10,7 +10,7 @@ use self::world::{Mail, World};
 
 #[tokio::test]
 async fn a_verified_sender_makes_a_job_and_nobody_else() {
-    let world = World::new().await;
+    let world = World::new();
     let taken = world.deliver(&world.signed(&Mail::from("ann@example.org"))).await;
     assert_eq!(taken.decision, Decision::Job, "{}", world.reason().await);
     let job = taken.job_id.unwrap();
@@ -41,14 +41,14 @@ async fn a_verified_sender_makes_a_job_and_nobody_else() {
 /// S21: with an empty list of senders nobody's mail makes a job.
 #[tokio::test]
 async fn s21_with_an_empty_list_nobody_acts() {
-    let world = World::with(|config| config.email.actionable_senders.clear()).await;
+    let world = World::with(|config| config.email.actionable_senders.clear());
     for from in ["ann@example.org", "owner@example.org", "eve@evil.example"] {
         let taken = world.deliver(&world.signed(&Mail::from(from))).await;
         assert_eq!((taken.decision, taken.job_id), (Decision::Stored, None), "{from}");
     }
     assert_eq!(world.count("SELECT count(*) FROM jobs").await, 0);
     world.close().await;
-    let world = World::with(|config| config.email.actionable_senders = vec!["*".into()]).await;
+    let world = World::with(|config| config.email.actionable_senders = vec!["*".into()]);
     let anybody = world.deliver(&world.signed(&Mail::from("eve@evil.example"))).await;
     assert_eq!(anybody.decision, Decision::Job);
     let unverified = world.deliver(&Mail::from("bob@evil.example").raw()).await;
@@ -59,7 +59,7 @@ async fn s21_with_an_empty_list_nobody_acts() {
 /// S23: neither a forged sender nor a forged reference triggers or reaches a job.
 #[tokio::test]
 async fn s23_forged_senders_and_references_reach_nothing() {
-    let world = World::with(|config| config.email.actionable_senders.push("bob@example.org".into())).await;
+    let world = World::with(|config| config.email.actionable_senders.push("bob@example.org".into()));
     let first = Mail::from("ann@example.org");
     let job = world.deliver(&world.signed(&first)).await.job_id.unwrap();
     let forged = [
@@ -85,7 +85,7 @@ async fn s23_forged_senders_and_references_reach_nothing() {
 /// S32: the path of the file that holds an attachment is nowhere to be seen.
 #[tokio::test]
 async fn s32_no_path_of_an_attachment_is_told() {
-    let world = World::new().await;
+    let world = World::new();
     let mail = Mail::from("ann@example.org").part("application/pdf", "../../etc/a.pdf", b"%PDF-1.4");
     world.deliver(&world.signed(&mail)).await;
     let attachments: String = world.query("SELECT attachments FROM emails", |row| row.get(0)).await;
@@ -103,7 +103,7 @@ async fn s32_no_path_of_an_attachment_is_told() {
 
 #[tokio::test]
 async fn the_same_message_is_decided_about_once() {
-    let world = World::new().await;
+    let world = World::new();
     let mail = Mail::from("ann@example.org").id("<same@example.org>");
     let raw = world.signed(&mail);
     let first = world.deliver(&raw).await;
@@ -125,7 +125,7 @@ async fn the_same_message_is_decided_about_once() {
 
 #[tokio::test]
 async fn dates_that_lie_are_not_believed() {
-    let world = World::new().await;
+    let world = World::new();
     for (date, kept) in
         [("Mon, 01 Jan 2074 10:00:00 +0000", false), ("Mon, 01 Jan 1974 10:00:00 +0000", false), ("nonsense", false)]
     {
@@ -139,7 +139,7 @@ async fn dates_that_lie_are_not_believed() {
 
 #[tokio::test]
 async fn a_loop_with_another_robot_ends_after_the_cap() {
-    let world = World::with(|config| config.mail.max_per_thread_per_day = 5).await;
+    let world = World::with(|config| config.mail.max_per_thread_per_day = 5);
     let mut last = Mail::from("ann@example.org");
     let mut decisions = vec![world.deliver(&world.signed(&last)).await.decision];
     for _ in 0..9 {
@@ -151,7 +151,7 @@ async fn a_loop_with_another_robot_ends_after_the_cap() {
     assert_eq!(acted, 5, "{decisions:?}");
     assert!(decisions[5..].iter().all(|decision| !matches!(decision, Decision::Joined)), "{decisions:?}");
     world.close().await;
-    let world = World::with(|config| config.mail.max_per_day = 3).await;
+    let world = World::with(|config| config.mail.max_per_day = 3);
     for number in 0..6 {
         let taken = world.deliver(&world.signed(&Mail::from("ann@example.org"))).await;
         assert_eq!(taken.decision == Decision::Job, number < 3);
@@ -161,7 +161,7 @@ async fn a_loop_with_another_robot_ends_after_the_cap() {
 
 #[tokio::test]
 async fn a_person_decides_otherwise() {
-    let world = World::new().await;
+    let world = World::new();
     world.deliver(&Mail::from("eve@evil.example").raw()).await;
     let taken = super::decide_by_hand(&world.cx, 1, true, "local user").await.unwrap();
     assert_eq!(taken.decision, Decision::Job);
@@ -179,7 +179,7 @@ async fn a_person_decides_otherwise() {
 #[tokio::test]
 async fn looking_for_a_thread_reads_no_table_from_end_to_end() {
     use super::store::{ACTED_IN_THREAD, RECENT, THREAD_OF_ITEM, THREAD_OF_SENT};
-    let world = World::new().await;
+    let world = World::new();
     for sql in [THREAD_OF_ITEM, THREAD_OF_SENT, ACTED_IN_THREAD, RECENT] {
         let plan = world.explain(sql).await;
         assert!(!plan.contains("SCAN"), "{sql}: {plan}");

@@ -110,11 +110,11 @@ pub(super) struct World {
 }
 
 impl World {
-    pub(super) async fn new() -> Self {
-        Self::with(|_| {}).await
+    pub(super) fn new() -> Self {
+        Self::with(|_| {})
     }
 
-    pub(super) async fn with(change: impl FnOnce(&mut Config)) -> Self {
+    pub(super) fn with(change: impl FnOnce(&mut Config)) -> Self {
         let key = Ed25519Key::generate_pkcs8().unwrap();
         let public = STANDARD.encode(Ed25519Key::from_pkcs8_der(&key).unwrap().public_key());
         let mut names = BTreeMap::from([("_dmarc.example.org".to_owned(), "v=DMARC1; p=reject".to_owned())]);

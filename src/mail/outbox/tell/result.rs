@@ -10,8 +10,10 @@ use super::{Concerned, Telling, admin, letters};
 use crate::{
     cx::Cx,
     error::Result,
-    mail::{compose::recipients, outbox::Kind},
-    store::types::micros,
+    mail::{
+        compose::recipients,
+        outbox::{Kind, store},
+    },
 };
 
 /// Share of the words of a result that a mail has to hold to count as that result.
@@ -68,15 +70,7 @@ fn has_told(
     since: Timestamp,
     response: &str,
 ) -> Result<bool> {
-    let bodies: Vec<String> = conn
-        .prepare_cached(
-            "SELECT body_text FROM outbox JOIN effects ON effects.id = outbox.effect_id, \
-             json_each(outbox.to_addresses) AS recipient \
-             WHERE outbox.job_id = ?1 AND outbox.kind = 'agent' AND lower(recipient.value) = lower(?2) \
-             AND outbox.created_at >= ?3 AND effects.state <> 'failed'",
-        )?
-        .query_map((job.0, address, micros(since)), |row| row.get(0))?
-        .collect::<rusqlite::Result<_>>()?;
+    let bodies = store::written_to(conn, job, address, since)?;
     Ok(bodies.iter().any(|body| holds(body, response)))
 }
 

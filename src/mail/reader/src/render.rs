@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-/// CommonMark with tables; a line break stays one.
+/// `CommonMark` with tables; a line break stays one.
 pub fn html(markdown: &str) -> String {
     let mut options = comrak::Options::default();
     options.extension.table = true;

@@ -178,6 +178,6 @@ impl std::fmt::Debug for Bed {
             .field("archived", &self.archived())
             .field("inbox", &self.cx.process.mail.inbox())
             .field("commands", &self.server.state().commands)
-            .finish()
+            .finish_non_exhaustive()
     }
 }

@@ -208,13 +208,12 @@ impl Server {
         use base64::{Engine as _, prelude::BASE64_STANDARD};
         let (mechanism, first) = sasl.split_once(' ').map_or((sasl, None), |(name, first)| (name, Some(first)));
         let mut line = String::new();
-        let said = match first {
-            Some(first) => first.to_owned(),
-            None => {
-                stream.write_all(b"+ \r\n").await.ok()?;
-                stream.read_line(&mut line).await.ok()?;
-                line.trim().to_owned()
-            }
+        let said = if let Some(first) = first {
+            first.to_owned()
+        } else {
+            stream.write_all(b"+ \r\n").await.ok()?;
+            stream.read_line(&mut line).await.ok()?;
+            line.trim().to_owned()
         };
         let said = String::from_utf8(BASE64_STANDARD.decode(said).ok()?).ok()?;
         let good = match mechanism {
@@ -329,7 +328,7 @@ impl State {
             ["CREATE", name] => {
                 self.folders.insert(name.trim_matches('"').to_owned());
             }
-            ["ID", ..] | ["SUBSCRIBE", ..] | ["LOGOUT"] => {}
+            ["ID" | "SUBSCRIBE", ..] | ["LOGOUT"] => {}
             _ => return "BAD unknown command",
         }
         "OK done"

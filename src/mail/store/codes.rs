@@ -25,7 +25,7 @@ pub struct Request {
     pub what: String,
     pub approval_id: Option<ApprovalId>,
     /// The same as long as exactly the same is asked.
-    pub(super) key: String,
+    pub(in crate::mail) key: String,
 }
 
 /// What the job asks for; `None` when it asks nothing.
@@ -58,7 +58,7 @@ pub fn make(tx: &Connection, now: Timestamp, job_id: JobId, outbox_id: Option<i6
 }
 
 /// Keeps a code of [`random`] that stands in a mail already.
-pub(super) fn keep(
+pub(in crate::mail) fn keep(
     tx: &Connection,
     now: Timestamp,
     code: &str,
@@ -140,7 +140,7 @@ fn hash(code: &str) -> [u8; 32] {
 }
 
 /// Bytes as people read them.
-pub(super) fn hex(bytes: &[u8]) -> String {
+pub(in crate::mail) fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {
         let _ = write!(text, "{byte:02x}"); // a text takes everything
         text
@@ -148,7 +148,7 @@ pub(super) fn hex(bytes: &[u8]) -> String {
 }
 
 /// A new code.
-pub(super) fn random() -> Result<String> {
+pub(in crate::mail) fn random() -> Result<String> {
     let mut code = String::new();
     while code.len() < GROUP * GROUPS + GROUPS - 1 {
         let mut byte = [0];

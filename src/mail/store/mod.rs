@@ -1,17 +1,21 @@
 //! Mail as people look at it.
 
+pub mod codes;
+pub(super) mod sight;
+
 use assistant_api::{
     EffectId, EmailId, JobId,
     effects::EffectState,
     jobs::Email,
     mail::{Artifact, Decision, EmailDetail, EmailHead, Outgoing, OutgoingDetail, Received, ReceivedDetail},
 };
+use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Row, types::Type};
 
 use crate::{
     error::{Error, Result},
     jobs,
-    store::types::RowExt as _,
+    store::types::{RowExt as _, micros},
 };
 
 /// Rows that one page looks at when it looks for words.
@@ -256,4 +260,34 @@ fn from_outbox(row: &Row<'_>) -> rusqlite::Result<Outgoing> {
 fn parsed<T: std::str::FromStr<Err = String>>(row: &Row<'_>, column: &str) -> rusqlite::Result<T> {
     let text: String = row.col(column)?;
     text.parse().map_err(|err: String| rusqlite::Error::FromSqlConversionFailure(0, Type::Text, err.into()))
+}
+
+/// What was decided about the message of this id.
+pub(super) fn decision_about(conn: &Connection, message_id: &str) -> Result<Option<String>> {
+    let found = conn
+        .prepare_cached("SELECT decision FROM mail_received WHERE message_id = ?1")?
+        .query_row([message_id], |row| row.get(0))
+        .optional()?;
+    Ok(found)
+}
+
+const TOKEN: &str = "mail.oauth_refresh";
+
+/// The refresh token that a server gave in the place of another one, as it was kept.
+pub(super) fn kept_token(conn: &Connection) -> Result<Option<String>> {
+    let found = conn
+        .prepare_cached("SELECT value FROM runtime_state WHERE key = ?1")?
+        .query_row([TOKEN], |row| row.get(0))
+        .optional()?;
+    Ok(found)
+}
+
+/// Keeps such a token.
+pub(super) fn keep_token(conn: &Connection, now: Timestamp, value: &str) -> Result<()> {
+    conn.prepare_cached(
+        "INSERT INTO runtime_state (key, value, updated_at) VALUES (?1, ?2, ?3) \
+         ON CONFLICT DO UPDATE SET value = excluded.value, updated_at = excluded.updated_at",
+    )?
+    .execute((TOKEN, value, micros(now)))?;
+    Ok(())
 }

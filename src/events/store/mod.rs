@@ -1,5 +1,7 @@
 //! SQL of the event stream.
 
+pub(super) mod cursor;
+
 use assistant_api::{EventId, JobId};
 use jiff::Timestamp;
 use rusqlite::{Connection, Row};

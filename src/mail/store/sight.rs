@@ -8,14 +8,14 @@ use serde::Serialize;
 use crate::{error::Result, jobs, policy::Origin, store::types::RowExt as _};
 
 /// How far a job sees.
-pub(super) struct Sight {
+pub(in crate::mail) struct Sight {
     thread_id: String,
     pub everything: bool,
 }
 
 /// A mail in a list.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub(super) struct Found {
+pub(in crate::mail) struct Found {
     id: i64,
     message_id: String,
     thread_id: String,
@@ -29,7 +29,7 @@ pub(super) struct Found {
 
 /// What was made of an attachment, as a job may know it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub(super) struct Made {
+pub(in crate::mail) struct Made {
     artifact_id: i64,
     source: String,
     label: String,
@@ -43,7 +43,7 @@ pub(super) struct Made {
 }
 
 /// How far this job sees: by the mail that made it, not by what it has read since.
-pub(super) fn of(conn: &Connection, job: JobId) -> Result<Sight> {
+pub(in crate::mail) fn of(conn: &Connection, job: JobId) -> Result<Sight> {
     let thread_id = jobs::thread_of(conn, job)?;
     let origin: Option<String> = conn
         .prepare_cached(
@@ -62,7 +62,7 @@ fn origin(row: &Row<'_>) -> rusqlite::Result<Origin> {
 }
 
 /// Mail in which all words occur, newest first.
-pub(super) fn search(conn: &Connection, sight: &Sight, words: &[String], limit: i64) -> Result<Vec<Found>> {
+pub(in crate::mail) fn search(conn: &Connection, sight: &Sight, words: &[String], limit: i64) -> Result<Vec<Found>> {
     let mut sql = "SELECT id, message_id, thread_id, from_address, subject, received_at, is_actionable, origin \
                    FROM emails WHERE from_address NOT LIKE '%@local'"
         .to_owned();
@@ -78,7 +78,7 @@ pub(super) fn search(conn: &Connection, sight: &Sight, words: &[String], limit: 
         let pattern = format!("%{}%", word.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_"));
         values.extend([pattern.clone(), pattern.clone(), pattern]);
     }
-    sql.push_str(&format!(" ORDER BY received_at DESC, id DESC LIMIT {limit}"));
+    let sql = format!("{sql} ORDER BY received_at DESC, id DESC LIMIT {limit}");
     let found = conn
         .prepare_cached(&sql)?
         .query_map(params_from_iter(values), |row| {
@@ -98,7 +98,7 @@ pub(super) fn search(conn: &Connection, sight: &Sight, words: &[String], limit: 
 }
 
 /// One mail, if the job may see it.
-pub(super) fn email(conn: &Connection, sight: &Sight, id: i64) -> Result<Option<(Email, Origin)>> {
+pub(in crate::mail) fn email(conn: &Connection, sight: &Sight, id: i64) -> Result<Option<(Email, Origin)>> {
     let Some(email) = jobs::email(conn, EmailId(id))? else { return Ok(None) };
     if !sight.everything && email.thread_id != sight.thread_id {
         return Ok(None);
@@ -108,7 +108,7 @@ pub(super) fn email(conn: &Connection, sight: &Sight, id: i64) -> Result<Option<
 }
 
 /// What was made of a mail's attachments.
-pub(super) fn made(conn: &Connection, email: i64) -> Result<Vec<Made>> {
+pub(in crate::mail) fn made(conn: &Connection, email: i64) -> Result<Vec<Made>> {
     let found = conn
         .prepare_cached("SELECT * FROM artifacts WHERE email_id = ?1 ORDER BY id LIMIT 200")?
         .query_map([email], |row| {
