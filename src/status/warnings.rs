@@ -32,7 +32,7 @@ use crate::{
 /// The reference's variables for its database, which is not ours.
 const DATABASE: &[&str] = &["DATABASE_URL", "POSTGRES_PASSWORD"];
 /// Passwords of the reference that have no effect here.
-const PASSWORDS: &[&str] = &["CALDAV_PASSWORD", "IMAP_PASSWORD", "POSTGRES_PASSWORD", "SMTP_PASSWORD"];
+const PASSWORDS: &[&str] = &["CALDAV_PASSWORD", "POSTGRES_PASSWORD"];
 /// Where the service's variables stand.
 const VARIABLES: &str = "/etc/default/assistant";
 

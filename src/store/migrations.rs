@@ -21,8 +21,8 @@ type Migration = (&'static str, &'static str);
 /// The files of `migrations/`, in order; the position of the last one is the schema version.
 const MIGRATIONS: &[Migration] = &[
     ("0001_jobs", include_str!("../../migrations/0001_jobs.sql")),
-    ("0002_ages", include_str!("../../migrations/0002_ages.sql")),
-    ("0003_mail", include_str!("../../migrations/0003_mail.sql")),
+    ("0002_mail", include_str!("../../migrations/0002_mail.sql")),
+    ("0003_ages", include_str!("../../migrations/0003_ages.sql")),
 ];
 
 /// Has a build for tests be an older one, which knows only so many of the files.

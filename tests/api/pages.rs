@@ -42,7 +42,7 @@ async fn s8_s9_pages_are_switched_off_and_the_api_stays_behind_its_login() {
     assert_eq!(served.visit("GET", "/login", "", "").await.status, 200, "the workspace has one too");
     assert_eq!(served.call("GET", "/workspace", "", "").await.status, 200);
     let pages = served.call("GET", "/api/session", "", "").await.json()["pages"].clone();
-    assert_eq!(pages, json!({ "dashboard": false, "workspace": true }));
+    assert_eq!(pages, json!({ "dashboard": false, "workspace": true, "docs": false }));
     let served = Served::on_the_web(|config| config.api.workspace_enabled = false);
     assert_eq!(served.call("GET", "/workspace", "", "").await.status, 404);
     assert_eq!(served.call("GET", "/workspace?path=a", "", "").await.status, 404);

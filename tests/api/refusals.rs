@@ -52,7 +52,7 @@ async fn the_host_has_to_be_this_daemon() {
 #[tokio::test]
 async fn unknown_paths_and_methods_are_problems_too() {
     let served = Served::start();
-    for path in ["/api/memories", "/api/notes/1", "/api/workspace/convert"] {
+    for path in ["/api/memories", "/api/notes/1", "/api/contacts"] {
         let reply = served.call("POST", path, "", "{}").await;
         assert_eq!((reply.status, reply.kind().as_str()), (404, "not_available"), "{path}");
     }

@@ -11,24 +11,25 @@ use super::{
 };
 use crate::support::process::Place;
 
-/// The version after the upgrade from version 1, and the copy of what was there before it.
+/// The version after the upgrade from the one before it, and the copy of what was there before it.
 const NEWEST: i64 = 3;
-const COPY: &str = "backups/before-v3-from-v1.db";
+const OLDER: &str = "2";
+const COPY: &str = "backups/before-v3-from-v2.db";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_upgrade_survives_a_kill_at_every_named_point() {
     let scripted = Scripted::start().await;
     let place = Place::new(&scripted.config());
     // One job that is done, and one that waits.
-    let mut older = place.start(&[("ASSISTANT_TEST_SCHEMA", "1")]);
+    let mut older = place.start(&[("ASSISTANT_TEST_SCHEMA", OLDER)]);
     let done = scripted.submit(&place, 1).await;
     scripted.wait_until_done(&place, done).await;
     let waits = scripted.submit(&place, 2).await;
     older.kill();
     let before = Evidence::take(&place);
-    assert_eq!(version(&place, "assistant.db"), 1);
+    assert_eq!(version(&place, "assistant.db"), 2);
 
-    for (point, expected) in Point::MIGRATION.iter().zip([1, 1, 1, NEWEST]) {
+    for (point, expected) in Point::MIGRATION.iter().zip([2, 2, 2, NEWEST]) {
         let name = point.name();
         let mut process = place.start(&[(VARIABLE, name)]);
         assert!(ended_within(&mut process, Duration::from_secs(20)).await, "{name}: it was not killed");
@@ -46,7 +47,7 @@ async fn an_upgrade_survives_a_kill_at_every_named_point() {
     scripted.wait_until_done(&place, waits).await;
     assert_eq!(process.stop(), Some(0), "the daemon does not stop:\n{}", place.log());
     Evidence::take(&place).check_done(&place, &[(1, done), (2, waits)], &before);
-    assert_eq!((version(&place, "assistant.db"), version(&place, COPY)), (NEWEST, 1));
+    assert_eq!((version(&place, "assistant.db"), version(&place, COPY)), (NEWEST, 2));
     let copies = std::fs::read_dir(place.state().join("backups")).unwrap();
     let names: Vec<_> = copies.map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(names, [COPY.trim_start_matches("backups/")], "something is left of the copies that were cut short");

@@ -65,7 +65,7 @@ an_upgrade_loses_no_job() {
     inside apt-get install --quiet --yes /var/tmp/assistant_0.0.9.deb
     furnish_machine
     configure $'[jobs]\nworkers = 2'
-    [ "$(ask 'PRAGMA user_version')" = 1 ] || wrong "the older version has the schema $(ask 'PRAGMA user_version')"
+    [ "$(ask 'PRAGMA user_version')" = 2 ] || wrong "the older version has the schema $(ask 'PRAGMA user_version')"
     for _ in 1 2 3 4 5; do as_ann assistantctl submit 'Do it in two parts.' >/dev/null; done
     settles 5 parts_are first 2
     # What people change is not what the package comes with, so that nobody is asked which to keep.
@@ -75,7 +75,7 @@ an_upgrade_loses_no_job() {
     [ "$(installed)" = "0.1.0 install ok installed" ] || wrong "$(installed)"
     settles 30 jobs_are "completed 5 "
     [ "$(parts first) $(parts second)" = "5 5" ] || wrong "first: $(parts first), second: $(parts second)"
-    [ "$(ask 'PRAGMA user_version')" = 2 ] || wrong "the schema is $(ask 'PRAGMA user_version')"
+    [ "$(ask 'PRAGMA user_version')" = 3 ] || wrong "the schema is $(ask 'PRAGMA user_version')"
     inside find "$state/backups" -type f | grep -q . || wrong "there is no copy of the database before its change"
     said=$(under_load 4 inside apt-get install --quiet --yes /var/tmp/assistant_0.2.0.deb </dev/null) || wrong "$said"
     grep -q 'Of a later version' "$machine_root/etc/assistant/assistant.toml" || wrong "the new configuration file is not there"
@@ -94,16 +94,16 @@ as_root_ctl() { inside assistantctl "$@"; }
 a_downgrade_is_refused_by_the_database() {
     inside apt-get install --quiet --yes --allow-downgrades /var/tmp/assistant_0.0.9.deb
     settles 20 refuses
-    [ "$(ask 'PRAGMA user_version')" = 2 ] || wrong "it was changed"
+    [ "$(ask 'PRAGMA user_version')" = 3 ] || wrong "it was changed"
     # As docs/installation.md says.
     inside systemctl stop assistantd.socket assistantd.service
-    inside assistantctl backup list | grep -q before-v2-from-v1.db
-    inside env ASSISTANT_TEST_SCHEMA=1 assistantctl backup restore before-v2-from-v1.db --force
+    inside assistantctl backup list | grep -q before-v3-from-v2.db
+    inside env ASSISTANT_TEST_SCHEMA=2 assistantctl backup restore before-v3-from-v2.db --force
     inside systemctl reset-failed assistantd.service assistantd.socket
     inside systemctl start assistantd.service
     settles 10 is_ready
     inside assistantctl resume
-    [ "$(ask 'PRAGMA user_version')" = 1 ] || wrong "it is not the copy"
+    [ "$(ask 'PRAGMA user_version')" = 2 ] || wrong "it is not the copy"
     settles 30 jobs_are "completed 5 "
 }
 
@@ -114,17 +114,17 @@ a_failed_migration_leaves_the_database() {
     inside apt-get install --quiet --yes "$package"
     settles 10 tells_of_the_migration
     inside systemctl stop assistantd.service
-    [ "$(ask 'PRAGMA user_version')" = 1 ] || wrong "the schema is $(ask 'PRAGMA user_version')"
+    [ "$(ask 'PRAGMA user_version')" = 2 ] || wrong "the schema is $(ask 'PRAGMA user_version')"
     [ "$(ask "SELECT count(*) FROM sqlite_schema WHERE name = 'trash_age'")" = 0 ] || wrong "a part of the change is there"
     jobs_are "completed 5 " || wrong "jobs are lost"
     change 'DROP INDEX idempotency_age'
     inside systemctl reset-failed assistantd.service assistantd.socket
     inside systemctl start assistantd.service
     settles 10 is_ready
-    [ "$(ask 'PRAGMA user_version')" = 2 ] || wrong "the schema is $(ask 'PRAGMA user_version')"
+    [ "$(ask 'PRAGMA user_version')" = 3 ] || wrong "the schema is $(ask 'PRAGMA user_version')"
 }
 change() { as_daemon python3 -c 'import sqlite3, sys; sqlite3.connect(sys.argv[1]).execute(sys.argv[2])' "$state/assistant.db" "$1"; }
-tells_of_the_migration() { inside journalctl --no-pager --unit assistantd --lines 50 | grep -q 'migrating the database: 0002_ages.*idempotency_age already exists'; }
+tells_of_the_migration() { inside journalctl --no-pager --unit assistantd --lines 50 | grep -q 'migrating the database: 0003_ages.*idempotency_age already exists'; }
 refuses() { inside journalctl --no-pager --unit assistantd --lines 50 | grep -q 'has schema version 2, this program knows 1'; }
 
 # dpkg goes back when a script fails, and scripts may run twice.

@@ -23,7 +23,7 @@ other_versions() {
     for version in 0.0.9 0.2.0 0.3.0; do
         sed -i "s/^Version: .*/Version: $version/" "$tree/DEBIAN/control"
         case $version in
-            0.0.9) sed -i 's/^Type=notify$/&\nEnvironment=ASSISTANT_TEST_SCHEMA=1/' "$tree/lib/systemd/system/assistantd.service" ;;
+            0.0.9) sed -i 's/^Type=notify$/&\nEnvironment=ASSISTANT_TEST_SCHEMA=2/' "$tree/lib/systemd/system/assistantd.service" ;;
             0.2.0)
                 sed -i '/^Environment=ASSISTANT_TEST_SCHEMA/d' "$tree/lib/systemd/system/assistantd.service"
                 echo '# Of a later version.' >>"$tree/etc/assistant/assistant.toml"

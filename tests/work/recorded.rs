@@ -221,7 +221,6 @@ async fn what_is_not_there_yet_says_so() {
         "DELETE /api/entities/1",
         "GET /api/entities/1/delete-preview",
         "POST /api/entities/1/merge",
-        "POST /api/workspace/convert",
         "GET /api/workspace/semantic-search",
     ] {
         let (method, path) = path.split_once(' ').unwrap();

@@ -18,7 +18,7 @@ mod tests;
 
 use std::{sync::atomic::Ordering, time::Duration};
 
-use assistant_api::{mail::Watching, status::Warning};
+use assistant_api::status::Warning;
 use jiff::Timestamp;
 use tokio::sync::Notify;
 
@@ -146,7 +146,7 @@ fn pause(first: Duration, failures: u32) -> Duration {
 /// What people should know: no mail is received though it should be.
 pub fn warning(cx: &Cx) -> Option<Warning> {
     let inbox = cx.process.mail.inbox();
-    let error = inbox.error.filter(|_| inbox.watching == Watching::Failing)?;
+    let error = inbox.error?;
     let hint = inbox.hint.map(|hint| format!("; {hint}")).unwrap_or_default();
     Some(Warning {
         name: "mailbox".into(),

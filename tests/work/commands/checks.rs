@@ -225,8 +225,9 @@ async fn s19_a_weaker_sandbox_is_refused_unless_it_is_accepted() {
 /// its owner named for notices.
 #[tokio::test(flavor = "multi_thread")]
 async fn s26_commands_never_run_in_the_process_of_the_daemon() {
-    const STARTERS: [&str; 5] = [
+    const STARTERS: [&str; 6] = [
         "src/convert/reader.rs",
+        "src/mail/compose/render.rs",
         "src/mail/intake/names.rs",
         "src/mail/intake/reader.rs",
         "src/notify/command.rs",

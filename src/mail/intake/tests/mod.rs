@@ -89,7 +89,13 @@ async fn s32_no_path_of_an_attachment_is_told() {
     let mail = Mail::from("ann@example.org").part("application/pdf", "../../etc/a.pdf", b"%PDF-1.4");
     world.deliver(&world.signed(&mail)).await;
     let attachments: String = world.query("SELECT attachments FROM emails", |row| row.get(0)).await;
-    assert_eq!(attachments, r#"[{"filename":"a.pdf","content_type":"application/pdf","size_bytes":8,"index":0}]"#);
+    assert_eq!(
+        attachments,
+        concat!(
+            r#"[{"artifact_id":1,"filename":"a.pdf","content_type":"application/pdf","size_bytes":8,"#,
+            r#""scan_status":"pending","conversion_status":"pending"}]"#
+        )
+    );
     let raw: String = world.query("SELECT raw_name FROM mail_received", |row| row.get(0)).await;
     assert!(world.holds(&raw));
     assert!(!attachments.contains(&raw));

@@ -39,7 +39,7 @@ pub(super) fn quoted(text: &str) -> String {
 pub(super) fn ways(config: &Config, concerned: &Concerned, needs: Option<&Needs>) -> String {
     let id = concerned.job.id;
     let mut lines = vec![
-        format!("- in the dashboard: {}/admin#jobs/{id}", config.app.base_url.trim_end_matches('/')),
+        format!("- in the dashboard: {}/admin/jobs/{id}", config.app.base_url.trim_end_matches('/')),
         format!("- on the host: `assistantctl job show {id}`"),
     ];
     if let Some(command) = needs.map(|needs| needs.command.as_str()).filter(|command| !command.is_empty()) {
