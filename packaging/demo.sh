@@ -24,7 +24,7 @@ need_rust
 
 say "building the $profile profile into $CARGO_TARGET_DIR"
 cargo build --quiet --locked --profile "$profile" --bin assistantd --bin assistantctl --package assistantd --package assistantctl
-cargo build --quiet --locked --profile "$profile" --package assistant-sandbox --bins
+cargo build --quiet --locked --profile "$profile" --package assistant-sandbox --package assistant-mail --bins
 bin=$CARGO_TARGET_DIR/$([ "$profile" = dev ] && echo debug || echo release)
 
 demo=$(mktemp -d /tmp/assistant-demo.XXXXXX)

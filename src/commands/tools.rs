@@ -13,7 +13,7 @@ use crate::{
     config::Config,
     crashpoint::{self, Point},
     cx::Cx,
-    error::{Error, Result},
+    error::{Error, ErrorKind, Result},
     jobs,
     ledger::{self, NewEffect},
     policy::{Access, Origin},
@@ -94,6 +94,11 @@ impl Tool for CommandExecute {
             Err(err) if err.is_in_doubt() => {
                 (EffectState::Unknown, json!({ "command": asked.command, "error": err.message() }))
             }
+            // Nothing was run for want of a sandbox: that is for the owner to mend.
+            Err(err) if err.kind() == ErrorKind::Unavailable => (
+                EffectState::Failed,
+                json!({ "command": asked.command, "error": err.message(), "hint": err.hint_text(), "misconfigured": true }),
+            ),
             Err(err) => (EffectState::Failed, json!({ "command": asked.command, "error": err.message() })),
         };
         let now = cx.clock.now();

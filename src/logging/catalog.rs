@@ -45,6 +45,8 @@ messages! {
     WEAK_SECRET = "weak-secret", "fd3df2cc204a481b8c9a01e10303b4d8";
     /// The money of a job or a day is used up.
     BUDGET_EXCEEDED = "budget-exceeded", "40b8fdfd0aca4d698fc7a1bfbca9da21";
+    /// The mailbox cannot be reached or read: no mail is received.
+    MAILBOX = "mailbox", "ce7dcb29593241998e3aff594878e59f";
     /// A part of the daemon that must answer does not.
     WATCHDOG = "watchdog", "0aeff61ac1ab40289dd264efe04a52eb";
 }

@@ -121,8 +121,8 @@ section! {
         allowed_attachment_extensions: Vec<String> = [
             ".csv", ".docx", ".epub", ".htm", ".html", ".json", ".md", ".pdf", ".pptx", ".txt", ".xls", ".xlsx", ".xml",
         ].map(String::from).into();
-        /// Addresses of videos (youtube.com, youtu.be) in mail are written down for the job, and their texts fetched
-        /// where the sandbox may reach the network.
+        /// Addresses of videos (youtube.com, youtu.be) in mail are written down for the job, each once; what is said in
+        /// them is not fetched.
         youtube_links: bool = true;
     }
 }

@@ -17,22 +17,27 @@ const REHEARSED: &str = "[llm]\nprovider = \"rehearsal\"\n";
 const TASK: &str = "Read the CSV files in reports/ and write summary.md with totals per month";
 
 /// A daemon that rehearses, and a directory with the reports of the recording's task.
-pub(super) struct Desk {
+pub(crate) struct Desk {
     pub(super) place: Place,
     pub(super) daemon: Process,
     here: tempfile::TempDir,
 }
 
-pub(super) struct Ran {
-    pub(super) code: Option<i32>,
-    pub(super) out: String,
-    pub(super) err: String,
+pub(crate) struct Ran {
+    pub(crate) code: Option<i32>,
+    pub(crate) out: String,
+    pub(crate) err: String,
 }
 
 impl Desk {
     pub(super) fn new() -> Self {
-        let place = Place::new(REHEARSED);
-        let daemon = place.start(&[]);
+        Self::with("", &[])
+    }
+
+    /// With more in its configuration, and variables of its environment.
+    pub(crate) fn with(more: &str, variables: &[(&str, &str)]) -> Self {
+        let place = Place::new(&format!("{REHEARSED}{more}"));
+        let daemon = place.start(variables);
         assert!(daemon.ready, "{}", place.log());
         let here = tempfile::tempdir().unwrap();
         fs::create_dir(here.path().join("reports")).unwrap();
@@ -51,7 +56,7 @@ impl Desk {
     }
 
     #[track_caller]
-    pub(super) fn run(&self, arguments: &[&str]) -> Ran {
+    pub(crate) fn run(&self, arguments: &[&str]) -> Ran {
         let output = self.command(arguments).output().unwrap();
         let text = |bytes| String::from_utf8(bytes).unwrap();
         Ran { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
@@ -59,7 +64,7 @@ impl Desk {
 
     /// Runs what has to succeed and returns its JSON.
     #[track_caller]
-    pub(super) fn json(&self, arguments: &[&str]) -> Value {
+    pub(crate) fn json(&self, arguments: &[&str]) -> Value {
         let ran = self.run(&[arguments, &["-o", "json"]].concat());
         assert_eq!(ran.code, Some(0), "{arguments:?}: {}{}", ran.out, ran.err);
         let json: Value = serde_json::from_str(ran.out.lines().last().unwrap()).unwrap();

@@ -1,6 +1,6 @@
 //! The real programs: starting, stopping, refusing.
 
-mod ctl;
+pub(crate) mod ctl;
 mod dashboard;
 mod disk;
 mod network;

@@ -1,6 +1,7 @@
 //! Mail with real servers.
 
 mod attachments;
+mod command_line;
 mod documents;
 mod receiving;
 mod sending;

@@ -14,6 +14,10 @@ use assistantd::{
     },
 };
 use serde_json::json;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpListener,
+};
 
 use super::{
     servers::{MailServers, OWNER, USER},
@@ -100,6 +104,52 @@ async fn what_the_server_says_decides() {
         }
         daemon.stop().await;
     }
+}
+
+/// A server that gives `token-1`, `token-2`, and so on; its address.
+async fn token_server() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/token", listener.local_addr().unwrap());
+    #[expect(clippy::disallowed_methods, reason = "a server of a test ends with its runtime")]
+    tokio::spawn(async move {
+        for count in 1.. {
+            let Ok((mut stream, _)) = listener.accept().await else { return };
+            let (mut asked, mut piece) = (Vec::new(), [0; 4096]);
+            while !asked.windows(10).any(|part| part == b"client_id=") {
+                let length = stream.read(&mut piece).await.unwrap();
+                asked.extend_from_slice(&piece[..length]);
+            }
+            let body = format!("{{\"access_token\":\"token-{count}\",\"expires_in\":3600}}");
+            let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len());
+            stream.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
+        }
+    });
+    url
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_expired_token_is_renewed_before_a_mail_goes_out() {
+    let server = SmtpServer::start(&[]).await;
+    server.wants_token("token-2");
+    let config = format!(
+        "{ADMIN}[email]\n{}smtp_username = \"assistant@example.test\"\noauth_token_url = \"{}\"\n\
+         oauth_client_id = \"me\"\n",
+        server.keys(),
+        token_server().await
+    );
+    let daemon = Daemon::start_with(&config, &[("ASSISTANT_MAIL_OAUTH_REFRESH_TOKEN", "refresh-secret")]).await;
+    let id = put(&daemon, &["a@example.test"]).await;
+    once(&daemon, id, |mail| mail.state == EffectState::Confirmed).await;
+    assert_eq!(server.taken().len(), 1);
+    // None that it gets is good any more: the mail waits, and says why.
+    server.wants_token("none");
+    let id = put(&daemon, &["a@example.test"]).await;
+    let mail = once(&daemon, id, |mail| mail.answer.is_some()).await;
+    assert_eq!(mail.state, EffectState::Prepared);
+    let answer = mail.answer.unwrap();
+    assert!(answer.contains("the token is refused: invalid_token"), "{answer}");
+    assert!(!answer.contains("token-") && !answer.contains("refresh-secret"), "{answer}");
+    daemon.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,6 +7,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader},
     net::TcpListener,
@@ -45,6 +46,8 @@ struct State {
     script: VecDeque<Do>,
     taken: Vec<Taken>,
     connections: usize,
+    /// The one that it lets in by XOAUTH2; unset: everybody may send.
+    token: Option<String>,
 }
 
 /// Listens until it is dropped.
@@ -99,6 +102,11 @@ impl SmtpServer {
         self.state.lock().unwrap().taken.clone()
     }
 
+    /// Lets in only who shows this token from now on.
+    pub(crate) fn wants_token(&self, token: &str) {
+        self.state.lock().unwrap().token = Some(token.to_owned());
+    }
+
     pub(crate) fn connections(&self) -> usize {
         self.state.lock().unwrap().connections
     }
@@ -141,12 +149,28 @@ async fn say(stream: &mut Talk, text: &str) -> std::io::Result<()> {
 
 async fn talk(mut stream: Talk, state: &Mutex<State>) -> std::io::Result<()> {
     say(&mut stream, "220 scripted").await?;
-    let (mut now, mut recipients) = (Do::Take, Vec::new());
+    let (mut now, mut recipients, mut allowed) = (Do::Take, Vec::new(), false);
     loop {
         let command = line(&mut stream).await?;
         let upper = command.to_ascii_uppercase();
+        let bearer = state.lock().unwrap().token.clone();
         if upper.starts_with("EHLO") {
-            say(&mut stream, "250-scripted\r\n250 8BITMIME").await?;
+            let auth = if bearer.is_some() { "\r\n250-AUTH XOAUTH2" } else { "" };
+            say(&mut stream, &format!("250-scripted{auth}\r\n250 8BITMIME")).await?;
+        } else if upper.starts_with("AUTH XOAUTH2 ") {
+            let shown = BASE64_STANDARD.decode(&command["AUTH XOAUTH2 ".len()..]).unwrap_or_default();
+            let wanted = format!("auth=Bearer {}\x01\x01", bearer.unwrap_or_default());
+            allowed = String::from_utf8_lossy(&shown).ends_with(&wanted);
+            if allowed {
+                say(&mut stream, "235 2.7.0 welcome").await?;
+            } else {
+                let why = BASE64_STANDARD.encode(r#"{"status":"invalid_token","schemes":"bearer"}"#);
+                say(&mut stream, &format!("334 {why}")).await?;
+                line(&mut stream).await?;
+                say(&mut stream, "535 5.7.8 no").await?;
+            }
+        } else if bearer.is_some() && !allowed && upper.starts_with("MAIL") {
+            say(&mut stream, "530 5.7.0 log in first").await?;
         } else if upper.starts_with("MAIL") {
             now = state.lock().unwrap().script.pop_front().unwrap_or(Do::Take);
             recipients.clear();

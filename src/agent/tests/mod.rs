@@ -4,6 +4,7 @@ mod conversation;
 mod limits;
 mod resume;
 pub(in crate::agent) mod tools;
+mod truth;
 
 use std::{
     path::PathBuf,

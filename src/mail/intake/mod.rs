@@ -46,6 +46,17 @@ pub async fn take(cx: &Cx, arrived: Arrived) -> Result<Taken> {
         Read::Unreadable(why) => return kept_unread(cx, arrived, why).await,
     };
     let sender = sender::judge(&cx.config.load(), &message);
+    if let Some(domain) = &sender.doubtful
+        && cx.process.mail.names.is_worth_waiting(cx.clock.monotonic(), &arrived.place)
+    {
+        return Err(Error::unavailable(format!(
+            "nobody answers for the keys of {domain}, which prove who sent a message"
+        ))
+        .hint("mend the name server of this host or set mail.dns_server; after ten minutes it counts as unverified"));
+    }
+    if sender.verified {
+        cx.process.mail.names.was_worth_waiting(&arrived.place);
+    }
     let (now, config, place) = (cx.clock.now(), cx.config.load_full(), arrived.place.clone());
     let raw_name = arrived.raw_name.clone();
     let (taken, keeps) = cx

@@ -15,7 +15,7 @@ use tokio::{
 };
 
 use super::{reader::PROGRAM, unready};
-use crate::{cx::Cx, error::Result, sandbox};
+use crate::{cx::Cx, error::Result, mail::Place, sandbox};
 
 const MAX_KNOWN: usize = 2000;
 /// How long an answer is good.
@@ -28,20 +28,29 @@ const MOST: u64 = 4 << 20;
 /// Pauses before a name that nobody answered for is asked for again.
 const PAUSES: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(2)];
 
+/// How long a message waits for answers that may prove its sender, and all that came after it.
+const WORTH: Duration = Duration::from_mins(10);
+/// From the begin of one such wait that led to nothing to the next.
+const REST: Duration = Duration::from_hours(1);
+
 /// Answers, with the time on the monotonic clock.
 #[derive(Default)]
-pub struct Names(Mutex<HashMap<String, (Lookup, Duration)>>);
+pub struct Names {
+    known: Mutex<HashMap<String, (Lookup, Duration)>>,
+    /// The message that waits for answers, and since when.
+    waits: Mutex<Option<(Place, Duration)>>,
+}
 
 impl Names {
     fn find(&self, now: Duration, name: &str) -> Option<Lookup> {
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let (lookup, at) = known.get(name)?;
         let good = if *lookup == Lookup::Failed { UNANSWERED } else { FRESH };
         (now.saturating_sub(*at) < good).then(|| lookup.clone())
     }
 
     fn keep(&self, now: Duration, name: &str, lookup: &Lookup) {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= MAX_KNOWN {
             known.retain(|_, (_, at)| now.saturating_sub(*at) < FRESH);
         }
@@ -53,7 +62,26 @@ impl Names {
 
     /// Forgets everything, as after a change of the server that is asked.
     pub fn clear(&self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// A message has waited, and what proves its sender was found.
+    pub(super) fn was_worth_waiting(&self, place: &Place) {
+        let mut waits = self.waits.lock().unwrap_or_else(PoisonError::into_inner);
+        waits.take_if(|(waiting, _)| waiting == place);
+    }
+
+    /// Whether a message may wait still, counted from the first time that it is asked about.
+    pub(super) fn is_worth_waiting(&self, now: Duration, place: &Place) -> bool {
+        let mut waits = self.waits.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*waits {
+            Some((waiting, since)) if waiting == place => now.saturating_sub(*since) < WORTH,
+            Some((_, since)) if now.saturating_sub(*since) < REST => false,
+            _ => {
+                *waits = Some((place.clone(), now));
+                true
+            }
+        }
     }
 }
 

@@ -27,6 +27,9 @@ pub(super) struct Sender {
     pub(super) standing: Standing,
     /// Whether mail of theirs makes jobs.
     pub(super) actionable: bool,
+    /// The domain whose keys nobody could look up, where they may prove an address that the configuration names: another
+    /// time may tell.
+    pub(super) doubtful: Option<String>,
     /// Of signatures that hold, by which a copy is known again.
     pub(super) signatures: Vec<String>,
     /// Of sender, subject and text.
@@ -64,6 +67,10 @@ pub(super) fn judge(config: &Config, message: &Message) -> Sender {
         (false, true) => Standing::Actionable,
         (false, false) => Standing::Stranger,
     };
+    // Whoever only claims such an address cannot have us wait: the keys are those of its own domain.
+    let unanswered = message.authentication.dkim.iter().find(|one| one.result == "temperror" && one.aligned);
+    let named = admin || config.email.actionable_senders.iter().any(|sender| listed(sender));
+    let doubtful = unanswered.filter(|_| !verified && named).map(|one| one.domain.clone());
     let signatures: Vec<String> = message
         .authentication
         .dkim
@@ -81,7 +88,17 @@ pub(super) fn judge(config: &Config, message: &Message) -> Sender {
     let verification = json!({ "why": why, "dkim": message.authentication.dkim, "arc": message.authentication.arc,
         "dmarc": message.authentication.dmarc, "claims": message.authentication.claims, "print": print,
         "signatures": signatures, "defects": message.defects });
-    Sender { address, verified, why, standing, actionable: verified && actionable, signatures, print, verification }
+    Sender {
+        address,
+        verified,
+        why,
+        standing,
+        actionable: verified && actionable,
+        doubtful,
+        signatures,
+        print,
+        verification,
+    }
 }
 
 /// What proves that `From` is true, or why nothing does.

@@ -27,6 +27,7 @@ use super::{Arrived, Place, config::Email, intake, net::Server};
 use crate::{
     cx::{Cx, Wake},
     error::{Error, Result},
+    logging::catalog,
     loops::{Loop, Next},
 };
 
@@ -128,6 +129,7 @@ async fn receive(cx: &Cx, deciding: &impl Deciding) -> Result<Next> {
     let failures = live.failed(cx.clock.now(), &err);
     if before.error.as_deref() != Some(err.message()) {
         tracing::warn!(
+            target: catalog::MAILBOX,
             mailbox = settings.mailbox,
             error = err.chain(),
             hint = err.hint_text().unwrap_or_default(),

@@ -1,9 +1,11 @@
 //! What mail does to jobs that are there.
 
+use std::time::Duration;
+
 use assistant_api::{JobId, mail::Decision};
 
 use super::world::{Mail, World};
-use crate::{jobs::within, mail::codes};
+use crate::{clock::Clock, error::ErrorKind, jobs::within, mail::codes};
 
 const OWNER: &str = "owner@example.org";
 const ANN: &str = "ann@example.org";
@@ -178,10 +180,27 @@ async fn the_subject_joins_only_where_the_configuration_says_so() {
 
 #[tokio::test]
 async fn keys_that_nobody_can_look_up_prove_nothing() {
-    let world = World::with(|config| config.mail.dns_server = Some("127.0.0.1:1".into()));
-    let taken = world.deliver(&world.signed(&Mail::from(ANN))).await;
-    assert_eq!(taken.decision, Decision::Stored);
+    let clock = Clock::fixed(Clock::System.now());
+    let world = World::at(clock.clone(), |_| {});
+    world.break_names();
+    let mail = world.signed(&Mail::from(ANN));
+    let err = world.try_at(7, &mail).await.unwrap_err();
+    assert_eq!(err.kind(), ErrorKind::Unavailable, "what may be the owner's waits: {err}");
+    assert!(err.message().contains("example.org"), "{err}");
+    assert_eq!(world.count("SELECT count(*) FROM mail_received").await, 0);
+    // Nobody else can have everybody wait.
+    let other = world.signed(&Mail::from("somebody@example.org"));
+    assert_eq!(world.deliver(&other).await.decision, Decision::Stored);
+    let borrowed = world.signed_by(&Mail::from(ANN), "evil.example");
+    assert_eq!(world.deliver(&borrowed).await.decision, Decision::Stored);
+    clock.advance(Duration::from_mins(10));
+    assert_eq!(world.try_at(7, &mail).await.unwrap().decision, Decision::Stored, "but not for ever");
     assert!(world.reason().await.contains("look up"), "{}", world.reason().await);
+    assert_eq!(
+        world.try_at(8, &world.signed(&Mail::from(ANN))).await.unwrap().decision,
+        Decision::Stored,
+        "nor by turns"
+    );
     world.close().await;
     let world = World::new();
     world.forget_name("s._domainkey.example.org");

@@ -24,8 +24,12 @@ use crate::{
     config::Config,
     cx::Cx,
     daemon,
+    error::Result,
     mail::{Arrived, Place, folder},
 };
+
+/// Stands among the names of a server that is broken.
+const BROKEN: &str = ".";
 
 static NUMBER: AtomicU32 = AtomicU32::new(1);
 
@@ -115,6 +119,10 @@ impl World {
     }
 
     pub(super) fn with(change: impl FnOnce(&mut Config)) -> Self {
+        Self::at(Clock::System, change)
+    }
+
+    pub(super) fn at(clock: Clock, change: impl FnOnce(&mut Config)) -> Self {
         let key = Ed25519Key::generate_pkcs8().unwrap();
         let public = STANDARD.encode(Ed25519Key::from_pkcs8_der(&key).unwrap().public_key());
         let mut names = BTreeMap::from([("_dmarc.example.org".to_owned(), "v=DMARC1; p=reject".to_owned())]);
@@ -134,8 +142,13 @@ impl World {
         change(&mut config);
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir_all(folder(dir.path())).unwrap();
-        let cx = daemon::idle(dir.path(), config, Clock::System);
+        let cx = daemon::idle(dir.path(), config, clock);
         Self { _dir: dir, cx, key, uid: AtomicU32::new(1), names }
+    }
+
+    /// The name server answers nothing but that it is broken.
+    pub(super) fn break_names(&self) {
+        self.names.lock().unwrap().insert(BROKEN.into(), String::new());
     }
 
     pub(super) fn forget_name(&self, name: &str) {
@@ -172,6 +185,14 @@ impl World {
     }
 
     async fn put(&self, uid: u32, raw: &[u8]) -> Taken {
+        self.try_put(uid, raw).await.unwrap()
+    }
+
+    pub(super) async fn try_at(&self, uid: u32, raw: &str) -> Result<Taken> {
+        self.try_put(uid, raw.as_bytes()).await
+    }
+
+    async fn try_put(&self, uid: u32, raw: &[u8]) -> Result<Taken> {
         let raw_name = format!("{uid}.eml");
         std::fs::write(folder(&self.cx.state_dir).join(&raw_name), raw).unwrap();
         let arrived = Arrived {
@@ -181,7 +202,7 @@ impl World {
             raw_name,
             content_hash: Sha256::digest(raw).into(),
         };
-        take(&self.cx, arrived).await.unwrap()
+        take(&self.cx, arrived).await
     }
 
     pub(super) fn holds(&self, raw_name: &str) -> bool {
@@ -253,9 +274,11 @@ fn answer(packet: &[u8], names: &BTreeMap<String, String>) -> Option<Vec<u8>> {
         at += length;
     }
     let question = packet.get(12..at + 4)?;
-    let found = names.get(&labels.join("."));
+    let broken = names.contains_key(BROKEN);
+    let found = names.get(&labels.join(".")).filter(|_| !broken);
+    let code = if broken { 0x82 } else { 0x83 };
     let mut answer = packet.get(..2)?.to_vec();
-    answer.extend([0x81, if found.is_some() { 0x80 } else { 0x83 }, 0, 1, 0, u8::from(found.is_some()), 0, 0, 0, 0]);
+    answer.extend([0x81, if found.is_some() { 0x80 } else { code }, 0, 1, 0, u8::from(found.is_some()), 0, 0, 0, 0]);
     answer.extend(question);
     if let Some(text) = found {
         let strings: Vec<u8> = text

@@ -185,6 +185,35 @@ async fn the_owner_hears_of_trouble_once_per_status_and_reason() {
 }
 
 #[tokio::test]
+async fn the_owner_hears_once_that_this_host_lets_no_command_run() {
+    let bed = Bed::new(false, |_| {}).await;
+    let now = bed.cx.clock.now();
+    bed.cx
+        .store
+        .write(move |tx| {
+            let broken = r#"{"error": "without read", "hint": "load landlock", "misconfigured": true}"#;
+            for (id, detail) in [(1, broken), (2, broken), (3, r#"{"error": "no such directory"}"#)] {
+                tx.execute(
+                    "INSERT INTO effects (id, job_id, tool, target, args_hash, origin, rule, state, prepared_at, detail)
+                     VALUES (?1, 7, 'command_execute', 't', 'h', 'owner', 'r', 'failed', 0, ?2)",
+                    (id, detail),
+                )?;
+                events::emit(tx, now, "effect.state", Some(JobId(7)), &json!({ "effect_id": id, "state": "failed" }))?;
+            }
+            Ok(())
+        })
+        .await
+        .unwrap();
+    catch_up(&bed.cx).await.unwrap();
+    let told = bed.told().await;
+    assert_eq!(told.len(), 1, "{told:?}");
+    let (kind, to, subject, body, _) = &told[0];
+    assert_eq!((kind.as_str(), to.as_str()), ("notice", "[\"owner@home.example\"]"));
+    assert!(subject.contains("command_execute"), "{subject}");
+    assert!(body.contains("without read") && body.contains("load landlock"), "{body}");
+}
+
+#[tokio::test]
 async fn without_mail_nothing_piles_up() {
     let bed = Bed::new(true, |config| config.email.smtp_host = None).await;
     bed.done("Berg is the cheapest.").await;

@@ -57,6 +57,10 @@ pub(super) async fn effect(cx: &Cx, event: &Stored) -> Result<bool> {
     let found = cx.store.read(move |conn| ledger::get(conn, data.effect_id)).await;
     let effect = match found {
         Ok(effect) if effect.tool == TOOL => effect,
+        Ok(effect) if effect.state == EffectState::Failed && effect.detail["misconfigured"] == true => {
+            misconfigured(cx, job_id, &effect).await?;
+            return Ok(true);
+        }
         Err(err) if err.kind() != ErrorKind::NotFound => return Err(err),
         _ => return Ok(false),
     };
@@ -103,6 +107,32 @@ pub(super) async fn effect(cx: &Cx, event: &Stored) -> Result<bool> {
     };
     super::tell(cx, &concerned, telling).await?;
     Ok(true)
+}
+
+/// A tool could not do its work because of this host: once per job and reason, while the job goes on.
+async fn misconfigured(cx: &Cx, job: assistant_api::JobId, effect: &Effect) -> Result<()> {
+    let Some(concerned) = cx.store.read(move |conn| super::concerned(conn, job)).await? else { return Ok(()) };
+    let config = cx.config.load_full();
+    let Some(admin) = admin(&config) else { return Ok(()) };
+    let said = |key: &str| effect.detail[key].as_str().unwrap_or_default();
+    let why = format!("{}\n{}", said("error"), said("hint"));
+    let telling = Telling {
+        kind: Kind::Notice,
+        once: format!("host:{job}:{}", digest(&why)),
+        to: admin,
+        subject: letters::subject(&config, &format!("job {job} cannot use {}", effect.tool), &concerned.subject, None),
+        body: format!(
+            "This host does not let `{}` work, and the {} goes on without it:\n\n{}\n\nWhat this host lacks: \
+             `assistantctl doctor` and `assistantctl sandbox test`.\n\n{}",
+            effect.tool,
+            letters::about(&concerned),
+            letters::quoted(&why),
+            letters::ways(&config, &concerned, None)
+        ),
+        target: None,
+        code: None,
+    };
+    super::tell(cx, &concerned, telling).await
 }
 
 /// What is wrong with a mail, if anything.
