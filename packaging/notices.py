@@ -26,6 +26,13 @@ ORDER = {
     "Zlib": "Zlib",
     "Unicode-3.0": "Unicode-3.0",
     "CDLA-Permissive-2.0": "CDLA-Permissive-2.0",
+    "0BSD": "0BSD",
+    "MPL-2.0": "MPL-2.0",
+}
+# Licences whose text every Debian has, and what else they want to be said.
+COMMON = {
+    "MPL-2.0": "The full text is in /usr/share/common-licenses/MPL-2.0. These crates are used unchanged; their source is\n"
+    "at https://crates.io/crates/NAME/VERSION, with the names and versions above.",
 }
 # A line of its own by which the text of a licence is known.
 MARKS = {
@@ -36,6 +43,7 @@ MARKS = {
     "Zlib": "This software is provided 'as-is'",
     "Unicode-3.0": "UNICODE LICENSE V3",
     "CDLA-Permissive-2.0": "Community Data License Agreement",
+    "0BSD": "Permission to use, copy, modify, and/or distribute",
 }
 
 
@@ -74,6 +82,8 @@ def modules(directory):
 def chosen(expression):
     """The licences under which a crate with this expression (SPDX) is used."""
     licences = []
+    # The one crate that still names the older one comes with the text of version 3.
+    expression = expression.replace("Unicode-DFS-2016", "Unicode-3.0")
     for part in re.split(r"\s+AND\s+", expression.replace("/", " OR ")):
         offered = [name.split(" WITH ")[0].strip("() ") for name in re.split(r"\s+OR\s+", part)]
         wanted = [name for name in ORDER if name in offered]
@@ -119,11 +129,14 @@ def paragraphs(found):
         written.append(f"Files: {PLACES[crate['from']]}/{crate['name']}-{crate['version']}/*\nCopyright: {who}\nLicense: {names}\n")
     used = {licence for crate in found for licence in chosen(crate["license"])} - {"Apache-2.0"}
     for licence in sorted(used, key=list(ORDER).index):
+        if licence in COMMON:
+            written.append(f"License: {ORDER[licence]}\n{indented(COMMON[licence])}\n")
+            continue
         if licence not in examples:
             sys.exit(f"notices: no crate comes with the text of {licence}")
         # The terms alone: who holds the rights stands with each crate.
         terms = examples[licence]
-        if licence in ("MIT", "BSD-2-Clause", "BSD-3-Clause", "ISC", "Zlib"):
+        if licence in ("MIT", "BSD-2-Clause", "BSD-3-Clause", "ISC", "Zlib", "0BSD"):
             terms = terms[terms.index(MARKS[licence]):]
         written.append(f"License: {ORDER[licence]}\n{indented(terms)}\n")
     return written
