@@ -123,7 +123,7 @@ pub struct Listening {
 /// A server that was tried.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Server {
-    /// What it is for: `model`.
+    /// What it is for: `model`, `mail that comes`, `mail that goes out`.
     pub purpose: String,
     /// Host, and port if it is an unusual one.
     pub host: String,

@@ -185,6 +185,11 @@ pub(super) async fn reach(cx: &Cx, host: &Host, pid: u32) -> Vec<Finding> {
     findings.push(local::network(host, pid, &known));
     findings.extend(found.servers.iter().map(|server| {
         let (purpose, at) = (&server.purpose, &server.host);
+        let option = match purpose.as_str() {
+            "mail that comes" => "--imap-host",
+            "mail that goes out" => "--smtp-host",
+            _ => "--base-url",
+        };
         match (&server.problem, server.latency_ms) {
             (None, took) => {
                 let took = took.map(text::millis).unwrap_or_default();
@@ -193,7 +198,7 @@ pub(super) async fn reach(cx: &Cx, host: &Host, pid: u32) -> Vec<Finding> {
             (Some(problem), _) => Finding::warning(
                 "servers",
                 format!("{purpose}: {at} cannot be reached from the daemon: {problem}"),
-                "start it or open the way to it, or name another: sudo assistantctl setup",
+                format!("start it or open the way to it, or name another: sudo assistantctl setup {option}"),
             ),
         }
     }));
