@@ -125,7 +125,7 @@ a_failed_migration_leaves_the_database() {
 }
 change() { as_daemon python3 -c 'import sqlite3, sys; sqlite3.connect(sys.argv[1]).execute(sys.argv[2])' "$state/assistant.db" "$1"; }
 tells_of_the_migration() { inside journalctl --no-pager --unit assistantd --lines 50 | grep -q 'migrating the database: 0003_ages.*idempotency_age already exists'; }
-refuses() { inside journalctl --no-pager --unit assistantd --lines 50 | grep -q 'has schema version 2, this program knows 1'; }
+refuses() { inside journalctl --no-pager --unit assistantd --lines 50 | grep -q 'has schema version 3, this program knows 2'; }
 
 # dpkg goes back when a script fails, and scripts may run twice.
 scripts_can_fail_and_repeat() {
