@@ -2,6 +2,7 @@
 //! transaction ([`emit`]) and, once that is on disk, says so ([`crate::cx::Wake::announce`]); who listens then looks
 //! in the database. Nothing is held in memory for a listener, so a slow or absent one costs and loses nothing.
 
+mod follow;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -11,8 +12,10 @@ use jiff::Timestamp;
 use rusqlite::Connection;
 use serde::Serialize;
 
+#[cfg(test)]
+pub(crate) use self::{follow::BATCH, store::cursor::cursor};
 pub use self::{
-    store::cursor::{advance, cursor, forget},
+    follow::{Follower, follow, unfollow},
     store::{Stored, after, bounds, purge},
 };
 use crate::error::Result;

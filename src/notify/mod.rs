@@ -28,7 +28,7 @@ use crate::{
     config::Config,
     cx::Cx,
     error::{ErrorKind, Result},
-    events::{self, Stored},
+    events::{self, Follower, Stored},
     ledger::{self, NewEffect},
     policy::Origin,
     subsystems::Subsystem,
@@ -37,10 +37,6 @@ use crate::{
 /// This subsystem.
 pub const SUBSYSTEM: Subsystem = Subsystem { name: "notify", routes: Vec::new, tools: &[], loops: loops::LOOPS };
 
-/// Where the cursor is kept.
-const CURSOR: &str = "notify.cursor";
-/// Events that one look reads.
-const BATCH: u32 = 200;
 /// Pauses between the attempts of one message.
 const PAUSES: &[Duration] =
     &[Duration::from_secs(2), Duration::from_secs(15), Duration::from_mins(1), Duration::from_mins(5)];
@@ -120,37 +116,27 @@ impl Receiver {
 /// Sends what happened since the last time.
 async fn catch_up(cx: &Cx, pauses: &[Duration]) -> Result<()> {
     let receivers = Receiver::all(&cx.config.load());
-    let now = cx.clock.now();
     if receivers.is_empty() {
         // Whoever is named later is told what happens from then on.
-        if cx.store.read(|conn| events::cursor(conn, CURSOR)).await?.is_some() {
-            cx.store.write(|tx| events::forget(tx, CURSOR)).await?;
-        }
-        return Ok(());
+        return events::unfollow::<Sending<'_>>(cx).await;
     }
-    let Some(mut cursor) = cx.store.read(|conn| events::cursor(conn, CURSOR)).await? else {
-        let newest = cx.store.read(|conn| Ok(events::bounds(conn)?.1)).await?;
-        return cx.store.write(move |tx| events::advance(tx, now, CURSOR, newest)).await;
-    };
-    loop {
-        let batch = cx.store.read(move |conn| events::after(conn, cursor, None, BATCH)).await?;
-        let full = batch.len() == BATCH as usize;
-        for event in batch {
-            cursor = event.id;
-            if let Some(message) = message(cx, &event).await? {
-                for receiver in &receivers {
-                    deliver(cx, receiver, &message, pauses).await?;
-                }
-                let now = cx.clock.now();
-                cx.store.write(move |tx| events::advance(tx, now, CURSOR, cursor)).await?;
-            }
+    events::follow(cx, &Sending { receivers, pauses }).await
+}
+
+struct Sending<'a> {
+    receivers: Vec<Receiver>,
+    pauses: &'a [Duration],
+}
+
+impl Follower for Sending<'_> {
+    const NAME: &'static str = "notify.cursor";
+
+    async fn event(&self, cx: &Cx, event: &Stored) -> Result<bool> {
+        let Some(message) = message(cx, event).await? else { return Ok(false) };
+        for receiver in &self.receivers {
+            deliver(cx, receiver, &message, self.pauses).await?;
         }
-        if !full {
-            return Ok(());
-        }
-        // A long stretch without a message is not read again.
-        let now = cx.clock.now();
-        cx.store.write(move |tx| events::advance(tx, now, CURSOR, cursor)).await?;
+        Ok(true)
     }
 }
 

@@ -201,13 +201,13 @@ async fn a_long_stretch_without_news_moves_the_cursor() {
     place
         .cx
         .store
-        .write(move |tx| (0..BATCH + 5).try_for_each(|n| events::emit(tx, now, "job.log", None, &n).map(drop)))
+        .write(move |tx| (0..events::BATCH + 5).try_for_each(|n| events::emit(tx, now, "job.log", None, &n).map(drop)))
         .await
         .unwrap();
     catch_up(&place.cx, &[]).await.unwrap();
     assert_eq!(
-        place.cx.store.read(|conn| events::cursor(conn, CURSOR)).await.unwrap(),
-        Some(EventId(i64::from(BATCH)))
+        place.cx.store.read(|conn| events::cursor(conn, Sending::NAME)).await.unwrap(),
+        Some(EventId(i64::from(events::BATCH)))
     );
 }
 

@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension as _};
 use crate::{error::Result, store::types::micros};
 
 /// The last event that is dealt with; `None` while nobody follows.
-pub fn cursor(conn: &Connection, name: &str) -> Result<Option<EventId>> {
+pub(crate) fn cursor(conn: &Connection, name: &str) -> Result<Option<EventId>> {
     let value: Option<String> = conn
         .prepare_cached("SELECT value FROM runtime_state WHERE key = ?1")?
         .query_row([name], |row| row.get(0))
@@ -16,7 +16,7 @@ pub fn cursor(conn: &Connection, name: &str) -> Result<Option<EventId>> {
 }
 
 /// Moves the cursor forward, never back.
-pub fn advance(conn: &Connection, now: Timestamp, name: &str, to: EventId) -> Result<()> {
+pub(crate) fn advance(conn: &Connection, now: Timestamp, name: &str, to: EventId) -> Result<()> {
     conn.prepare_cached(
         "INSERT INTO runtime_state (key, value, updated_at) VALUES (?1, ?2, ?3) \
          ON CONFLICT DO UPDATE SET value = excluded.value, updated_at = excluded.updated_at \
@@ -27,7 +27,7 @@ pub fn advance(conn: &Connection, now: Timestamp, name: &str, to: EventId) -> Re
 }
 
 /// Nobody follows any more.
-pub fn forget(conn: &Connection, name: &str) -> Result<()> {
+pub(crate) fn forget(conn: &Connection, name: &str) -> Result<()> {
     conn.prepare_cached("DELETE FROM runtime_state WHERE key = ?1")?.execute([name])?;
     Ok(())
 }

@@ -24,7 +24,7 @@ use crate::{
     config::Config,
     cx::{Cx, Wake},
     error::{ErrorKind, Result},
-    events::{self, Stored},
+    events::{self, Follower, Stored},
     jobs::{self, Requester},
     loops::{Loop, Next},
     mail::{
@@ -32,11 +32,6 @@ use crate::{
         compose::{self, Draft, Target, recipients},
     },
 };
-
-/// Events that one look reads.
-const BATCH: u32 = 200;
-/// Where the cursor is kept.
-const CURSOR: &str = "mail.told";
 
 pub(in crate::mail) struct Tell;
 
@@ -71,51 +66,30 @@ struct Concerned {
 
 /// Tells what happened since the last time.
 pub(super) async fn catch_up(cx: &Cx) -> Result<()> {
-    let now = cx.clock.now();
     if !super::configured(&cx.config.load()) {
         // Whoever sets mail up later is told what happens from then on.
-        if cx.store.read(|conn| events::cursor(conn, CURSOR)).await?.is_some() {
-            cx.store.write(|tx| events::forget(tx, CURSOR)).await?;
-        }
-        return Ok(());
+        return events::unfollow::<Tell>(cx).await;
     }
-    let Some(mut cursor) = cx.store.read(|conn| events::cursor(conn, CURSOR)).await? else {
-        let newest = cx.store.read(|conn| Ok(events::bounds(conn)?.1)).await?;
-        return cx.store.write(move |tx| events::advance(tx, now, CURSOR, newest)).await;
-    };
-    loop {
-        let batch = cx.store.read(move |conn| events::after(conn, cursor, None, BATCH)).await?;
-        let full = batch.len() == BATCH as usize;
-        for event in batch {
-            cursor = event.id;
-            if of(cx, &event).await? {
-                let now = cx.clock.now();
-                cx.store.write(move |tx| events::advance(tx, now, CURSOR, cursor)).await?;
-            }
-        }
-        if !full {
-            return Ok(());
-        }
-        // A long stretch without anything to tell is not read again.
-        let now = cx.clock.now();
-        cx.store.write(move |tx| events::advance(tx, now, CURSOR, cursor)).await?;
-    }
+    events::follow(cx, &Tell).await
 }
 
-/// Tells what one event is worth; whether it was worth anything. A mail that cannot be made is logged and does not hold up
-/// the others; a database that cannot be used does.
-async fn of(cx: &Cx, event: &Stored) -> Result<bool> {
-    let told = match event.kind.as_str() {
-        "job.status" => status(cx, event).await,
-        "effect.state" => trouble::effect(cx, event).await,
-        _ => return Ok(false),
-    };
-    match told {
-        Err(err) if matches!(err.kind(), ErrorKind::Validation | ErrorKind::Forbidden | ErrorKind::NotFound) => {
-            tracing::warn!(event = event.id.0, error = err.chain(), "nobody could be told by mail");
-            Ok(true)
+impl Follower for Tell {
+    const NAME: &'static str = "mail.told";
+
+    /// A mail that cannot be made is logged and does not hold up the others; a database that cannot be used does.
+    async fn event(&self, cx: &Cx, event: &Stored) -> Result<bool> {
+        let told = match event.kind.as_str() {
+            "job.status" => status(cx, event).await,
+            "effect.state" => trouble::effect(cx, event).await,
+            _ => return Ok(false),
+        };
+        match told {
+            Err(err) if matches!(err.kind(), ErrorKind::Validation | ErrorKind::Forbidden | ErrorKind::NotFound) => {
+                tracing::warn!(event = event.id.0, error = err.chain(), "nobody could be told by mail");
+                Ok(true)
+            }
+            other => other,
         }
-        other => other,
     }
 }
 

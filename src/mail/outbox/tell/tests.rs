@@ -219,7 +219,7 @@ async fn without_mail_nothing_piles_up() {
     bed.done("Berg is the cheapest.").await;
     bed.status("failed", None, "x", json!({})).await;
     assert!(bed.told().await.is_empty());
-    let cursor = bed.cx.store.read(|conn| events::cursor(conn, CURSOR)).await.unwrap();
+    let cursor = bed.cx.store.read(|conn| events::cursor(conn, <Tell as Follower>::NAME)).await.unwrap();
     assert_eq!(cursor, None);
     let mut config = Config::clone(&bed.cx.config.load());
     config.email.smtp_host = Some("127.0.0.1".into());
