@@ -28,8 +28,8 @@ use std::{path::PathBuf, process::ExitCode};
 use assistant_api::client::Client;
 use clap::{Args, Parser, Subcommand};
 use commands::{
-    backup, completion, config, dashboard, doctor, effects, events, files, job, jobs, mail, models, query, sandbox,
-    secret, setup, status, submit, switch, token, tools, web,
+    backup, completion, config, dashboard, doctor, effects, events, files, job, jobs, log, mail, models, query,
+    sandbox, secret, setup, status, submit, switch, token, tools, web,
 };
 use exit::{Code, Failure};
 use interrupt::Interrupts;
@@ -92,6 +92,7 @@ enum Command {
     Token(token::Args),
     Reload(switch::Reload),
     Events(events::Args),
+    Log(log::Args),
     Query(query::Args),
     Completion(completion::Args),
 }
@@ -175,6 +176,7 @@ async fn run(command: Command, cx: &Cx) -> exit::Result {
         Command::Token(args) => token::run(args, cx).await,
         Command::Reload(args) => switch::reload(args, cx).await,
         Command::Events(args) => events::run(args, cx).await,
+        Command::Log(args) => log::run(args, cx).await,
         Command::Query(args) => query::run(args, cx).await,
         Command::Completion(args) => completion::run(args),
     }

@@ -18,6 +18,7 @@ pub(super) fn routes() -> Vec<Route> {
         super::events::route(),
         super::openapi::route(),
     ];
+    routes.extend(super::log::routes());
     routes.extend(super::reference::routes());
     routes.extend(super::login::api::routes());
     routes

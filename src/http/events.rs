@@ -9,7 +9,7 @@ use std::time::Duration;
 use assistant_api::{EventId, JobId, Role, events::Event};
 use axum::{
     body::Body,
-    http::{HeaderValue, Method, Response, header},
+    http::{HeaderMap, HeaderValue, Method, Response, header},
 };
 use bytes::{BufMut as _, Bytes, BytesMut};
 use futures_util::stream;
@@ -28,11 +28,11 @@ use crate::{
 };
 
 /// Time without an event after which a comment shows that the stream lives.
-const HEARTBEAT: Duration = Duration::from_secs(15);
+pub(super) const HEARTBEAT: Duration = Duration::from_secs(15);
 /// Events that are read at once.
 const BATCH: u32 = 256;
 /// What a client waits before it connects again, in milliseconds.
-const RETRY: &str = "retry: 2000\n\n";
+pub(super) const RETRY: &str = "retry: 2000\n\n";
 
 pub(super) fn route() -> Route {
     Route::new(Method::GET, "/api/events", Role::Viewer, "The event stream, as server-sent events.", listen)
@@ -52,15 +52,7 @@ struct Query {
 
 async fn listen(req: Req<(), Query>) -> Result<Raw> {
     let cx = req.cx;
-    let last = match req.headers.get("last-event-id").filter(|value| !value.is_empty()) {
-        None => req.query.last_event_id,
-        Some(value) => Some(value.to_str().ok().and_then(|text| text.trim().parse().ok()).ok_or_else(|| {
-            Error::validation("Last-Event-ID has to be the number of an event").field("header.Last-Event-ID")
-        })?),
-    };
-    if last.is_some_and(|last| last < 0) {
-        return Err(Error::validation("last_event_id has to be 0 or more").field("query.last_event_id"));
-    }
+    let last = last_seen(&req.headers, req.query.last_event_id)?;
     let news = cx.wake.events.subscribe();
     let (oldest, newest) = cx.store.read(events::bounds).await?;
     let mut first = BytesMut::from(RETRY);
@@ -82,11 +74,30 @@ async fn listen(req: Req<(), Query>) -> Result<Raw> {
     first.put_slice(format!("id: {position}\n\n").as_bytes());
     cx.process.counters.listeners.enter();
     let listener = Listener { cx, news, position, job: req.query.job, first: Some(first.freeze()), done: false };
-    let mut response = Response::new(Body::from_stream(stream::unfold(listener, Listener::next)));
+    Ok(server_sent(Body::from_stream(stream::unfold(listener, Listener::next))))
+}
+
+/// What a client saw last: the header `Last-Event-ID`, else what its query says.
+pub(super) fn last_seen(headers: &HeaderMap, query: Option<i64>) -> Result<Option<i64>> {
+    let last = match headers.get("last-event-id").filter(|value| !value.is_empty()) {
+        None => query,
+        Some(value) => Some(value.to_str().ok().and_then(|text| text.trim().parse().ok()).ok_or_else(|| {
+            Error::validation("Last-Event-ID has to be the number of an event").field("header.Last-Event-ID")
+        })?),
+    };
+    if last.is_some_and(|last| last < 0) {
+        return Err(Error::validation("last_event_id has to be 0 or more").field("query.last_event_id"));
+    }
+    Ok(last)
+}
+
+/// An answer that is a stream of events.
+pub(super) fn server_sent(body: Body) -> Raw {
+    let mut response = Response::new(body);
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    Ok(Raw(response))
+    Raw(response)
 }
 
 struct Listener {
@@ -185,7 +196,7 @@ fn gap(text: &mut BytesMut, now: Timestamp, from: Option<EventId>, to: EventId) 
     frame(text, Some(to), "gap", &Event { id: to, kind: "gap".into(), job_id: None, data, at: now })
 }
 
-fn frame(text: &mut BytesMut, id: Option<EventId>, kind: &str, data: &impl Serialize) -> Result<()> {
+pub(super) fn frame(text: &mut BytesMut, id: Option<EventId>, kind: &str, data: &impl Serialize) -> Result<()> {
     if let Some(id) = id {
         text.put_slice(format!("id: {id}\n").as_bytes());
     }

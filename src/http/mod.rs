@@ -18,6 +18,7 @@ mod guard;
 mod id;
 pub mod idempotency;
 mod listen;
+mod log;
 pub mod login;
 pub mod openapi;
 mod pace;

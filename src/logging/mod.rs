@@ -1,6 +1,7 @@
 //! Where log lines go: the journal when standard error is connected to it, else readable lines on standard error.
 
 pub mod catalog;
+pub mod recent;
 
 use std::io::{self, IsTerminal as _};
 
@@ -13,6 +14,7 @@ use tracing_subscriber::{
     util::SubscriberInitExt as _,
 };
 
+use self::recent::Recent;
 use crate::config::Environment;
 
 /// Changes the level while the daemon runs; cheap to clone. Does nothing where nothing was set up, as in tests.
@@ -20,6 +22,7 @@ use crate::config::Environment;
 pub struct Logging {
     handle: Option<reload::Handle<Targets, Registry>>,
     to_journal: bool,
+    recent: Recent,
 }
 
 impl Logging {
@@ -41,14 +44,20 @@ impl Logging {
                 .with_target(false)
                 .boxed(),
         };
+        let recent = Recent::default();
         // A second start in one process is a test's; the first one stays.
-        let started = Registry::default().with(filter).with(output).try_init().is_ok();
-        Self { handle: started.then_some(handle), to_journal }
+        let started = Registry::default().with(filter).with(output).with(recent.clone()).try_init().is_ok();
+        Self { handle: started.then_some(handle), to_journal, recent }
     }
 
     /// Whether lines go to the journal.
     pub fn is_journal(&self) -> bool {
         self.to_journal
+    }
+
+    /// The newest lines.
+    pub fn recent(&self) -> &Recent {
+        &self.recent
     }
 
     /// Changes the level.

@@ -14,7 +14,7 @@ use serde_json::Value;
 use crate::support::process::{Place, Process};
 
 const REHEARSED: &str = "[llm]\nprovider = \"rehearsal\"\n";
-const TASK: &str = "Read the CSV files in reports/ and write summary.md with totals per month";
+pub(super) const TASK: &str = "Read the CSV files in reports/ and write summary.md with totals per month";
 
 /// A daemon that rehearses, and a directory with the reports of the recording's task.
 pub(crate) struct Desk {

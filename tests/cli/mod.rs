@@ -3,5 +3,6 @@
 pub(crate) mod ctl;
 mod dashboard;
 mod disk;
+mod log;
 mod network;
 mod process;

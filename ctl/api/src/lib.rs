@@ -11,6 +11,7 @@ pub mod effects;
 pub mod error;
 pub mod events;
 pub mod jobs;
+pub mod log;
 pub mod login;
 pub mod mail;
 pub mod near;

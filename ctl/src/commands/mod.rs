@@ -10,6 +10,7 @@ pub mod events;
 pub mod files;
 pub mod job;
 pub mod jobs;
+pub mod log;
 pub mod mail;
 pub mod models;
 pub mod query;

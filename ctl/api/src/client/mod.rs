@@ -142,6 +142,11 @@ pub struct Request<'a> {
 }
 
 impl Request<'_> {
+    /// Follows what it asks for as a stream of events, from behind `since`; see [`Events`].
+    pub fn events(self, since: Option<crate::EventId>) -> Events {
+        Events::new(self.client.clone(), self.path, since)
+    }
+
     /// Adds a query parameter.
     pub fn query(mut self, name: &str, value: impl Display) -> Self {
         self.path.push(if self.path.contains('?') { '&' } else { '?' });
