@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeSet,
     net::{IpAddr, SocketAddr},
+    sync::Arc,
     time::Duration,
 };
 
@@ -14,6 +15,7 @@ use hickory_resolver::{
     proto::rr::{Name, RData},
     system_conf::read_system_conf,
 };
+use rustls::{ClientConfig, RootCertStore};
 
 use crate::{
     protocol::{Lookup, Records},
@@ -56,8 +58,20 @@ fn resolver(server: Option<&str>) -> Result<TokioResolver, String> {
     options.timeout = Duration::from_secs(3);
     options.attempts = 2;
     options.cache_size = 0;
+    made(config, options)
+}
+
+/// A resolver that asks in plain text. Left to itself it would read all certificates of the system, which takes longer
+/// than a message.
+pub(crate) fn made(config: ResolverConfig, options: ResolverOpts) -> Result<TokioResolver, String> {
+    let tls = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|err| err.to_string())?
+        .with_root_certificates(RootCertStore::empty())
+        .with_no_client_auth();
     TokioResolver::builder_with_config(config, TokioRuntimeProvider::default())
         .with_options(options)
+        .with_tls_config(tls)
         .build()
         .map_err(|err| err.to_string())
 }

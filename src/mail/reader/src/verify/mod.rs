@@ -19,7 +19,10 @@ use mail_auth::{
 pub use self::records::Asked;
 pub(crate) use self::records::is_name;
 use self::{covers::Covered, records::Empty};
-use crate::protocol::{Authentication, Chain, Dmarc, Message, Records, Signature};
+use crate::{
+    lookup,
+    protocol::{Authentication, Chain, Dmarc, Message, Records, Signature},
+};
 
 /// Signatures that are looked at.
 const MAX_SIGNATURES: usize = 10;
@@ -38,7 +41,7 @@ impl Verifier {
         let mut options = ResolverOpts::default();
         options.use_hosts_file = ResolveHosts::Never;
         let config = ResolverConfig::from_parts(None, Vec::new(), Vec::new());
-        MessageAuthenticator::new(config, options).map(Self).map_err(|err| err.to_string())
+        lookup::made(config, options).map(|resolver| Self(MessageAuthenticator(resolver)))
     }
 
     /// What can be said of a message; `ask` looks names up.
