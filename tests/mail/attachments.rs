@@ -123,7 +123,8 @@ impl Bed {
             raw_name: "message-1".into(),
             content_hash: Sha256::digest(raw).into(),
         };
-        intake::take(&self.daemon.cx, arrived).await.unwrap();
+        let read = intake::read(&self.daemon.cx, &arrived.raw_name).await.unwrap();
+        intake::take(&self.daemon.cx, arrived, &read).await.unwrap();
         EmailId(1)
     }
 

@@ -15,11 +15,13 @@ mod store;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
+
 use assistant_api::{JobId, mail::Decision};
 use jiff::Timestamp;
 
-pub use self::{by_hand::decide_by_hand, names::Names};
-use self::{reader::Read, sender::Sender};
+use self::sender::Sender;
+pub use self::{by_hand::decide_by_hand, names::Names, reader::Read};
 use super::{Arrived, Place, folder};
 use crate::{
     cx::Cx,
@@ -35,15 +37,22 @@ pub struct Taken {
     pub decision: Decision,
 }
 
-/// Reads a message, finds out who sent it, and decides about it; moves the cursor to it in the same transaction.
+/// Reads the file of a message.
 ///
 /// # Errors
-/// Only when it could not be stored, or not be read for want of the program: then it may be tried again.
-pub async fn take(cx: &Cx, arrived: Arrived) -> Result<Taken> {
-    let path = folder(&cx.state_dir).join(&arrived.raw_name);
-    let message = match reader::read(cx, &path).await? {
-        Read::Message(message) => message,
-        Read::Unreadable(why) => return kept_unread(cx, arrived, why).await,
+/// For want of the program or of memory: then it may be tried again.
+pub async fn read(cx: &Cx, raw_name: &str) -> Result<Read> {
+    reader::read(cx, &folder(&cx.state_dir).join(raw_name)).await
+}
+
+/// Finds out who sent a message, and decides about it; moves the cursor to it in the same transaction.
+///
+/// # Errors
+/// Only when it could not be stored, or nobody can look up just now who sent it: then it may be tried again.
+pub async fn take(cx: &Cx, arrived: Arrived, read: &Read) -> Result<Taken> {
+    let message = match read {
+        Read::Message(message) => Arc::clone(message),
+        Read::Unreadable(why) => return kept_unread(cx, arrived, why.clone()).await,
     };
     let sender = sender::judge(&cx.config.load(), &message);
     if let Some(domain) = &sender.doubtful

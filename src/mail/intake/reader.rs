@@ -4,6 +4,7 @@ use std::{
     os::{fd::OwnedFd, unix::net::UnixStream as Pair},
     path::Path,
     process::Stdio,
+    sync::Arc,
     time::Duration,
 };
 
@@ -26,9 +27,9 @@ const REASON: u64 = 2000;
 /// Rounds of questions about names.
 const MAX_ROUNDS: usize = 8;
 
-/// What came of reading.
-pub(super) enum Read {
-    Message(Box<Message>),
+/// What came of reading a message.
+pub enum Read {
+    Message(Arc<Message>),
     /// It never will be read, and why.
     Unreadable(String),
 }
@@ -70,7 +71,7 @@ pub(super) async fn read(cx: &Cx, path: &Path) -> Result<Read> {
             break;
         }
         match serde_json::from_slice(&line) {
-            Ok(Said::Message(message)) => return Ok(Read::Message(message)),
+            Ok(Said::Message(message)) => return Ok(Read::Message(Arc::from(message))),
             Ok(Said::Failed(reason)) => return Ok(Read::Unreadable(reason)),
             Ok(Said::Names(asked)) => {
                 let mut answer = serde_json::to_vec(&names::records(cx, asked).await)?;

@@ -1,7 +1,8 @@
-//! A stretch of the folder: messages are fetched while those before them are decided about, in their order.
+//! A stretch of the folder: messages are fetched and read while those before them are decided about, in their order.
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
+use futures_util::{StreamExt as _, stream::FuturesOrdered};
 use jiff::Timestamp;
 use tokio::{
     sync::{Semaphore, mpsc},
@@ -26,10 +27,12 @@ use crate::{
 const TOGETHER: usize = 64;
 /// Their size together, as the server says.
 const TOGETHER_BYTES: u64 = 4 << 20;
-/// Messages that wait to be decided about.
+/// Messages that wait to be read.
 const AHEAD: usize = 16;
 /// Their bytes that are not on the disk yet.
 const UNWRITTEN: usize = 4 << 20;
+/// Messages that are read at once, each by a process of its own, whose start takes longest.
+const READERS: usize = 2;
 /// After so many attempts a message is set aside.
 const ATTEMPTS: u32 = 3;
 
@@ -37,6 +40,12 @@ const ATTEMPTS: u32 = 3;
 enum Item {
     Arrived(Listed, JoinHandle<Result<Written>>),
     /// It is not decided about.
+    Aside(Listed, String),
+}
+
+/// What is to be decided about.
+enum Due<R> {
+    Read(Listed, Written, Result<R>),
     Aside(Listed, String),
 }
 
@@ -71,8 +80,10 @@ impl<D: Deciding> Batch<'_, D> {
                 Ok(()) => Ok(Ok(())),
             }
         };
-        let deciding = async { self.decide_all(receiver).await.map_err(Fault::Ours) };
-        let (fetched, ()) = tokio::try_join!(fetching, deciding)?;
+        let (due, dues) = mpsc::channel(1);
+        let reading = async { self.read_all(receiver, due).await.map_err(Fault::Ours) };
+        let deciding = async { self.decide_all(dues).await.map_err(Fault::Ours) };
+        let (fetched, (), ()) = tokio::try_join!(fetching, reading, deciding)?;
         fetched
     }
 
@@ -94,15 +105,43 @@ impl<D: Deciding> Batch<'_, D> {
         self.cx.process.mail.note_stuck(self.place(uid), why);
     }
 
-    async fn decide_all(&self, mut items: mpsc::Receiver<Item>) -> Result<()> {
-        while let Some(item) = items.recv().await {
-            let uid = match item {
-                Item::Arrived(listed, written) => {
-                    let written = written.await.map_err(Error::internal)??;
-                    self.decide(listed, written).await?;
+    /// Reads what is fetched, some at once, and hands it on in its order.
+    async fn read_all(&self, mut items: mpsc::Receiver<Item>, due: mpsc::Sender<Due<D::Read>>) -> Result<()> {
+        let (mut reading, mut more) = (FuturesOrdered::new(), true);
+        while more || !reading.is_empty() {
+            tokio::select! {
+                item = items.recv(), if more && reading.len() < READERS => match item {
+                    Some(item) => reading.push_back(self.read(item)),
+                    None => more = false,
+                },
+                Some(read) = reading.next(), if !reading.is_empty() => {
+                    // Who decides has given up, and says why.
+                    if due.send(read?).await.is_err() {
+                        break;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn read(&self, item: Item) -> Result<Due<D::Read>> {
+        let (listed, written) = match item {
+            Item::Arrived(listed, written) => (listed, written.await.map_err(Error::internal)??),
+            Item::Aside(listed, why) => return Ok(Due::Aside(listed, why)),
+        };
+        let read = self.deciding.read(self.cx, written.name()).await;
+        Ok(Due::Read(listed, written, read))
+    }
+
+    async fn decide_all(&self, mut dues: mpsc::Receiver<Due<D::Read>>) -> Result<()> {
+        while let Some(due) = dues.recv().await {
+            let uid = match due {
+                Due::Read(listed, written, read) => {
+                    self.decide(listed, written, read).await?;
                     listed.uid
                 }
-                Item::Aside(listed, why) => {
+                Due::Aside(listed, why) => {
                     self.set_aside(listed, u64::from(listed.size), &why).await?;
                     listed.uid
                 }
@@ -122,7 +161,7 @@ impl<D: Deciding> Batch<'_, D> {
     }
 
     /// Has one message decided about. What cannot be is set aside, unless the fault is ours: then all wait.
-    async fn decide(&self, listed: Listed, written: Written) -> Result<()> {
+    async fn decide(&self, listed: Listed, written: Written, mut read: Result<D::Read>) -> Result<()> {
         crashpoint::hit(Point::MailFetched);
         let (size, content_hash) = (written.size, written.hash);
         let raw_name = written.hand_over();
@@ -136,11 +175,16 @@ impl<D: Deciding> Batch<'_, D> {
         let mut pause = self.cx.process.mail.times.load().back_off / 5;
         let mut attempt = 1;
         let taken = loop {
-            match self.deciding.take(self.cx, arrived.clone()).await {
+            let outcome = match &read {
+                Ok(read) => self.deciding.take(self.cx, arrived.clone(), read).await,
+                Err(_) => read.map(drop),
+            };
+            match outcome {
                 Err(err) if attempt < ATTEMPTS && !is_ours(&err) => {
                     tracing::warn!(uid = listed.uid, attempt, error = err.chain(), "a message cannot be decided about");
                     tokio::time::sleep(pause).await;
                     (pause, attempt) = (pause * 2, attempt + 1);
+                    read = self.deciding.read(self.cx, &raw_name).await;
                 }
                 outcome => break outcome,
             }

@@ -40,6 +40,10 @@ pub(super) struct Written {
 }
 
 impl Written {
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Its name; from now on somebody else has to remove it.
     pub(super) fn hand_over(mut self) -> String {
         self.handed_over = true;

@@ -1,7 +1,7 @@
 //! Receiving: one connection to the mailbox, messages in their order, each into a file and then to be decided about.
 //!
 //! ```text
-//!  list from the cursor ──▶ fetch, part by part, into files ──▶ decide, one by one ──▶ archive ──▶ wait (IDLE, poll)
+//!  list from the cursor ──▶ fetch, part by part, into files ──▶ read, two at once ──▶ decide, one by one ──▶ archive ──▶ wait (IDLE, poll)
 //!          ▲                                                   moves the cursor                        │
 //!          └───────────────────────────────────────────────────────────────────────────────────────────┘
 //! ```
@@ -51,8 +51,12 @@ impl Loop for Receiving {
 
 /// Who decides about messages; stores the decision and moves the cursor in one transaction.
 pub(super) trait Deciding: Sync {
-    /// Decides about a message.
-    fn take(&self, cx: &Cx, arrived: Arrived) -> impl Future<Output = Result<()>> + Send;
+    /// What is found out about a message by itself, whatever came before it.
+    type Read: Send;
+    /// Reads the file of a message, while those before it are decided about.
+    fn read(&self, cx: &Cx, raw_name: &str) -> impl Future<Output = Result<Self::Read>> + Send;
+    /// Decides about a message that was read.
+    fn take(&self, cx: &Cx, arrived: Arrived, read: &Self::Read) -> impl Future<Output = Result<()>> + Send;
     /// Writes down that nobody can decide about one, and why.
     fn set_aside(
         &self,
@@ -68,8 +72,14 @@ pub(super) trait Deciding: Sync {
 struct Intake;
 
 impl Deciding for Intake {
-    async fn take(&self, cx: &Cx, arrived: Arrived) -> Result<()> {
-        intake::take(cx, arrived).await.map(drop)
+    type Read = intake::Read;
+
+    async fn read(&self, cx: &Cx, raw_name: &str) -> Result<intake::Read> {
+        intake::read(cx, raw_name).await
+    }
+
+    async fn take(&self, cx: &Cx, arrived: Arrived, read: &intake::Read) -> Result<()> {
+        intake::take(cx, arrived, read).await.map(drop)
     }
 
     async fn set_aside(&self, cx: &Cx, place: &Place, received_at: Timestamp, size: u64, why: &str) -> Result<()> {

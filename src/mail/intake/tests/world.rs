@@ -202,7 +202,8 @@ impl World {
             raw_name,
             content_hash: Sha256::digest(raw).into(),
         };
-        take(&self.cx, arrived).await
+        let read = super::super::read(&self.cx, &arrived.raw_name).await?;
+        take(&self.cx, arrived, &read).await
     }
 
     pub(super) fn holds(&self, raw_name: &str) -> bool {

@@ -45,17 +45,21 @@ pub(super) struct Decided {
 }
 
 impl Deciding for &Decided {
-    async fn take(&self, cx: &Cx, arrived: Arrived) -> Result<()> {
-        let path = mail::folder(&cx.state_dir).join(&arrived.raw_name);
-        let content = std::fs::read(path).unwrap();
+    type Read = Vec<u8>;
+
+    async fn read(&self, cx: &Cx, raw_name: &str) -> Result<Vec<u8>> {
+        Ok(std::fs::read(mail::folder(&cx.state_dir).join(raw_name)).unwrap())
+    }
+
+    async fn take(&self, cx: &Cx, arrived: Arrived, content: &Vec<u8>) -> Result<()> {
         assert_eq!(content.len() as u64, arrived.size_bytes);
-        let failed = self.fails.lock().unwrap().as_mut().and_then(|fails| fails(&String::from_utf8_lossy(&content)));
+        let failed = self.fails.lock().unwrap().as_mut().and_then(|fails| fails(&String::from_utf8_lossy(content)));
         if let Some(err) = failed {
             return Err(err);
         }
         let uid = arrived.place.uid;
         store(cx, arrived.place, Some(arrived.raw_name), "stored").await?;
-        self.taken.lock().unwrap().push((uid, content));
+        self.taken.lock().unwrap().push((uid, content.clone()));
         Ok(())
     }
 
