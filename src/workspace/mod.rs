@@ -24,6 +24,7 @@ mod store;
 mod tools;
 mod transfer;
 mod trash;
+mod undo;
 mod unpack;
 mod upload;
 
@@ -43,6 +44,7 @@ pub use self::{
     search::search,
     transfer::{copy, rename},
     trash::{delete, listing, restore},
+    undo::undo,
     unpack::{sweep, unzip, zip},
     upload::Upload,
 };

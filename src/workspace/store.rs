@@ -81,6 +81,15 @@ pub(super) fn kept_at(conn: &Connection, id: i64) -> Result<Option<(String, Stri
         .optional()?)
 }
 
+/// The old content that lies in `kept` under a name.
+pub(super) fn kept_named(conn: &Connection, name: &str) -> Result<Option<i64>> {
+    let found = conn
+        .prepare_cached("SELECT id FROM kept_files WHERE name = ?1")?
+        .query_row([name], |row| row.get(0))
+        .optional()?;
+    Ok(found)
+}
+
 /// What is at a path now has its old contents too.
 pub(super) fn move_kept(conn: &Connection, from: &str, to: &str) -> Result<()> {
     conn.prepare_cached(

@@ -145,6 +145,19 @@ try {
     await page.locator(".step.open .detail").first().waitFor();
     assert(/row=\d+/.test(page.url()), "an open row has no address");
   });
+  await check("what a job wrote is taken back, and that too", async () => {
+    const read = () => daemon.ctl(["files", "ls"]);
+    assert(read().includes("report.md"), "the job wrote no file");
+    await page.locator("li.row a", { hasText: "report.md" }).first().click();
+    await button("Undo").click();
+    await text("report.md is in the trash").waitFor();
+    assert(!read().includes("report.md"), "the file is still there");
+    await go("/admin/effects");
+    await page.locator(".ledger .line").first().click();
+    await button("Undo").click();
+    await text("report.md is where it was").waitFor();
+    assert(read().includes("report.md"), "the file is not back");
+  });
   await check("a question is answered where it stands", async () => {
     const id = submit("TASK-ask me", "Choose a colour");
     await go("/admin");

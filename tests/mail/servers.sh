@@ -189,7 +189,6 @@ MAIL_USER=$user
 MAIL_OWNER=$owner
 MAIL_PASSWORD=$password
 MAIL_CA=$dir/tls/ca.pem
-MAIL_OUTBOUND=$dir/outbound/new
 END
 
 dovecot -F -c "$dir/dovecot.conf" >"$dir/dovecot.out" 2>&1 </dev/null &

@@ -85,3 +85,12 @@ pub struct Resolve {
     /// `confirmed` or `failed`.
     pub state: EffectState,
 }
+
+/// `POST /api/effects/{id}/undo`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Undone {
+    /// The effect that was taken back.
+    pub id: EffectId,
+    /// What is the case now, in words.
+    pub done: String,
+}

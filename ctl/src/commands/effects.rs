@@ -1,6 +1,6 @@
 use assistant_api::{
     EffectId, JobId,
-    effects::{Effect, EffectList, EffectState, Resolve},
+    effects::{Effect, EffectList, EffectState, Resolve, Undone},
 };
 use serde_json::{Value, json};
 
@@ -24,7 +24,8 @@ use crate::{
     after_help = "Examples:
   assistantctl effects --job 7
   assistantctl effects --state unknown
-  assistantctl effects resolve 12 confirmed"
+  assistantctl effects resolve 12 confirmed
+  assistantctl effects undo 13"
 )]
 pub struct Args {
     /// Only those of this job
@@ -57,6 +58,16 @@ enum Verb {
         #[arg(value_parser = settled)]
         state: EffectState,
     },
+    /// Take the change of a file back
+    ///
+    /// What was written over, moved or deleted is as it was before; what was
+    /// new lies in the trash. Only where nobody has changed it since.
+    #[command(after_help = "Examples:
+  assistantctl effects undo 12")]
+    Undo {
+        /// The effect
+        id: EffectId,
+    },
 }
 
 fn settled(text: &str) -> Result<EffectState, String> {
@@ -73,6 +84,15 @@ pub async fn run(args: Args, cx: &Cx) -> Result {
             cx.out.json(&reply)?;
         } else {
             cx.out.line(format!("effect {id} is {}", state.as_str()))?;
+        }
+        return Ok(Code::Ok);
+    }
+    if let Some(Verb::Undo { id }) = args.verb {
+        let undone: Undone = cx.client.post(&format!("/api/effects/{id}/undo"), &json!({})).await?;
+        if cx.out.json {
+            cx.out.json(&undone)?;
+        } else {
+            cx.out.line(text::one_line(&undone.done))?;
         }
         return Ok(Code::Ok);
     }

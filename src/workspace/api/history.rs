@@ -1,7 +1,8 @@
-//! What a file was before, and back to it.
+//! What a file was before, and back to it; changes that are taken back.
 
 use assistant_api::{
-    ErrorKind, Role,
+    EffectId, ErrorKind, Role,
+    effects::Undone,
     workspace::{FileReply, History},
 };
 use axum::http::Method;
@@ -37,6 +38,15 @@ pub(super) fn routes() -> Vec<Route> {
         Route::new(Method::POST, one, Role::Operator, "Gives the file this content again.", put_back)
             .errors(PUT_BACK)
             .stream(),
+        Route::new(
+            Method::POST,
+            "/api/effects/{id}/undo",
+            Role::Operator,
+            "Takes the change of a file back, if nobody has changed it since.",
+            undo,
+        )
+        .errors(PUT_BACK)
+        .stream(),
     ]
 }
 
@@ -55,6 +65,17 @@ struct HistoryQuery {
 struct Id {
     /// The old content.
     id: i64,
+}
+
+#[derive(Deserialize, JsonSchema)]
+struct Effect {
+    /// The effect.
+    id: EffectId,
+}
+
+async fn undo(req: Req<Effect>) -> Result<Json<Undone>> {
+    let role = req.peer.role.unwrap_or(Role::Viewer);
+    workspace::undo(&req.cx, role, req.path.id).await.map(Json)
 }
 
 async fn list(req: Req<(), HistoryQuery>) -> Result<Json<History>> {

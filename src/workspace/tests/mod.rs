@@ -7,6 +7,7 @@ mod kept;
 mod origins;
 mod paths;
 mod tools;
+mod undo;
 mod versions;
 mod zipped;
 

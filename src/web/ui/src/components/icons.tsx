@@ -30,6 +30,7 @@ const PATHS = {
   upload: "M12 15V4m-5 5 5-5 5 5M5 20h14",
   edit: "m4 20 1-5L16 4l4 4L9 19Z",
   file: "M7 3h7l4 4v14H7Zm7 0v4h4",
+  undo: "M9 7 4 12l5 5M4 12h10a5 5 0 0 1 0 10h-2",
   download: "M12 4v11m-5-5 5 5 5-5M5 20h14",
 } as const;
 

@@ -5,7 +5,7 @@ import { type ApiError, get, query as queryOf } from "../api";
 import { Chips, Copy, EffectMark, Empty, Problem, Skeleton, Time } from "../components/basics";
 import { Call } from "../components/decide";
 import { Icon } from "../components/icons";
-import { Resolve } from "../components/resolve";
+import { Resolve, Undo } from "../components/resolve";
 import { useLive } from "../live";
 import { setQuery } from "../router";
 import { t } from "../texts";
@@ -114,6 +114,7 @@ function Entry({ effect, open, reload }: { effect: Effect; open: boolean; reload
           <h3>{t.effects.evidence}</h3>
           <Call args={effect.detail} />
           {effect.state === "unknown" && <Resolve effect={effect} done={reload} />}
+          <Undo effect={effect} done={reload} />
         </div>
       )}
     </div>

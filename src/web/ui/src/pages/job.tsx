@@ -223,7 +223,9 @@ function Effects({ detail: { effects, job } }: { detail: JobDetail }) {
           <li key={effect.id} class="row">
             <EffectMark of={effect.state} />
             <code>{effect.tool}</code>
-            <span class="path">{effect.target}</span>
+            <a class="path" href={`/admin/effects?job=${job.id}&open=${effect.id}`}>
+              {effect.target}
+            </a>
           </li>
         ))}
       </ul>
