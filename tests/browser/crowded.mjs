@@ -70,6 +70,17 @@ try {
       `      read in ${read} ms; scrolling, a frame takes ${frames[100].toFixed(1)} ms in the middle and ${frames.at(-1).toFixed(1)} ms at worst; longest task ${Math.max(0, ...long)} ms`,
     );
   });
+  await check("words are found in all of them", async () => {
+    const list = page.getByRole("group", { name: "Timeline" });
+    await page.getByRole("searchbox", { name: "Find in the timeline" }).fill("LINE 4321");
+    await text("11 of ").waitFor();
+    // Line 4321 itself and the ten that begin with it.
+    await until("the rows with it", async () => (await list.locator("li").count()) === 11);
+    await page.getByRole("searchbox", { name: "Find in the timeline" }).fill("nobody says this");
+    await text("No row that is here says this.").waitFor();
+    await page.getByRole("searchbox", { name: "Find in the timeline" }).fill("");
+    await until("all rows", async () => Number(await list.locator("li").first().getAttribute("aria-setsize")) > ROWS);
+  });
   await check("what each model costs is shown day by day", async () => {
     await go("/admin");
     const money = page.locator(".card", { has: page.getByRole("heading", { name: "Money" }) });

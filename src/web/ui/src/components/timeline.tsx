@@ -1,6 +1,6 @@
 // What a job did, row by row, live. Rows fold; an error stands out; a row has an address.
 
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { ago, duration, exact, integer, money } from "../format";
 import { setQuery } from "../router";
 import { t } from "../texts";
@@ -25,14 +25,16 @@ interface Props {
 export function Timeline({ id, rows, older, loadOlder, live, wanted }: Props) {
   const [open, setOpen] = useState<ReadonlySet<number>>(() => new Set(wanted ? [wanted] : []));
   const [follow, setFollow] = useState(live && wanted === undefined);
+  const [words, setWords] = useState("");
   const box = useRef<HTMLDivElement>(null);
   const before = useRef(0);
   // The time axis: each bar is a share of the longest step so far.
   const longest = rows.reduce((most, { duration_ms }) => Math.max(most, duration_ms ?? 0), 1);
-  const target = wanted === undefined ? -1 : rows.findIndex(({ sequence }) => sequence === wanted);
+  const shown = useMemo(() => (words ? rows.filter((row) => says(row, words.toLowerCase())) : rows), [rows, words]);
+  const target = wanted === undefined ? -1 : shown.findIndex(({ sequence }) => sequence === wanted);
 
   useEffect(() => {
-    if (target < 0 && wanted !== undefined && older) loadOlder();
+    if (target < 0 && wanted !== undefined && !words && older) loadOlder();
   }, [target, rows.length]);
 
   const toggle = (sequence: number) => {
@@ -53,8 +55,9 @@ export function Timeline({ id, rows, older, loadOlder, live, wanted }: Props) {
     <section class="card timeline" aria-label={t.job.timeline}>
       <header>
         <h2>
-          {t.job.timeline} <span class="faint number">{t.job.rows(rows.length)}</span>
+          {t.job.timeline} <span class="faint number">{words ? t.job.rowsOf(shown.length, rows.length) : t.job.rows(rows.length)}</span>
         </h2>
+        <input type="search" aria-label={t.job.find} placeholder={t.job.find} value={words} onInput={(event) => setWords(event.currentTarget.value.trim())} />
         {older && (
           <button type="button" class="small" onClick={loadOlder}>
             {t.job.older}
@@ -64,11 +67,11 @@ export function Timeline({ id, rows, older, loadOlder, live, wanted }: Props) {
           {follow ? t.job.following : t.job.follow}
         </button>
       </header>
-      {rows.length === 0 ? (
-        <p class="faint">{t.job.noRows}</p>
+      {shown.length === 0 ? (
+        <p class="faint">{words ? t.job.noRowSays : t.job.noRows}</p>
       ) : (
         <VirtualList
-          items={rows}
+          items={shown}
           id={({ sequence }) => sequence}
           estimate={37}
           label={t.job.timeline}
@@ -118,6 +121,11 @@ function Step({ row, open, toggle, longest }: StepProps) {
     </div>
   );
 }
+
+/** Whether a row has these words, in lower case, in anything that it shows when it is open. */
+const says = (row: LogRow, words: string) =>
+  [row.event_type, t.events[row.event_type], row.tool_name, row.tool_action, text(row.input_data), text(row.output_data), row.created_at]
+    .some((part) => part?.toLowerCase().includes(words));
 
 const fields = (value: Json): Fields => (value !== null && typeof value === "object" && !Array.isArray(value) ? value : {});
 const text = (value: Json | undefined) => (typeof value === "string" ? value : value === undefined || value === null ? "" : JSON.stringify(value));
