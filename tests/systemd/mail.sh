@@ -10,7 +10,7 @@ the_reader_of_mail_confines_itself_in_the_daemons_unit() {
         sed -e "s|^ExecStart=.*|ExecStart=/usr/lib/assistant/assistant-mail read|" -e "s|^Type=.*|Type=oneshot|" \
             -e "/^\(WatchdogSec\|NotifyAccess\|ExecReload\|Restart[A-Za-z]*\|Requires\|Wants\|After\|RuntimeDirectory[A-Za-z]*\)=/d" \
             -e "s|^\[Service\]|[Service]\nStandardInput=file:/run/trial.eml\nStandardOutput=truncate:/run/trial.json|" \
-            /lib/systemd/system/assistantd.service >/run/systemd/system/reader-trial.service
+            /usr/lib/systemd/system/assistantd.service >/run/systemd/system/reader-trial.service
         systemctl daemon-reload'
     inside systemctl start reader-trial.service || wrong "$(inside journalctl --quiet -u reader-trial.service)"
     found=$(inside cat /run/trial.json)
