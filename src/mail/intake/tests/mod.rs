@@ -130,6 +130,38 @@ async fn the_same_message_is_decided_about_once() {
 }
 
 #[tokio::test]
+async fn what_a_trusted_forwarder_sealed_is_believed() {
+    let world = World::new();
+    let passes = "mx.example.net; dmarc=pass header.from=example.org";
+    for (name, sealer, results, change, wanted) in [
+        ("sealed by whom the configuration names", "example.net", passes, "", Decision::Job),
+        ("sealed by somebody else", "evil.example", passes, "", Decision::Stored),
+        ("changed afterwards", "example.net", passes, "Do task", Decision::Stored),
+        ("sealed as failed", "example.net", "mx.example.net; dmarc=fail header.from=example.org", "", Decision::Stored),
+        (
+            "sealed for another",
+            "example.net",
+            "mx.example.net; dmarc=pass header.from=evil.example",
+            "",
+            Decision::Stored,
+        ),
+    ] {
+        // What the forwarder changed itself has broken the signature of the sender.
+        let forwarded = world.signed(&Mail::from("ann@example.org")).replacen("Subject: ", "Subject: [list] ", 1);
+        let mut raw = world.sealed(&forwarded, sealer, results);
+        if !change.is_empty() {
+            assert!(raw.contains(change), "{raw}");
+            raw = raw.replacen(change, "Do not task", 1);
+        }
+        assert_eq!(world.deliver(&raw).await.decision, wanted, "{name}");
+    }
+    let why: String =
+        world.query("SELECT verification ->> 'why' FROM mail_received WHERE id = 1", |row| row.get(0)).await;
+    assert_eq!(why, "ARC sealed by example.net: DMARC passes");
+    world.close().await;
+}
+
+#[tokio::test]
 async fn dates_that_lie_are_not_believed() {
     let world = World::new();
     for (date, kept) in

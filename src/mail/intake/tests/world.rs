@@ -12,6 +12,8 @@ use std::{
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use mail_auth::{
+    ArcOutput, AuthenticatedMessage, AuthenticationResults,
+    arc::ArcSealer,
     common::{crypto::Ed25519Key, headers::HeaderWriter as _},
     dkim::DkimSigner,
 };
@@ -170,6 +172,19 @@ impl World {
         let signer = DkimSigner::from_key(key).domain(domain).selector("s").headers(headers.iter().copied());
         let signature = signer.sign(raw).unwrap().to_header();
         format!("{signature}{}", String::from_utf8_lossy(raw))
+    }
+
+    /// The message as a forwarder seals it, with what that found out about its sender.
+    pub(super) fn sealed(&self, raw: &str, domain: &str, results: &str) -> String {
+        let parsed = AuthenticatedMessage::parse(raw.as_bytes()).unwrap();
+        let (results, none) = (AuthenticationResults::new(results), ArcOutput::default());
+        let set = ArcSealer::from_key(Ed25519Key::from_pkcs8_der(&self.key).unwrap())
+            .domain(domain)
+            .selector("s")
+            .headers(["From", "To", "Subject", "Date", "Message-ID"])
+            .seal(&parsed, &results, &none)
+            .unwrap();
+        format!("{}{raw}", set.to_header())
     }
 
     pub(super) async fn deliver(&self, raw: &str) -> Taken {

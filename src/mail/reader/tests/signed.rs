@@ -185,6 +185,25 @@ fn keys_that_are_weak_or_on_trial_do_not_count() {
 }
 
 #[test]
+fn an_rsa_key_has_to_have_1024_bits() {
+    let mut world = World::new();
+    // Bits, public key, and what dkimpy and a key that openssl made put above the message.
+    for line in include_str!("rsa.txt").lines() {
+        let [bits, public, signature] = line.split('\t').collect::<Vec<_>>()[..] else { panic!("{line}") };
+        world.names.insert("s._domainkey.example.org".into(), format!("v=DKIM1; k=rsa; p={public}"));
+        let found = world.verify(&format!("{signature}\r\n{MESSAGE}"));
+        let good = bits.parse::<u32>().unwrap() >= 1024;
+        assert_eq!(
+            (found.dkim[0].result == "pass" && found.dkim[0].covers, dmarc(&found) == "pass"),
+            (good, good),
+            "{bits}: {found:?}"
+        );
+        let reason = found.dkim[0].reason.as_deref().unwrap_or_default();
+        assert_eq!(reason.contains("short"), !good, "{bits}: {reason}");
+    }
+}
+
+#[test]
 fn several_senders_are_none() {
     let world = World::new();
     for from in ["Ann <ann@example.org>, Eve <eve@example.org>", "group: ann@example.org, eve@example.org;"] {
