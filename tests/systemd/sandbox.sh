@@ -14,6 +14,8 @@ commands_run_in_units() {
     run sh -c 'test "$(id -u)" -ge 61184 && touch made && test ! -e /etc/shadow && test ! -e /run/assistant'
     as_ann assistantctl status | grep -q 'backend unit' || wrong "$(as_ann assistantctl status)"
     inside test -f "$workspace/made"
+    # The places at which systemd binds things for them are made in their own root, not in the machine's.
+    [ -z "$(inside sh -c "ls -d /workspace /run/cgroup 2>/dev/null")" ] || wrong "places of sessions are left in the root"
 }
 
 # Whether a process has left both this network and the machine's.

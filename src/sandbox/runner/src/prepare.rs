@@ -90,9 +90,10 @@ impl Place {
     }
 }
 
-/// Where mounts are everybody's: systemd gives the commands before and after a service some of its mounts, too.
+/// Where mounts are everybody's: systemd gives the commands before and after a service its root and its mounts, too, and
+/// no `/proc`.
 fn leave_namespace() -> Result<(), Fault> {
-    let host = fs::File::open("/proc/1/ns/mnt").at("mounts of the host")?;
+    let host = kernel::process(1).at("mounts of the host")?;
     setns(host, CloneFlags::CLONE_NEWNS).at("mounts of the host")
 }
 

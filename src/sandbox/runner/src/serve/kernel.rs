@@ -256,6 +256,12 @@ pub(crate) fn processors_online() -> Result<u64> {
     u64::try_from(count).map_err(|_| Errno::ERANGE)
 }
 
+/// A process by its number, without a file system that shows processes.
+pub(crate) fn process(pid: i32) -> Result<OwnedFd> {
+    // SAFETY: it takes two numbers.
+    descriptor(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) })
+}
+
 /// Sends a signal to the process behind a descriptor, which is never another process by mistake.
 pub(crate) fn signal_process(pidfd: BorrowedFd<'_>, number: c_int) -> Result<()> {
     // SAFETY: a null information structure means that the kernel fills it in.
