@@ -28,7 +28,7 @@ twice=$(grep -hoE '^[a-z_]+\(\)' tests/systemd/*.sh | sort | uniq -d)
 obstacle=$(machine_obstacle)
 [ -z "$obstacle" ] || fail "$obstacle"
 need_debian mmdebstrap=mmdebstrap python3=python3-minimal ip=iproute2 lintian=lintian readelf=binutils man=man-db groff=groff-base \
-    zstd=zstd zsh=zsh fish=fish
+    zstd=zstd zsh=zsh fish=fish curl=curl openssl=openssl
 need_rust
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$HOME/.cache/assistant-target}
 

@@ -3,7 +3,7 @@
 # Sourced by run.sh after setup.sh.
 
 all+=(s3_a_lan_address_is_all_that_is_listened_on requests_wait_on_the_network_too an_address_that_all_can_reach_stops_the_start
-    the_network_goes_on_and_off_by_command)
+    the_network_goes_on_and_off_by_command https_with_a_key_that_root_alone_reads)
 
 # The network of the machine, with the programs of this one.
 there() { nsenter --net="/proc/$machine_init/ns/net" "$@"; }
@@ -106,6 +106,54 @@ the_network_goes_on_and_off_by_command() {
     [ -z "$(listening)" ] || wrong "still listening on: $(listening)"
     [ "$(inside systemctl is-enabled assistantd-web.socket || true)" = disabled ] || wrong "it is still enabled"
     [ ! -e "$machine_root/etc/systemd/system/assistantd-web.socket.d/60-address.conf" ] || wrong "the address is still there"
+    as_ann assistantctl status >/dev/null
+    there ip addr del 192.168.77.5/32 dev lo
+}
+
+# certificate NAME: one of its own for the machine's address, as root alone may read it there.
+certificate() {
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 90 -subj "/CN=$1" \
+        -addext subjectAltName=IP:192.168.77.5 -keyout "$machine_root/etc/tls/$1-key.pem" -out "$machine_root/etc/tls/$1.pem" 2>/dev/null
+    cp "$machine_root/etc/tls/$1-key.pem" "$machine_root/etc/tls/key.pem"
+    cp "$machine_root/etc/tls/$1.pem" "$machine_root/etc/tls/certificate.pem"
+    chmod 600 "$machine_root"/etc/tls/*
+}
+# secure NAME PATH: the status of an answer, trusting this certificate alone.
+secure() {
+    there curl --silent --output /dev/null --max-time 10 --write-out '%{http_code}' --cacert "$machine_root/etc/tls/$1.pem" \
+        "https://192.168.77.5:8443$2" || true
+}
+
+# As docs/web.md says for files such as those of certbot: the daemon's user cannot read them, systemd passes them on.
+https_with_a_key_that_root_alone_reads() {
+    local lan=192.168.77.5:8443 said before
+    there ip addr add 192.168.77.5/32 dev lo
+    install -d -m 700 "$machine_root/etc/tls"
+    certificate first
+    drop_in assistantd.service $'[Service]\nLoadCredential=tls-certificate:/etc/tls/certificate.pem\nLoadCredential=tls-key:/etc/tls/key.pem'
+    inside assistantctl web enable --bind "$lan"
+    ! as_daemon cat /etc/tls/key.pem 2>/dev/null || wrong "the daemon's user reads the key where it lies"
+    [ "$(secure first /health) $(secure first /api/jobs)" = "200 401" ] || wrong "it answers otherwise: $(secure first /health)"
+    [ "$(status_of "$lan" /health)" = 400 ] || wrong "who speaks HTTP to it hears $(status_of "$lan" /health)"
+    before=$(inside assistantctl doctor --json || true)
+    grep -q 'a login, by HTTPS' <<<"$before" || wrong "doctor does not say that it is HTTPS: $before"
+    # Renewed, and the service restarted as certbot's hook does: the socket stays, and the new one is served.
+    certificate second
+    [ "$(secure first /health)" = 200 ] || wrong "the old one is gone before the restart"
+    inside systemctl try-restart assistantd.service
+    [ "$(secure second /health) $(secure first /health)" = "200 000" ] || wrong "the new one is not served"
+    # A key of another certificate is refused at the start, with the reason.
+    cp "$machine_root/etc/tls/first-key.pem" "$machine_root/etc/tls/key.pem"
+    ! inside systemctl restart assistantd.service || wrong "it starts with another one's key"
+    [ "$(inside systemctl show --property ExecMainStatus --value assistantd.service)" = 78 ] || wrong "it ended otherwise"
+    said=$(inside journalctl --no-pager --unit assistantd.service --lines 20)
+    grep -q 'tls-key' <<<"$said" || wrong "the journal does not name the key: $said"
+    ! grep -q 'BEGIN' <<<"$said" || wrong "the journal has a key"
+    drop_in assistantd.service
+    inside systemctl reset-failed assistantd.service assistantd.socket assistantd-web.socket 2>/dev/null || true
+    inside assistantctl web disable
+    inside systemctl restart assistantd.service
+    rm -r "$machine_root/etc/tls" "$machine_root/etc/systemd/system/assistantd-web.socket.d"
     as_ann assistantctl status >/dev/null
     there ip addr del 192.168.77.5/32 dev lo
 }
