@@ -1,13 +1,16 @@
 use std::{
     ffi::OsString,
     io::IsTerminal as _,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Command, Stdio},
 };
 
 use assistant_api::{
     ErrorKind,
-    backup::{BackupContents, BackupCreated, BackupKind, BackupList, BackupRestored, BackupVerified},
+    backup::{
+        BackupContents, BackupCreated, BackupKind, BackupList, BackupRestored, BackupVerified,
+        arguments::{Create, Places, Verb},
+    },
 };
 use serde::{Deserialize, de::DeserializeOwned};
 
@@ -32,109 +35,19 @@ const INSTALLED: &str = "/usr/lib/assistant/assistant-backup";
   sudo assistantctl backup list
   sudo assistantctl backup restore assistant-20261122T030000Z.tar.zst --force")]
 pub struct Args {
+    #[command(flatten)]
+    places: Places,
     #[command(subcommand)]
     verb: Verb,
 }
 
-/// Places, if they are not those that the daemon finds by itself.
-#[derive(clap::Args)]
-struct Places {
-    /// Folder of backups [default: backup.directory, else backups in the state
-    /// directory]
-    #[arg(long, value_name = "DIR")]
-    directory: Option<PathBuf>,
-    /// Directory of the database and the workspace [default: the daemon's]
-    #[arg(long, value_name = "DIR")]
-    state_dir: Option<PathBuf>,
-    /// Configuration file [default: the daemon's]
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-}
-
-#[derive(clap::Subcommand)]
-enum Verb {
-    /// Make a backup while the daemon goes on
-    #[command(after_help = "Examples:
-  sudo assistantctl backup create --verify
-  sudo assistantctl backup create --recipient age1...
-  sudo assistantctl backup create --stdout > /media/disk/assistant.tar.zst")]
-    Create {
-        /// Encrypt to this age recipient instead of those in
-        /// backup.recipients; may be given again
-        #[arg(long, value_name = "RECIPIENT")]
-        recipient: Vec<String>,
-        /// Restore it into a scratch directory afterwards
-        #[arg(long, conflicts_with = "stdout")]
-        verify: bool,
-        /// Write it to the standard output and keep none
-        #[arg(long)]
-        stdout: bool,
-        #[command(flatten)]
-        places: Places,
-    },
-    /// Restore a backup into a scratch directory and look at everything
-    #[command(after_help = "Examples:
-  sudo assistantctl backup verify assistant-20261122T030000Z.tar.zst
-  sudo assistantctl backup verify /media/disk/b.tar.zst.age --identity key.txt")]
-    Verify {
-        /// The file, or its name in the folder
-        file: PathBuf,
-        /// File with the age key that opens it
-        #[arg(long, value_name = "FILE")]
-        identity: Option<PathBuf>,
-        #[command(flatten)]
-        places: Places,
-    },
-    /// Put a backup in the place of the state
-    ///
-    /// The daemon must be stopped. A state that is there is put aside, and can
-    /// be put back. Afterwards all work is stopped until `assistantctl resume`:
-    /// what jobs did since the backup was made is not known any more.
-    #[command(after_help = "Examples:
-  sudo systemctl stop assistantd.socket assistantd.service
-  sudo assistantctl backup restore assistant-20261122T030000Z.tar.zst --force
-  sudo systemctl start assistantd.socket assistantd.service
-  sudo assistantctl resume")]
-    Restore {
-        /// The file, its name in the folder, or a directory that an earlier
-        /// restore put aside
-        file: PathBuf,
-        /// File with the age key that opens it
-        #[arg(long, value_name = "FILE")]
-        identity: Option<PathBuf>,
-        /// Also where a state is already
-        #[arg(long)]
-        force: bool,
-        /// Let work go on as soon as the daemon starts
-        #[arg(long)]
-        no_hold: bool,
-        #[command(flatten)]
-        places: Places,
-    },
-    /// List the backups, the newest first
-    #[command(after_help = "Examples:
-  sudo assistantctl backup list
-  sudo assistantctl backup list -o json")]
-    List {
-        #[command(flatten)]
-        places: Places,
-    },
-}
-
 pub fn run(args: Args, cx: &Cx) -> Result {
+    let call = Call { program: find()?, arguments: args.verb.words(&args.places) };
     match args.verb {
-        Verb::Create { recipient, verify, stdout, places } => {
-            let mut call = Call::new("create", places)?;
-            for one in recipient {
-                call = call.option("--recipient", &one);
-            }
-            if stdout {
-                return call.flag("--stdout", true).pass();
-            }
-            created(&call.flag("--verify", verify).ask()?, cx)
-        }
-        Verb::Verify { file, identity, places } => {
-            let found: BackupVerified = Call::new("verify", places)?.identity(identity).file(&file).ask()?;
+        Verb::Create(Create { stdout: true, .. }) => call.pass(),
+        Verb::Create(_) => created(&call.ask()?, cx),
+        Verb::Verify(_) => {
+            let found: BackupVerified = call.ask()?;
             if cx.out.json {
                 cx.out.json(&found)?;
             } else {
@@ -143,11 +56,8 @@ pub fn run(args: Args, cx: &Cx) -> Result {
             }
             Ok(Code::Ok)
         }
-        Verb::Restore { file, identity, force, no_hold, places } => {
-            let call = Call::new("restore", places)?.identity(identity).flag("--force", force);
-            restored(&call.flag("--no-hold", no_hold).file(&file).ask()?, cx)
-        }
-        Verb::List { places } => list(&Call::new("list", places)?.ask()?, cx),
+        Verb::Restore(_) => restored(&call.ask()?, cx),
+        Verb::List => list(&call.ask()?, cx),
     }
 }
 
@@ -159,6 +69,9 @@ fn created(made: &BackupCreated, cx: &Cx) -> Result {
     cx.out.line(format!("{}, {}", text::one_line(&made.path), text::bytes(made.size_bytes)))?;
     cx.out.line(held(&made.contents))?;
     left_out(&made.contents, cx);
+    for name in &made.removed {
+        cx.out.line(format!("removed {}", text::one_line(name)))?;
+    }
     match (made.encrypted, made.verified) {
         (true, _) => cx.out.line("encrypted; check it where its key is, with assistantctl backup verify")?,
         (false, true) => cx.out.line("restored into a scratch directory, and good")?,
@@ -242,7 +155,6 @@ fn left_out(contents: &BackupContents, cx: &Cx) {
 struct Call {
     program: PathBuf,
     arguments: Vec<OsString>,
-    file: Option<PathBuf>,
 }
 
 /// What the program says when something is wrong.
@@ -254,45 +166,9 @@ struct Problem {
 }
 
 impl Call {
-    fn new(verb: &str, places: Places) -> Result<Self> {
-        let mut call = Self { program: find()?, arguments: vec![verb.into()], file: None };
-        let Places { directory, state_dir, config } = places;
-        for (name, path) in [("--directory", directory), ("--state-dir", state_dir), ("--config", config)] {
-            if let Some(path) = path {
-                call.arguments.extend([name.into(), path.into()]);
-            }
-        }
-        Ok(call)
-    }
-
-    fn option(mut self, name: &str, value: &str) -> Self {
-        self.arguments.extend([name.into(), value.into()]);
-        self
-    }
-
-    fn flag(mut self, name: &str, wanted: bool) -> Self {
-        self.arguments.extend(wanted.then(|| name.into()));
-        self
-    }
-
-    fn identity(mut self, file: Option<PathBuf>) -> Self {
-        if let Some(file) = file {
-            self.arguments.extend(["--identity".into(), file.into()]);
-        }
-        self
-    }
-
-    fn file(mut self, file: &Path) -> Self {
-        self.file = Some(file.to_owned());
-        self
-    }
-
     fn command(&self, how: Option<&str>) -> Command {
         let mut command = Command::new(&self.program);
         command.args(how).args(&self.arguments).stdin(Stdio::null());
-        if let Some(file) = &self.file {
-            command.arg("--").arg(file);
-        }
         command
     }
 

@@ -3,11 +3,13 @@
 use std::{
     fmt::Write as _,
     io::{self, Write as _},
-    path::PathBuf,
     process::ExitCode,
 };
 
-use assistant_api::backup::{BackupContents, BackupCreated, BackupKind, BackupList, BackupRestored, BackupVerified};
+use assistant_api::backup::{
+    BackupContents, BackupCreated, BackupKind, BackupList, BackupRestored, BackupVerified,
+    arguments::{Create, Places, Restore, Verb, Verify},
+};
 use assistant_backup::{create, place::Place, restore, source::Source, verify};
 use assistantd::{
     backup::Folder,
@@ -15,7 +17,7 @@ use assistantd::{
     config::{Environment, Wanted},
     error::{Error, Result},
 };
-use clap::{Args, Parser, Subcommand};
+use clap::Parser;
 use nix::sys::stat::{Mode, umask};
 use serde::Serialize;
 
@@ -29,69 +31,13 @@ const USAGE: u8 = 64;
 #[derive(Parser)]
 #[command(name = "assistant-backup", version, max_term_width = 80)]
 struct Cli {
-    #[command(flatten)]
-    global: Global,
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Args)]
-struct Global {
-    /// Configuration file; drop-ins are read from conf.d beside it
-    #[arg(long, global = true, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// Directory of the database and the workspace
-    #[arg(long, global = true, value_name = "DIR")]
-    state_dir: Option<PathBuf>,
-    /// Folder of backups [default: backup.directory]
-    #[arg(long, global = true, value_name = "DIR")]
-    directory: Option<PathBuf>,
     /// Say what was done, or what is wrong, as JSON
     #[arg(long, global = true)]
     json: bool,
-}
-
-#[derive(Subcommand)]
-enum Command {
-    /// Make a backup
-    Create {
-        /// Encrypt to this age recipient instead of those in backup.recipients
-        #[arg(long, value_name = "RECIPIENT")]
-        recipient: Vec<String>,
-        /// Write it to the standard output
-        #[arg(long)]
-        stdout: bool,
-        /// Restore it into a scratch directory afterwards
-        #[arg(long, conflicts_with = "stdout")]
-        verify: bool,
-        /// As the timer does: check it if backup.verify says so, and remove those that are no longer kept
-        #[arg(long, conflicts_with = "stdout")]
-        scheduled: bool,
-    },
-    /// Restore a backup into a scratch directory and look at everything
-    Verify {
-        /// The file, or its name in the folder
-        file: PathBuf,
-        /// File with the age key that opens it
-        #[arg(long, value_name = "FILE")]
-        identity: Option<PathBuf>,
-    },
-    /// Put a backup in the place of the state; the daemon must be stopped
-    Restore {
-        /// The file, or its name in the folder, or a directory replaced-*
-        file: PathBuf,
-        /// File with the age key that opens it
-        #[arg(long, value_name = "FILE")]
-        identity: Option<PathBuf>,
-        /// Also where a state is already, which is put aside
-        #[arg(long)]
-        force: bool,
-        /// Let work go on as soon as the daemon starts
-        #[arg(long)]
-        no_hold: bool,
-    },
-    /// List the backups in the folder
-    List,
+    #[command(flatten)]
+    places: Places,
+    #[command(subcommand)]
+    verb: Verb,
 }
 
 fn main() -> ExitCode {
@@ -104,7 +50,7 @@ fn main() -> ExitCode {
             return if err.use_stderr() { USAGE.into() } else { ExitCode::SUCCESS };
         }
     };
-    let json = cli.global.json;
+    let json = cli.json;
     match run(cli, environment) {
         Ok(()) => ExitCode::SUCCESS,
         Err(err) => {
@@ -129,14 +75,14 @@ fn complain(err: &Error, json: bool) {
 }
 
 fn run(cli: Cli, environment: Environment) -> Result<()> {
-    let Global { config, state_dir, directory, json } = cli.global;
+    let (json, Places { config, state_dir, directory }) = (cli.json, cli.places);
     let mut place = Place::find(&Wanted { config, state_dir, runtime_dir: None }, environment)?;
     if let Some(directory) = directory {
         place.folder = Folder::at(std::path::absolute(directory).map_err(Error::internal)?);
     }
     let clock = Clock::default();
-    match cli.command {
-        Command::Create { recipient, stdout, verify, scheduled } => {
+    match cli.verb {
+        Verb::Create(Create { recipient, stdout, verify, scheduled }) => {
             place.become_owner()?;
             let working = place.work()?;
             let verify = verify || (scheduled && place.config.backup.verify);
@@ -148,13 +94,13 @@ fn run(cli: Cli, environment: Environment) -> Result<()> {
             }
             tell(json, &create::create(&place, &working, &clock, &wanted)?, created)
         }
-        Command::Verify { file, identity } => {
+        Verb::Verify(Verify { file, identity }) => {
             let source = Source::open(&file, &place.folder, identity.as_deref())?;
             place.become_owner()?;
             let working = place.work()?;
             tell(json, &verify::verify(&source, &place, &working, &clock)?, verified)
         }
-        Command::Restore { file, identity, force, no_hold } => {
+        Verb::Restore(Restore { file, identity, force, no_hold }) => {
             let replaced = file.is_dir();
             let from = if replaced {
                 restore::From::Replaced(std::path::absolute(file).map_err(Error::internal)?)
@@ -165,7 +111,7 @@ fn run(cli: Cli, environment: Environment) -> Result<()> {
             let wanted = restore::Wanted { force, hold: !no_hold };
             tell(json, &restore::restore(&from, &place, &clock, wanted)?, restored)
         }
-        Command::List => {
+        Verb::List => {
             let list =
                 BackupList { directory: place.folder.path().display().to_string(), backups: place.folder.list()? };
             tell(json, &list, listed)

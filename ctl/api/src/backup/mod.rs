@@ -1,4 +1,7 @@
-//! Backups, as `assistant-backup` tells of them and `assistant-backup` shows them.
+//! Backups, as `assistant-backup` tells of them and `assistantctl backup` shows them.
+
+#[cfg(feature = "arguments")]
+pub mod arguments;
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
