@@ -96,6 +96,8 @@ pub struct Process {
     pub hashing: tokio::sync::Mutex<()>,
     /// The mailbox.
     pub mail: crate::mail::Live,
+    /// What was last found to lie on the disk.
+    pub storage: crate::retention::Measured,
     /// The sandbox sessions that are open.
     pub sandbox: crate::sandbox::Sessions,
 }

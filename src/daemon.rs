@@ -98,11 +98,13 @@ pub async fn run(mut options: Options, mut listeners: Vec<Listener>, stop: impl 
     }
 
     let listening = http::exposure::listening(&listeners);
+    let secrets = options.secrets.clone();
     let cx = build(options, store);
     cx.process.listening.store(Arc::new(listening));
     workspace::attach(&cx).await;
     workspace::sweep(&cx).await;
     status::report_warnings(&cx);
+    cx.tasks.spawn(status::date_secrets(cx.clone(), secrets));
     let outcome = serve(&cx, listeners, reloads, ready, stop).await;
 
     notifier.stopping();

@@ -12,6 +12,7 @@ pub struct Subsystem {
 
 /// The list.
 pub const ALL: &[Subsystem] = &[
+    crate::backup::SUBSYSTEM,
     crate::commands::SUBSYSTEM,
     crate::jobs::SUBSYSTEM,
     crate::ledger::SUBSYSTEM,

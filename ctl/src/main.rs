@@ -28,8 +28,8 @@ use std::{path::PathBuf, process::ExitCode};
 use assistant_api::client::Client;
 use clap::{Args, Parser, Subcommand};
 use commands::{
-    backup, completion, config, dashboard, doctor, effects, events, files, job, jobs, log, mail, models, query,
-    sandbox, secret, setup, status, submit, switch, token, tools, web,
+    backup, completion, config, dashboard, doctor, effects, events, files, job, jobs, log, mail, models, notifications,
+    query, sandbox, secret, setup, status, storage, submit, switch, token, tools, web,
 };
 use exit::{Code, Failure};
 use interrupt::Interrupts;
@@ -80,9 +80,11 @@ enum Command {
     Effects(effects::Args),
     Mail(mail::Args),
     Status(status::Args),
+    Storage(storage::Args),
     Doctor(doctor::Args),
     Config(config::Args),
     Models(models::Args),
+    Notifications(notifications::Args),
     Sandbox(sandbox::Args),
     Secret(secret::Args),
     Setup(Box<setup::Args>),
@@ -164,9 +166,11 @@ async fn run(command: Command, cx: &Cx) -> exit::Result {
         Command::Effects(args) => effects::run(args, cx).await,
         Command::Mail(args) => mail::run(args, cx).await,
         Command::Status(args) => status::run(args, cx).await,
+        Command::Storage(args) => storage::run(args, cx).await,
         Command::Doctor(args) => doctor::run(args, cx).await,
         Command::Config(args) => config::run(args, cx).await,
         Command::Models(args) => models::run(args, cx).await,
+        Command::Notifications(args) => notifications::run(args, cx).await,
         Command::Sandbox(args) => sandbox::run(args, cx).await,
         Command::Secret(args) => secret::run(args, cx).await,
         Command::Setup(args) => setup::run(*args, cx).await,

@@ -33,7 +33,7 @@ pub struct Folder(PathBuf);
 pub struct Note {
     #[serde(flatten)]
     pub backup: Backup,
-    /// SHA-256 of the file, hexadecimal: whether it is as it was written, without opening it.
+    /// SHA-256 of the file, hexadecimal: whether it is as it was written, without opening it. Empty: not known.
     pub sha256: String,
 }
 
@@ -171,6 +171,8 @@ fn by_name(name: &str, changed: Timestamp) -> Option<Backup> {
         schema_version,
         encrypted,
         verified_at: None,
+        checked_at: None,
+        problem: None,
         files: None,
         skipped: None,
     };

@@ -24,6 +24,8 @@ fn backup(created_at: Timestamp, verified: bool) -> Backup {
         schema_version: Some(1),
         encrypted: false,
         verified_at: verified.then_some(created_at),
+        checked_at: None,
+        problem: None,
         files: Some(3),
         skipped: Some(0),
     }

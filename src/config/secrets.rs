@@ -88,6 +88,7 @@ impl Secrets {
                 Place::Environment(_) => SecretSource::Environment,
                 _ => SecretSource::Credential,
             }),
+            since: None,
             problem: self.unreadable(*name).map(str::to_owned),
         };
         SecretName::ALL.iter().map(state).collect()

@@ -1,14 +1,19 @@
 //! Leaves a model alone that keeps failing, or that asked to be left alone.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
+use assistant_api::status::{ModelAnswer, ModelFailure};
 use tokio::time::Instant;
 
 use super::LlmError;
+use crate::clock::Clock;
+
+/// Failures that are told one by one.
+const TOLD: usize = 5;
 
 /// One per model.
 #[derive(Debug)]
@@ -28,8 +33,18 @@ struct State {
     probing: bool,
     /// The last failure.
     last: Option<LlmError>,
-    /// All failures since it was made, by their kind.
-    failed: BTreeMap<&'static str, u64>,
+    /// What it has come to since it was made.
+    record: Record,
+}
+
+/// What a model has come to since the configuration was read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Record {
+    /// All failures by their kind.
+    pub(super) failed: BTreeMap<&'static str, u64>,
+    /// The last of them, the newest first.
+    pub(super) recent: VecDeque<ModelFailure>,
+    pub(super) answered: Option<ModelAnswer>,
 }
 
 /// Leave to ask once. Dropped without an outcome, as when a job is cancelled, it leaves the breaker as it was.
@@ -37,6 +52,7 @@ struct State {
 pub(super) struct Pass<'a> {
     breaker: &'a Breaker,
     probe: bool,
+    begun: Instant,
 }
 
 impl Breaker {
@@ -47,7 +63,7 @@ impl Breaker {
     /// Leave to ask, or how long there is none.
     pub(super) fn enter(&self) -> Result<Pass<'_>, Duration> {
         let mut state = self.state();
-        let Some(until) = state.until else { return Ok(Pass { breaker: self, probe: false }) };
+        let Some(until) = state.until else { return Ok(Pass { breaker: self, probe: false, begun: Instant::now() }) };
         let left = until.saturating_duration_since(Instant::now());
         if !left.is_zero() {
             return Err(left);
@@ -56,7 +72,7 @@ impl Breaker {
             return Err(self.cooldown.min(Duration::from_secs(1)));
         }
         state.probing = true;
-        Ok(Pass { breaker: self, probe: true })
+        Ok(Pass { breaker: self, probe: true, begun: Instant::now() })
     }
 
     /// Why it cannot be asked, and how long, if so.
@@ -69,13 +85,18 @@ impl Breaker {
     /// It is known to answer again.
     pub(super) fn reset(&self) {
         let mut state = self.state();
-        let failed = std::mem::take(&mut state.failed);
-        *state = State { failed, ..State::default() };
+        let record = std::mem::take(&mut state.record);
+        *state = State { record, ..State::default() };
     }
 
-    /// All failures since it was made, by their kind.
-    pub(super) fn failed(&self) -> BTreeMap<&'static str, u64> {
-        self.state().failed.clone()
+    /// What it has come to since it was made.
+    pub(super) fn record(&self) -> Record {
+        self.state().record.clone()
+    }
+
+    /// Failures in a row.
+    pub(super) fn in_a_row(&self) -> u32 {
+        self.state().failures
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -83,17 +104,28 @@ impl Breaker {
     }
 }
 
+impl Record {
+    fn add(&mut self, err: &LlmError) {
+        *self.failed.entry(err.kind()).or_default() += 1;
+        let failure = ModelFailure { at: Clock::System.now(), kind: err.kind().to_owned(), reason: err.to_string() };
+        self.recent.push_front(failure);
+        self.recent.truncate(TOLD);
+    }
+}
+
 impl Pass<'_> {
     /// It answered.
     pub(super) fn succeeded(self) {
+        let latency_ms = i64::try_from(self.begun.elapsed().as_millis()).unwrap_or(i64::MAX);
+        self.breaker.state().record.answered = Some(ModelAnswer { at: Clock::System.now(), latency_ms });
         self.breaker.reset();
     }
 
     /// It did not. Only what may pass by itself counts: a refused key says nothing of the server's health.
     pub(super) fn failed(self, err: &LlmError) {
-        *self.breaker.state().failed.entry(err.kind()).or_default() += 1;
+        self.breaker.state().record.add(err);
         if !err.is_temporary() {
-            return self.succeeded();
+            return self.breaker.reset();
         }
         let mut state = self.breaker.state();
         state.failures = state.failures.saturating_add(1);
@@ -166,6 +198,25 @@ mod tests {
         assert_eq!(breaker.enter().unwrap_err(), Duration::from_secs(30));
         tokio::time::advance(Duration::from_secs(30)).await;
         assert!(breaker.enter().is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_last_failures_and_the_last_answer_are_told() {
+        let breaker = Breaker::new(9, COOLDOWN);
+        (0..7).for_each(|_| fail(&breaker));
+        breaker.enter().unwrap().failed(&LlmError::Payment { model: "m".into() });
+        let record = breaker.record();
+        assert_eq!((record.failed["unavailable"], record.failed["payment"], record.answered), (7, 1, None));
+        let kinds: Vec<&str> = record.recent.iter().map(|failure| failure.kind.as_str()).collect();
+        assert_eq!(kinds, ["payment", "unavailable", "unavailable", "unavailable", "unavailable"]);
+        assert_eq!(record.recent[0].reason, "m refused for lack of credit");
+        fail(&breaker);
+        assert_eq!(breaker.in_a_row(), 1);
+        let pass = breaker.enter().unwrap();
+        tokio::time::advance(Duration::from_millis(1200)).await;
+        pass.succeeded();
+        assert_eq!(breaker.record().answered.unwrap().latency_ms, 1200);
+        assert_eq!((breaker.in_a_row(), breaker.record().recent.len()), (0, TOLD), "what was is not forgotten");
     }
 
     #[tokio::test]

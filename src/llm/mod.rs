@@ -26,7 +26,7 @@ pub use select::{NOT_CONFIGURED, build, check};
 
 use std::{collections::BTreeMap, future::Future, pin::Pin, time::Duration};
 
-use assistant_api::status::{Model, ModelPrice, ModelTest, Server};
+use assistant_api::status::{Model, ModelAnswer, ModelFailure, ModelPrice, ModelTest, Server};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -318,12 +318,21 @@ pub struct ModelInfo {
     /// The secret without which it cannot be asked.
     #[serde(skip)]
     pub missing: Option<SecretName>,
-    /// Whether it is left alone after failures.
+    /// How long it is left alone after failures.
     #[serde(skip)]
-    pub paused: bool,
+    pub paused: Option<Duration>,
     /// Its failures since the configuration was loaded, by [`LlmError::kind`].
     #[serde(skip)]
     pub failed: BTreeMap<&'static str, u64>,
+    /// The last of them, the newest first.
+    #[serde(skip)]
+    pub recent: Vec<ModelFailure>,
+    /// Those since it answered last.
+    #[serde(skip)]
+    pub in_a_row: u32,
+    /// When it answered last.
+    #[serde(skip)]
+    pub answered: Option<ModelAnswer>,
 }
 
 impl From<ModelInfo> for Model {
@@ -338,6 +347,10 @@ impl From<ModelInfo> for Model {
             price: info.price.map(ModelPrice::from),
             problem: info.problem,
             failures: info.failed.into_iter().map(|(kind, count)| (kind.to_owned(), count)).collect(),
+            paused_seconds: info.paused.map(|left| left.as_secs().max(1)),
+            failures_in_a_row: info.in_a_row,
+            recent_failures: info.recent,
+            last_answer: info.answered,
         }
     }
 }

@@ -209,13 +209,19 @@ impl Model {
 
     pub(super) fn info(&self) -> ModelInfo {
         let model = self.name.known();
-        let open = self.breaker.closed_for().map(|(left, last)| {
+        let closed = self.breaker.closed_for();
+        let paused = closed.as_ref().map(|(left, _)| *left);
+        let open = closed.map(|(left, last)| {
             let last = last.map_or_else(String::new, |last| format!(": {last}"));
             format!("left alone for {} s{last}", left.as_secs().max(1))
         });
+        let record = self.breaker.record();
         ModelInfo {
-            paused: open.is_some(),
-            failed: self.breaker.failed(),
+            paused,
+            failed: record.failed,
+            recent: record.recent.into(),
+            in_a_row: self.breaker.in_a_row(),
+            answered: record.answered,
             role: self.role.to_owned(),
             provider: self.provider.to_owned(),
             price: model

@@ -34,8 +34,8 @@ use jiff::Timestamp;
 
 pub use self::{
     live::{Live, Times},
-    reach::reach,
-    store::codes,
+    reach::{lacking, reach},
+    store::{codes, told},
     trial::test,
 };
 use crate::{cx::Cx, error::Result, loops::LoopDef, subsystems::Subsystem};

@@ -2,11 +2,11 @@
 
 use std::time::Instant;
 
-use assistant_api::status;
+use assistant_api::{secrets::SecretName, status};
 
 use super::{
     imap::Connection,
-    net::{Server, passwords},
+    net::{Server, login::Mechanism, passwords},
     outbox,
 };
 use crate::{cx::Cx, error::Result};
@@ -26,6 +26,27 @@ pub async fn reach(cx: &Cx) -> Vec<status::Server> {
         })
         .await;
     one.into_iter().chain(other).collect()
+}
+
+/// Secrets that are not there, and what needs them.
+pub fn lacking(cx: &Cx) -> Vec<(SecretName, String)> {
+    let (config, passwords) = (cx.config.load_full(), passwords(cx));
+    let imap = Server::imap(&config.email).map(|server| ("receiving mail from", SecretName::Imap, server));
+    let sending = outbox::configured(&config).then(|| Server::smtp(&config.email, passwords.smtp.is_some())).flatten();
+    let smtp = sending.map(|server| ("sending mail through", SecretName::Smtp, server));
+    let lacking = |(purpose, password, server): (&str, SecretName, Server)| {
+        // Without a name nobody logs in; that of receiving is told elsewhere.
+        server.username.as_ref()?;
+        let (secret, is_there) = if server.mechanism.map_or(server.oauth, Mechanism::takes_token) {
+            (SecretName::MailOauthRefresh, passwords.oauth_refresh.is_some())
+        } else if password == SecretName::Smtp {
+            (password, passwords.smtp.is_some())
+        } else {
+            (password, passwords.imap.is_some())
+        };
+        (!is_there).then(|| (secret, format!("{purpose} {}", server.host)))
+    };
+    imap.into_iter().chain(smtp).filter_map(lacking).collect()
 }
 
 async fn found(purpose: &str, server: &Server, look: impl AsyncFnOnce(&Server) -> Result<()>) -> status::Server {

@@ -4,12 +4,14 @@
 //! in the ledger before it leaves; the cursor moves when its end is known. After a crash in between the ledger says
 //! `unknown` for the one that was under way, and it is sent once more: `event_id` tells the receiver that it is the same.
 
+mod api;
 mod command;
 pub mod config;
 mod loops;
 mod store;
 #[cfg(test)]
 mod tests;
+mod told;
 mod webhook;
 
 use std::time::Duration;
@@ -24,6 +26,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
+pub use self::told::told;
 use crate::{
     config::Config,
     cx::Cx,
@@ -35,7 +38,7 @@ use crate::{
 };
 
 /// This subsystem.
-pub const SUBSYSTEM: Subsystem = Subsystem { name: "notify", routes: Vec::new, tools: &[], loops: loops::LOOPS };
+pub const SUBSYSTEM: Subsystem = Subsystem { name: "notify", routes: api::routes, tools: &[], loops: loops::LOOPS };
 
 /// Pauses between the attempts of one message.
 const PAUSES: &[Duration] =

@@ -1,9 +1,13 @@
 //! SQL of the messages.
 
-use assistant_api::JobId;
+use assistant_api::{EffectId, JobId, effects::EffectState, notify::Notice};
 use rusqlite::{Connection, OptionalExtension as _};
+use serde_json::Value;
 
-use crate::error::Result;
+use crate::{error::Result, store::types::RowExt as _};
+
+/// Effects that are looked through for messages.
+const LOOKED_AT: u32 = 5000;
 
 /// What a job is about; `None` when it is gone.
 pub(super) fn subject(conn: &Connection, job: JobId) -> Result<Option<String>> {
@@ -15,4 +19,33 @@ pub(super) fn subject(conn: &Connection, job: JobId) -> Result<Option<String>> {
         .query_row([job.0], |row| row.get(0))
         .optional()?;
     Ok(subject)
+}
+
+/// The newest messages, of those among the newest effects.
+pub(super) fn sent(conn: &Connection, limit: u32) -> Result<Vec<Notice>> {
+    let rows = conn
+        .prepare_cached(
+            "SELECT effects.id, effects.job_id, tool, target, state, detail, prepared_at, \
+             coalesce(emails.subject, jobs.task_summary, '') AS subject \
+             FROM (SELECT * FROM effects ORDER BY id DESC LIMIT ?1) AS effects \
+             LEFT JOIN jobs ON jobs.id = effects.job_id LEFT JOIN emails ON emails.id = jobs.trigger_email_id \
+             WHERE tool IN ('notify.command', 'notify.webhook') ORDER BY effects.id DESC LIMIT ?2",
+        )?
+        .query_map((LOOKED_AT, limit), |row| {
+            let detail: Value = row.json("detail")?;
+            let tool: String = row.get("tool")?;
+            Ok(Notice {
+                effect_id: EffectId(row.get("id")?),
+                at: row.time("prepared_at")?,
+                way: tool.trim_start_matches("notify.").to_owned(),
+                to: row.get("target")?,
+                kind: detail["kind"].as_str().unwrap_or_default().to_owned(),
+                job_id: row.get::<_, Option<i64>>("job_id")?.map(JobId),
+                subject: row.get("subject")?,
+                state: row.get::<_, String>("state")?.parse().unwrap_or(EffectState::Unknown),
+                answer: detail["reason"].as_str().map(str::to_owned),
+            })
+        })?
+        .collect::<rusqlite::Result<_>>()?;
+    Ok(rows)
 }

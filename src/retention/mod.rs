@@ -4,8 +4,10 @@
 //! bound). It works in small transactions, so that nobody waits for the writer behind it, and goes on with the rest
 //! when one part fails.
 
+mod api;
 pub mod config;
 mod loops;
+mod storage;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -15,10 +17,11 @@ use std::time::Duration;
 use jiff::{Timestamp, ToSpan as _, civil, tz::TimeZone};
 use rusqlite::Connection;
 
+pub use self::storage::{Measured, storage};
 use crate::{cx::Cx, error::Result, events, http::idempotency, mail::outbox, subsystems::Subsystem, workspace};
 
 /// This subsystem.
-pub const SUBSYSTEM: Subsystem = Subsystem { name: "retention", routes: Vec::new, tools: &[], loops: loops::LOOPS };
+pub const SUBSYSTEM: Subsystem = Subsystem { name: "retention", routes: api::routes, tools: &[], loops: loops::LOOPS };
 
 /// Rows that one transaction removes.
 const BATCH: u32 = 500;

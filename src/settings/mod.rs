@@ -92,6 +92,7 @@ async fn replace(cx: &Cx) -> Result<Reloaded> {
     cx.config.store(Arc::new(loaded.config));
     workspace::attach(cx).await;
     status::report_warnings(cx);
+    cx.tasks.spawn(status::date_secrets(cx.clone(), secrets));
     cx.wake.jobs.notify_one();
     cx.wake.retention.notify_one();
     cx.wake.notify.notify_one();

@@ -96,7 +96,7 @@ fn models(page: &mut Page, cx: &Cx, figures: &Figures) {
     let models = cx.llm.load().models();
     let mut paused = page.gauge("assistant_model_paused", "Whether a model is left alone after failures.");
     for model in &models {
-        paused.put(&[("role", &model.role), ("model", &model.model)], u8::from(model.paused));
+        paused.put(&[("role", &model.role), ("model", &model.model)], u8::from(model.paused.is_some()));
     }
     let mut usable = page.gauge("assistant_model_usable", "Whether a model can be asked.");
     for model in &models {

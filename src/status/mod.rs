@@ -25,6 +25,7 @@ pub use self::{
     config::config_status,
     health::{health, ready},
     line::{keep_shown, line},
+    secrets::date_secrets,
     warnings::{before_start, report_warnings, warnings},
 };
 use crate::{

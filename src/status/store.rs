@@ -9,6 +9,7 @@ use assistant_api::{
 };
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
 use rusqlite::{Connection, OptionalExtension as _};
+use serde::{Deserialize, Serialize};
 
 use crate::{
     error::{Error, Result},
@@ -185,5 +186,37 @@ pub(super) fn probe(conn: &Connection, now: i64) -> Result<()> {
     conn.prepare_cached("INSERT OR REPLACE INTO runtime_state (key, value, updated_at) VALUES ('probe', ?1, ?2)")?
         .execute((" ".repeat(PROBE_BYTES), now))?;
     conn.prepare_cached("DELETE FROM runtime_state WHERE key = 'probe'")?.execute([])?;
+    Ok(())
+}
+
+/// What is remembered of a secret: enough to know whether it is still the same.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Dated {
+    pub seal: String,
+    pub since: Timestamp,
+}
+
+/// Those that are remembered, by the names of their credentials.
+pub(super) fn secrets(conn: &Connection) -> Result<BTreeMap<String, Dated>> {
+    let rows: Vec<(String, String)> = conn
+        .prepare_cached("SELECT substr(key, 8), value FROM runtime_state WHERE key GLOB 'secret:*'")?
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<rusqlite::Result<_>>()?;
+    // What cannot be read is as if it were not there: the secret counts as new.
+    Ok(rows.into_iter().filter_map(|(name, value)| Some((name, serde_json::from_str(&value).ok()?))).collect())
+}
+
+/// Remembers a secret.
+pub(super) fn set_secret(conn: &Connection, now: Timestamp, name: &str, dated: &Dated) -> Result<()> {
+    conn.prepare_cached(
+        "INSERT OR REPLACE INTO runtime_state (key, value, updated_at) VALUES ('secret:' || ?1, ?2, ?3)",
+    )?
+    .execute((name, serde_json::to_string(dated)?, micros(now)))?;
+    Ok(())
+}
+
+/// Forgets a secret that is gone.
+pub(super) fn forget_secret(conn: &Connection, name: &str) -> Result<()> {
+    conn.prepare_cached("DELETE FROM runtime_state WHERE key = 'secret:' || ?1")?.execute([name])?;
     Ok(())
 }

@@ -27,6 +27,7 @@ mod trash;
 mod undo;
 mod unpack;
 mod upload;
+mod weigh;
 
 #[cfg(test)]
 mod tests;
@@ -47,6 +48,7 @@ pub use self::{
     undo::undo,
     unpack::{sweep, unzip, zip},
     upload::Upload,
+    weigh::{Weight, Weights, weigh, weigh_versions},
 };
 use crate::subsystems::Subsystem;
 

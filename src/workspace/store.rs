@@ -140,6 +140,12 @@ pub(super) fn kept_bytes(conn: &Connection) -> Result<u64> {
     Ok(total.try_into().unwrap_or(0))
 }
 
+/// How many there are.
+pub(super) fn kept_count(conn: &Connection) -> Result<u64> {
+    let count: i64 = conn.prepare_cached("SELECT count(*) FROM kept_files")?.query_row([], |row| row.get(0))?;
+    Ok(count.try_into().unwrap_or(0))
+}
+
 pub(super) fn remove_kept(conn: &Connection, id: i64) -> Result<()> {
     conn.prepare_cached("DELETE FROM kept_files WHERE id = ?1")?.execute([id])?;
     Ok(())

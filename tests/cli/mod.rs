@@ -6,3 +6,4 @@ mod disk;
 mod log;
 mod network;
 mod process;
+mod upkeep;

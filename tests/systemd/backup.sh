@@ -25,6 +25,10 @@ the_backup_unit_makes_backups() {
     [ "$(inside stat -c '%U %a' "$found")" = 'assistant 600' ]
     [ "$(inside stat -c '%U %a' /var/lib/assistant/backups)" = 'assistant 700' ]
     inside journalctl --quiet -u assistant-backup.service | grep -q 'restored into a scratch directory and good'
+    # The daemon tells of it as well.
+    local listed
+    listed=$(inside assistantctl query GET /api/backups)
+    [ "$(told backups.0.checked_at <<<"$listed")" = "$(told backups.0.verified_at <<<"$listed")" ] || wrong "$listed"
     # Of the members of assistant-users nobody sees them.
     if as_ann assistantctl backup verify "$found" 2>/dev/null; then wrong "ann opens a backup"; fi
     if as_ann assistantctl backup list --state-dir /var/lib/assistant 2>/dev/null; then wrong "ann lists the backups"; fi

@@ -15,9 +15,11 @@ pub mod log;
 pub mod login;
 pub mod mail;
 pub mod near;
+pub mod notify;
 pub mod sandbox;
 pub mod secrets;
 pub mod status;
+pub mod storage;
 pub mod workspace;
 
 pub use error::{ErrorKind, Problem};

@@ -2,6 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
+use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -96,6 +97,9 @@ pub struct SecretState {
     pub name: String,
     /// Where the daemon has it from; null when it has none.
     pub source: Option<SecretSource>,
+    /// Since when the daemon has had this value, over restarts too; null when it has none, or has not looked yet.
+    #[serde(default)]
+    pub since: Option<Timestamp>,
     /// What lacks it, or why it cannot be read.
     pub problem: Option<String>,
 }

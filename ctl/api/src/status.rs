@@ -192,6 +192,36 @@ pub struct Model {
     /// Its failures since the configuration was read, by their kind.
     #[serde(default)]
     pub failures: BTreeMap<String, u64>,
+    /// How long it is left alone, because it failed too often or asked for it; null: it is asked.
+    #[serde(default)]
+    pub paused_seconds: Option<u64>,
+    /// Failures since its last answer; `llm.circuit_failures` of them pause it.
+    #[serde(default)]
+    pub failures_in_a_row: u32,
+    /// The last failures, the newest first.
+    #[serde(default)]
+    pub recent_failures: Vec<ModelFailure>,
+    /// When it answered last.
+    #[serde(default)]
+    pub last_answer: Option<ModelAnswer>,
+}
+
+/// Something that a model did not answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ModelFailure {
+    pub at: Timestamp,
+    /// Such as `unavailable`, `rate_limited` or `auth`.
+    pub kind: String,
+    /// In a sentence; nothing of an answer but the provider's own, without keys.
+    pub reason: String,
+}
+
+/// That a model answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ModelAnswer {
+    pub at: Timestamp,
+    /// Milliseconds until the answer was whole.
+    pub latency_ms: i64,
 }
 
 /// US dollars per million tokens.

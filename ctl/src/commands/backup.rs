@@ -123,10 +123,19 @@ fn list(list: &BackupList, cx: &Cx) -> Result {
             cell(known(one.schema_version)),
             cell(known(one.files)),
             cell(if one.encrypted { "yes" } else { "no" }),
-            one.verified_at.map_or_else(|| ("no".into(), Style::Plain), |at| cell(cx.out.when(at))),
+            match (&one.problem, one.verified_at) {
+                (Some(_), _) => ("bad".into(), Style::Bad),
+                (None, Some(at)) => cell(cx.out.when(at)),
+                (None, None) => cell("no"),
+            },
         ]);
     }
     cx.out.table(&table, &format!("no backups in {}", text::one_line(&list.directory)))?;
+    for one in &list.backups {
+        if let Some(problem) = &one.problem {
+            cx.out.note(&format!("{} is bad: {}", text::one_line(&one.name), text::one_line(problem)));
+        }
+    }
     Ok(Code::Ok)
 }
 

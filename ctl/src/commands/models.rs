@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use assistant_api::status::{ModelTest, ModelTests};
+use assistant_api::status::{Model, ModelTest, ModelTests, Models};
 
 use crate::{
     Cx,
@@ -13,11 +13,12 @@ use crate::{
 /// How long all models together may take.
 const LIMIT: Duration = Duration::from_mins(10);
 
-/// Try the configured models
+/// Show and try the configured models
 #[derive(clap::Args)]
 #[command(
     arg_required_else_help = true,
     after_help = "Examples:
+  assistantctl models list
   assistantctl models test"
 )]
 pub struct Args {
@@ -27,6 +28,14 @@ pub struct Args {
 
 #[derive(clap::Subcommand)]
 enum Verb {
+    /// Show each model with its last answer and its last failures
+    ///
+    /// Nothing is sent to them. A model that failed too often in a row is left
+    /// alone for a while (llm.circuit_failures, llm.circuit_cooldown).
+    #[command(after_help = "Examples:
+  assistantctl models list
+  assistantctl models list -o json")]
+    List,
     /// Make one real call to each model
     ///
     /// Shows how long it took, whether the model can use tools, and what it
@@ -38,7 +47,60 @@ enum Verb {
 }
 
 pub async fn run(args: Args, cx: &Cx) -> Result {
-    let Verb::Test = args.verb;
+    match args.verb {
+        Verb::List => list(cx).await,
+        Verb::Test => try_them(cx).await,
+    }
+}
+
+async fn list(cx: &Cx) -> Result {
+    let found: Models = cx.client.get("/api/models").await?;
+    if cx.out.json {
+        cx.out.json(&found)?;
+        return Ok(Code::Ok);
+    }
+    let mut table = Table::new(&["MODEL", "NAME", "HOST", "STATE", "ANSWERED", "TIME", "FAILURES", "NOTE"]);
+    for model in &found.models {
+        let failures: u64 = model.failures.values().sum();
+        table.row([
+            cell(&model.role),
+            cell(&model.model),
+            cell(&model.host),
+            match (model.paused_seconds, &model.problem) {
+                (Some(_), _) => ("left alone".into(), Style::Bad),
+                (None, Some(_)) => state("failed"),
+                (None, None) => state("ok"),
+            },
+            cell(model.last_answer.map_or_else(|| "-".to_owned(), |answer| cx.out.when(answer.at))),
+            cell(model.last_answer.map_or_else(|| "-".to_owned(), |answer| text::millis(answer.latency_ms))),
+            cell(failures.to_string()),
+            cell(text::one_line(model.problem.as_deref().unwrap_or_default())),
+        ]);
+    }
+    cx.out.table(&table, "no model is configured; assistantctl doctor")?;
+    for model in &found.models {
+        failures(cx, model)?;
+    }
+    Ok(Code::Ok)
+}
+
+/// The last failures of a model.
+fn failures(cx: &Cx, model: &Model) -> Result<()> {
+    if !model.recent_failures.is_empty() {
+        cx.out.line(format!(
+            "\nlast failures of {} ({}):",
+            text::one_line(&model.model),
+            text::one_line(&model.role)
+        ))?;
+    }
+    for failure in &model.recent_failures {
+        let (kind, reason) = (text::one_line(&failure.kind), text::one_line(&failure.reason));
+        cx.out.line(format!("  {}  {kind}: {reason}", cx.out.when(failure.at)))?;
+    }
+    Ok(())
+}
+
+async fn try_them(cx: &Cx) -> Result {
     let tests = test(cx).await?;
     if tests.models.is_empty() {
         return Err(Failure::new(Code::Config, "no model is configured").hint("assistantctl doctor"));

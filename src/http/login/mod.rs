@@ -17,6 +17,7 @@ use assistant_api::{
 };
 use axum::http::{HeaderMap, HeaderValue, Method, header};
 use jiff::{SignedDuration, Timestamp};
+use secrecy::{ExposeSecret as _, SecretString};
 use subtle::ConstantTimeEq as _;
 use tokio::task::spawn_blocking;
 
@@ -32,6 +33,23 @@ use crate::{
 
 /// How long a token's last use may be behind.
 const USED: SignedDuration = SignedDuration::from_hours(1);
+
+/// What is kept of a secret of the daemon's own, so that it is known whether it is still the same: `known`, if it fits, else
+/// a new seal. Slow on purpose, and one at a time.
+///
+/// # Errors
+/// `internal` without randomness.
+pub async fn seal(cx: &Cx, secret: SecretString, known: Option<String>) -> Result<String> {
+    let _one_at_a_time = cx.process.hashing.lock().await;
+    let seal = spawn_blocking(move || {
+        let secret = secret.expose_secret();
+        match known {
+            Some(known) if secret::is_sealed(secret, &known) => Ok(known),
+            _ => secret::seal(secret),
+        }
+    });
+    seal.await.map_err(Error::internal)?
+}
 
 /// Somebody who has logged in.
 #[derive(Clone, Debug)]

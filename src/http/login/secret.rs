@@ -54,10 +54,14 @@ pub(super) fn hash_password(password: &str) -> Result<String> {
             .field("password")
             .hint("a few words that nobody would guess are easy to remember"));
     }
+    hash_text(password)
+}
+
+fn hash_text(text: &str) -> Result<String> {
     let mut salt = [0; 16];
     fill(&mut salt)?;
     let salt = SaltString::encode_b64(&salt).map_err(|err| Error::internal(err.to_string()))?;
-    let hash = Argon2::default().hash_password(password.as_bytes(), &salt);
+    let hash = Argon2::default().hash_password(text.as_bytes(), &salt);
     Ok(hash.map_err(|err| Error::internal(err.to_string()))?.to_string())
 }
 
@@ -68,9 +72,32 @@ pub(super) fn is_password(password: &str, hash: &str) -> bool {
             .is_ok_and(|hash| Argon2::default().verify_password(password.as_bytes(), &hash).is_ok())
 }
 
+/// What lets a secret be known again, and nobody guess it: argon2id over its hash, which bounds its length.
+///
+/// # Errors
+/// `internal` without randomness.
+pub(super) fn seal(secret: &str) -> Result<String> {
+    hash_text(&URL_SAFE_NO_PAD.encode(hash(secret)))
+}
+
+/// Whether a secret is the one of this seal.
+pub(super) fn is_sealed(secret: &str, seal: &str) -> bool {
+    is_password(&URL_SAFE_NO_PAD.encode(hash(secret)), seal)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_sealed_secret_is_known_again_however_long_it_is() {
+        let long = "x".repeat(60_000);
+        for secret in ["", "short", &long] {
+            let seal = seal(secret).unwrap();
+            assert!(seal.starts_with("$argon2id$") && seal.len() < 200, "{seal}");
+            assert!(is_sealed(secret, &seal) && !is_sealed(&format!("{secret}x"), &seal));
+        }
+    }
 
     #[test]
     fn a_password_is_known_again_and_no_other_is() {

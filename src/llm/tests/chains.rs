@@ -108,7 +108,9 @@ async fn the_circuit_opens_and_closes() {
         "{error}"
     );
     assert_eq!(server.seen().len(), 2, "nobody asked");
-    assert!(llm.models()[0].problem.as_ref().is_some_and(|problem| problem.contains("left alone")));
+    let info = llm.models().remove(0);
+    assert!(info.problem.as_ref().is_some_and(|problem| problem.contains("left alone")));
+    assert!(info.paused.is_some() && info.in_a_row > 0 && info.recent[0].kind == "unavailable", "{info:?}");
     server.play([Play::stream(HELLO)]);
     tokio::time::sleep(Duration::from_millis(160)).await;
     llm.ask(&hello(), None).await.unwrap();

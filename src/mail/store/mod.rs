@@ -8,6 +8,7 @@ use assistant_api::{
     effects::EffectState,
     jobs::Email,
     mail::{Artifact, Decision, EmailDetail, EmailHead, Outgoing, OutgoingDetail, Received, ReceivedDetail},
+    notify::Notice,
 };
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Row, types::Type};
@@ -231,6 +232,32 @@ fn from_received(row: &Row<'_>) -> rusqlite::Result<Received> {
         received_at: row.time("received_at")?,
         decided_at: row.time("decided_at")?,
     })
+}
+
+/// What the daemon itself told somebody last, of the newest mails.
+pub fn told(conn: &Connection, limit: u32) -> Result<Vec<Notice>> {
+    let rows = conn
+        .prepare_cached(
+            "SELECT outbox.*, effects.state FROM (SELECT * FROM outbox ORDER BY id DESC LIMIT ?1) AS outbox \
+             CROSS JOIN effects ON effects.id = effect_id \
+             WHERE outbox.kind NOT IN ('agent', 'test') ORDER BY outbox.id DESC LIMIT ?2",
+        )?
+        .query_map((LOOKED_AT, limit), from_outbox)?
+        .map(|mail| {
+            mail.map(|mail| Notice {
+                effect_id: mail.effect_id,
+                at: mail.created_at,
+                way: "mail".to_owned(),
+                to: mail.to_addresses.join(", "),
+                kind: mail.kind,
+                job_id: mail.job_id,
+                subject: mail.subject,
+                state: mail.state,
+                answer: mail.bounce.or(mail.answer),
+            })
+        })
+        .collect::<rusqlite::Result<_>>()?;
+    Ok(rows)
 }
 
 fn from_outbox(row: &Row<'_>) -> rusqlite::Result<Outgoing> {

@@ -21,8 +21,14 @@ pub struct Backup {
     pub schema_version: Option<u64>,
     /// Whether it can be opened only with the identity of an age recipient.
     pub encrypted: bool,
-    /// When it was last restored into a scratch directory and found good.
+    /// When it was last restored into a scratch directory and found good; null again once a check finds it bad.
     pub verified_at: Option<Timestamp>,
+    /// When it was last checked, whatever came of it.
+    #[serde(default)]
+    pub checked_at: Option<Timestamp>,
+    /// What the last check found wrong with it.
+    #[serde(default)]
+    pub problem: Option<String>,
     /// Files in it, if that is known.
     pub files: Option<u64>,
     /// What was in the workspace and is not in it, if that is known.
@@ -35,6 +41,23 @@ pub struct Backup {
 pub enum BackupKind {
     Full,
     Database,
+}
+
+/// `GET /api/backups`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Backups {
+    /// The folder in which they lie.
+    pub directory: String,
+    /// The newest first.
+    pub backups: Vec<Backup>,
+    /// `backup.keep_daily`
+    pub keep_daily: u32,
+    /// `backup.keep_weekly`
+    pub keep_weekly: u32,
+    /// `backup.verify`: whether those of the timer are checked when they are made.
+    pub verify: bool,
+    /// How many age recipients can open those that are made; 0: they are not encrypted.
+    pub recipients: u32,
 }
 
 /// `backup list`

@@ -55,6 +55,8 @@ struct Secret {
     environment: &'static str,
     stored: Stored,
     stored_at: Option<Timestamp>,
+    /// Since when the daemon has had this value.
+    since: Option<Timestamp>,
     /// Where the daemon has it from.
     daemon: Option<SecretSource>,
     /// Whether the daemon has started since it was stored or removed.
@@ -88,7 +90,7 @@ pub async fn run(args: List, host: &Host, cx: &Cx) -> Result {
                 Stored::Undecryptable => ("undecryptable".into(), Style::Bad),
                 Stored::Unknown => cell("?"),
             },
-            cell(secret.stored_at.map_or_else(|| "-".to_owned(), |at| cx.out.when(at))),
+            cell(secret.stored_at.or(secret.since).map_or_else(|| "-".to_owned(), |at| cx.out.when(at))),
             daemon,
             cell(text::one_line(secret.problem.as_deref().unwrap_or(&secret.purpose))),
         ]);
@@ -105,7 +107,7 @@ pub async fn run(args: List, host: &Host, cx: &Cx) -> Result {
 
 fn secret(name: SecretName, store: &Credstore<'_>, status: Option<&Status>) -> Secret {
     let state = status.and_then(|status| status.secrets.iter().find(|state| state.name == name.credential()));
-    let daemon = state.and_then(|state| state.source);
+    let (daemon, since) = (state.and_then(|state| state.source), state.and_then(|state| state.since));
     let mut problem = state.and_then(|state: &SecretState| state.problem.clone());
     let (stored, stored_at) = match store.stored(name) {
         Err(_) => (Stored::Unknown, None),
@@ -129,5 +131,15 @@ fn secret(name: SecretName, store: &Credstore<'_>, status: Option<&Status>) -> S
         }
     };
     let purpose = name.doc().iter().map(|line| line.trim()).collect::<Vec<_>>().join(" ");
-    Secret { name: name.credential(), purpose, environment: name.env(), stored, stored_at, daemon, seen, problem }
+    Secret {
+        name: name.credential(),
+        purpose,
+        environment: name.env(),
+        stored,
+        stored_at,
+        since,
+        daemon,
+        seen,
+        problem,
+    }
 }

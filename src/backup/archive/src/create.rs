@@ -72,6 +72,8 @@ pub fn create(place: &Place, working: &Working, clock: &Clock, wanted: &Wanted) 
         schema_version: Some(contents.schema_version),
         encrypted: made.encrypted,
         verified_at: None,
+        checked_at: None,
+        problem: None,
         files: Some(contents.files),
         skipped: Some(contents.skipped),
     };

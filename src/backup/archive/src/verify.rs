@@ -6,7 +6,7 @@ use assistant_api::backup::{BackupContents, BackupVerified};
 use assistantd::{
     backup::Note,
     clock::Clock,
-    error::{Error, Result},
+    error::{Error, ErrorKind, Result},
     store::snapshot,
 };
 
@@ -72,16 +72,29 @@ pub fn open(source: &Source, place: &Place, dir: &Path, owner: Option<(u32, u32)
     Ok(Opened { contents: contents(&unpacked.head, unpacked.totals, unpacked.skipped, sound.jobs), sha256 })
 }
 
-/// Checks a backup, and notes in the folder that it was.
+/// Checks a backup, and notes in the folder what came of it.
 ///
 /// # Errors
 /// What is wrong with it.
 pub fn verify(source: &Source, place: &Place, working: &Working, clock: &Clock) -> Result<BackupVerified> {
-    let opened =
-        open(source, place, &working.path().join("verify"), None).map_err(|err| refused(source, place, err))?;
-    if source.path.parent() == Some(place.folder.path()) {
-        note(source, place, &opened, clock)?;
-    }
+    let opened = match open(source, place, &working.path().join("verify"), None) {
+        Ok(opened) => opened,
+        Err(err) => {
+            let err = refused(source, place, err);
+            // All else, such as a key that is not here or a full disk, says nothing of the backup.
+            if err.kind() == ErrorKind::Invalid {
+                bad(source, place, &err, clock);
+            }
+            return Err(err);
+        }
+    };
+    note(source, place, clock, |note| {
+        note.backup.verified_at = note.backup.checked_at;
+        note.backup.schema_version = Some(opened.contents.schema_version);
+        note.backup.files = Some(opened.contents.files);
+        note.backup.skipped = Some(opened.contents.skipped);
+        note.sha256.clone_from(&opened.sha256);
+    })?;
     Ok(BackupVerified {
         path: source.path.display().to_string(),
         encrypted: source.format == Format::Encrypted,
@@ -96,7 +109,8 @@ fn refused(source: &Source, place: &Place, err: Error) -> Error {
         return err;
     }
     let name = source.path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    let as_written = place.folder.note(name).and_then(|note| {
+    let noted = place.folder.note(name).filter(|note| !note.sha256.is_empty());
+    let as_written = noted.and_then(|note| {
         let mut hashing = Hashing::new(source.reader().ok()?);
         io::copy(&mut hashing, &mut io::sink()).ok()?;
         Some(hashing.end().1 == note.sha256)
@@ -109,13 +123,24 @@ fn refused(source: &Source, place: &Place, err: Error) -> Error {
     }
 }
 
-fn note(source: &Source, place: &Place, opened: &Opened, clock: &Clock) -> Result<()> {
-    let listed = place.folder.list()?;
+/// Notes that it is bad. That this could not be noted is no news beside it.
+fn bad(source: &Source, place: &Place, err: &Error, clock: &Clock) {
+    let _ = note(source, place, clock, |note| {
+        note.backup.verified_at = None;
+        note.backup.problem = Some(err.message().to_owned());
+    });
+}
+
+/// Notes what came of a check, if the backup lies in the folder.
+fn note(source: &Source, place: &Place, clock: &Clock, change: impl FnOnce(&mut Note)) -> Result<()> {
     let name = source.path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    let Some(mut backup) = listed.into_iter().find(|backup| backup.name == name) else { return Ok(()) };
-    backup.verified_at = Some(clock.now());
-    backup.schema_version = Some(opened.contents.schema_version);
-    backup.files = Some(opened.contents.files);
-    backup.skipped = Some(opened.contents.skipped);
-    place.folder.set_note(&Note { backup, sha256: opened.sha256.clone() })
+    if source.path.parent() != Some(place.folder.path()) {
+        return Ok(());
+    }
+    let Some(backup) = place.folder.list()?.into_iter().find(|backup| backup.name == name) else { return Ok(()) };
+    let sha256 = place.folder.note(name).map(|note| note.sha256).unwrap_or_default();
+    let mut note = Note { backup, sha256 };
+    (note.backup.checked_at, note.backup.problem) = (Some(clock.now()), None);
+    change(&mut note);
+    place.folder.set_note(&note)
 }
