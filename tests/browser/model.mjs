@@ -6,6 +6,7 @@
 //   "remove"   deletes the file, and ends
 //   "long"     runs a command that says something for a while
 //   "slow"     thinks until it is cancelled
+//   "refused"  is refused
 //   anything   ends at once
 import { createServer } from "node:http";
 
@@ -61,6 +62,10 @@ export function startModel() {
         return response.end(JSON.stringify({ object: "list", data: [{ id: "scripted", object: "model" }] }));
       }
       const { messages, stream } = JSON.parse(body);
+      if (body.includes("TASK-refused")) {
+        response.writeHead(400, { "content-type": "application/json" });
+        return response.end(JSON.stringify({ error: { message: "not this one", type: "invalid_request_error" } }));
+      }
       const calls = answer(messages);
       if (!calls) return waiting.add(response);
       const tool_calls = calls.map((call, index) => ({ index, id: `call-${messages.length}-${index}`, type: "function", function: call }));

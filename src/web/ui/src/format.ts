@@ -4,6 +4,8 @@ import { locale } from "./texts";
 
 const number = new Intl.NumberFormat(locale);
 const exactTime = new Intl.DateTimeFormat(locale, { dateStyle: "full", timeStyle: "long" });
+const clock = new Intl.DateTimeFormat(locale, { timeStyle: "medium" });
+const dayAndClock = new Intl.DateTimeFormat(locale, { dateStyle: "short", timeStyle: "medium" });
 const relative = new Intl.RelativeTimeFormat(locale, { numeric: "auto", style: "short" });
 
 export const integer = (value: number) => number.format(value);
@@ -41,6 +43,12 @@ export function duration(milliseconds: number): string {
 }
 
 export const exact = (time: string) => exactTime.format(new Date(time));
+
+/** The time of day; with the day, unless that is today. */
+export function clockTime(time: string, now = new Date()): string {
+  const at = new Date(time);
+  return (at.toDateString() === now.toDateString() ? clock : dayAndClock).format(at);
+}
 
 const STEPS: [number, Intl.RelativeTimeFormatUnit][] = [
   [60, "second"],

@@ -170,6 +170,10 @@ export interface Model {
   problem: string | null;
   /** Since the configuration was read, by kind. */
   failures: Record<string, number>;
+  paused_seconds: number | null;
+  failures_in_a_row: number;
+  recent_failures: { at: string; kind: string; reason: string }[];
+  last_answer: { at: string; latency_ms: number } | null;
 }
 
 export interface Refusal {
@@ -192,7 +196,7 @@ export interface Status {
   disk: { free_bytes: number; total_bytes: number; min_free_bytes: number; low: boolean };
   spend: { today: number; daily_limit: number };
   sandbox: { enabled: boolean; level: string; backend: string | null; refused: Refusal[]; problem: string | null };
-  secrets: { name: string; source: string | null; problem: string | null }[];
+  secrets: { name: string; source: string | null; since: string | null; problem: string | null }[];
   listening: { address: string; reach: string; guard: string }[];
   warnings: Warning[];
 }
@@ -283,6 +287,66 @@ export interface StreamEvent {
   job_id: number | null;
   data: Fields;
   at: string;
+}
+
+export interface Backup {
+  name: string;
+  kind: "full" | "database";
+  created_at: string;
+  size_bytes: number;
+  schema_version: number | null;
+  encrypted: boolean;
+  verified_at: string | null;
+  checked_at: string | null;
+  problem: string | null;
+}
+
+export interface Backups {
+  directory: string;
+  backups: Backup[];
+  keep_daily: number;
+  keep_weekly: number;
+  verify: boolean;
+  recipients: number;
+}
+
+export interface Storage {
+  measured_at: string;
+  kinds: { kind: string; bytes: number | null; count: number | null; at_least: boolean; kept: string | null; problem: string | null }[];
+}
+
+export interface Notice {
+  effect_id: number;
+  at: string;
+  way: string;
+  to: string;
+  kind: string;
+  job_id: number | null;
+  subject: string;
+  state: EffectState;
+  answer: string | null;
+}
+
+export interface Notifications {
+  ways: { way: string; to: string | null; problem: string | null; told: string[]; keys: string[] }[];
+  lately: Notice[];
+}
+
+export type LogLevel = "error" | "warn" | "info" | "debug" | "trace";
+
+export interface LogLine {
+  id: number;
+  at: string;
+  level: LogLevel;
+  target: string;
+  text: string;
+  job_id: number | null;
+  fields: Fields;
+}
+
+export interface LogList {
+  lines: LogLine[];
+  level: LogLevel;
 }
 
 /** A file or directory; the time of its last change is in nanoseconds since 1970. */

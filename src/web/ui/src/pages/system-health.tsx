@@ -65,17 +65,21 @@ export function Health() {
       </Card>
       {may("operator") && <Doctor />}
       <Card title={t.system.secrets}>
-        <Table label={t.system.secrets} head={[t.system.secret, t.system.source, t.system.state]}>
-          {secrets.map(({ name, source, problem }) => (
+        <Table label={t.system.secrets} head={[t.system.secret, t.system.source, t.system.since, t.system.state]}>
+          {secrets.map(({ name, source, since, problem }) => (
             <tr key={name}>
               <th scope="row">
                 <code>{name}</code>
               </th>
               <td>{source ?? t.system.notSet}</td>
-              <td>{problem ?? ""}</td>
+              <td>
+                <Time at={since} />
+              </td>
+              <td>{problem && <Verdict good={source ? "warn" : false}>{problem}</Verdict>}</td>
             </tr>
           ))}
         </Table>
+        <Command text="sudo assistantctl secret list" />
       </Card>
     </>
   );

@@ -1,6 +1,7 @@
 import type { EffectState, JobStatus } from "../types";
 import { files } from "./en-files";
 import { mail } from "./en-mail";
+import { log, notices, storage } from "./en-system";
 
 const count = (number: number, one: string, many = one + "s") => `${number.toLocaleString("en-GB")} ${number === 1 ? one : many}`;
 
@@ -296,6 +297,9 @@ export const en = {
 
   files,
   mail,
+  log,
+  storage,
+  notices,
 
   effects: {
     title: "Effects",
@@ -327,6 +331,9 @@ export const en = {
       policy: "Policy and tools",
       settings: "Configuration",
       access: "Access",
+      storage: "Storage and backups",
+      notices: "Notifications",
+      log: "Log",
     },
     part: "Part",
     detail: "Detail",
@@ -362,6 +369,7 @@ export const en = {
     secrets: "Secrets",
     secret: "Secret",
     source: "From",
+    since: "Since",
     notSet: "not set",
     counts: "Jobs by state",
 
@@ -385,7 +393,15 @@ export const en = {
     provider: "Provider",
     price: "Price per million tokens",
     priceOf: (input: string, output: string) => `${input} in, ${output} out`,
-    failures: "Failures since the configuration was read",
+    failures: "Failures",
+    failuresHint: "Counted since the configuration was read.",
+    answered: "Last answer",
+    paused: (time: string) => `left alone for ${time}`,
+    inARow: (failed: number) => `${failed} in a row`,
+    lastFailures: "Last failures",
+    noFailures: "None since the configuration was read.",
+    kind: "Kind",
+    why: "Why",
     local: "stays here",
     remote: "sees the prompts",
     modelTest: "Call each model once",

@@ -1,4 +1,4 @@
-// Every text of the pages. Another language is one more file of the same shape, with its `-files` beside it, and one more line here.
+// Every text of the pages. Another language is one more file of the same shape, with its `-files`, `-mail` and `-system` beside it, and one more line here.
 
 import { en } from "./en";
 
