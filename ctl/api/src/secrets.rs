@@ -50,7 +50,7 @@ secrets! {
     Llm: "llm-api-key", "ASSISTANT_LLM_API_KEY";
     /// Password of `email.imap_username`.
     Imap: "imap-password", "IMAP_PASSWORD";
-    /// Password of `email.smtp_username`; without it, that of IMAP is used where both names are the same.
+    /// Password of `email.smtp_username`. That of IMAP is not used in its place: another host would learn it.
     Smtp: "smtp-password", "SMTP_PASSWORD";
     /// What the assistant proves itself with to `email.oauth_token_url`.
     MailOauthClient: "mail-oauth-client-secret", "ASSISTANT_MAIL_OAUTH_CLIENT_SECRET";
