@@ -76,6 +76,13 @@ export async function stage(name, options) {
     await page.goto(daemon.origin + path);
     await page.locator(".frame h1, .frame .problem, .frame .empty").first().waitFor();
   };
+  /** What is done while the daemon is down, which an open page notices whenever it asks for something. */
+  const down = async (work) => {
+    for (const part of ["ERR_CONNECTION_REFUSED", "ERR_CONNECTION_RESET", "ERR_INCOMPLETE_CHUNKED_ENCODING", "ERR_EMPTY_RESPONSE"]) expected.add(part);
+    await daemon.end();
+    await work();
+    await daemon.start();
+  };
   return {
     page,
     context,
@@ -119,13 +126,13 @@ export async function stage(name, options) {
       await page.setViewportSize({ width: 1280, height: 800 });
       assert(problems.length === 0, problems.join("\n"));
     },
+    down,
     /** Statements for the database of the daemon, which is down meanwhile. */
-    sql: async (statements) => {
-      await daemon.end();
-      const { status, stderr } = spawnSync("sqlite3", [join(daemon.dir, "state/assistant.db")], { input: statements, encoding: "utf8" });
-      if (status !== 0) throw new Error(`sqlite3: ${stderr}`);
-      await daemon.start();
-    },
+    sql: (statements) =>
+      down(() => {
+        const { status, stderr } = spawnSync("sqlite3", [join(daemon.dir, "state/assistant.db")], { input: statements, encoding: "utf8" });
+        if (status !== 0) throw new Error(`sqlite3: ${stderr}`);
+      }),
     clean: () => {
       assert(complaints.length === 0, complaints.join("\n"));
       assert(foreign.length === 0, foreign.join("\n"));
