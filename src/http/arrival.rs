@@ -79,6 +79,13 @@ impl Arrival {
         }
     }
 
+    /// The client for whom a proxy asks, where one does.
+    pub(super) fn behind(self, headers: &HeaderMap, config: &Config) -> Option<IpAddr> {
+        let Self::Web(place) = self else { return None };
+        let client = place.visit(headers, config).address;
+        client.filter(|client| place.remote != Some(*client))
+    }
+
     /// Who sends a request, if its head may be sent here at all; and the routes that they are kept to, if any.
     ///
     /// # Errors

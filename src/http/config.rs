@@ -46,7 +46,7 @@ section! {
         /// Connections at the same time.
         max_connections: u32 = 512, in 1..=65_536;
         /// How many of them one address of the network may have, a network of IPv6 (/64) counting as one; half of them at
-        /// most. Those of `trusted_proxies` do not count.
+        /// most. Those of `trusted_proxies` do not count; behind these, it is how many requests a client may have open.
         max_connections_per_address: u32 = 64, in 1..=65_536;
         /// Time to send the whole request head.
         header_timeout: Seconds = Seconds::new(10), in Seconds::new(1)..=Seconds::new(3600);

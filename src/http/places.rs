@@ -1,14 +1,21 @@
 //! How many connections a listener has room for, and how many of them one address may take.
 //!
 //! Without the second bound one address could take them all. Those of a proxy come from one address for many clients,
-//! and so do not count; neither do those of a socket file.
+//! and so do not count; neither do those of a socket file. There the open requests count, for the clients that the proxy
+//! names: each of them keeps one of its connections.
 
 use std::{
     collections::HashMap,
     net::IpAddr,
+    pin::Pin,
     sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll},
     time::Duration,
 };
+
+use axum::body::Body;
+use bytes::Bytes;
+use hyper::body::{Body as HttpBody, Frame, SizeHint};
 
 use super::{config::Api, login};
 use crate::error::{Error, ErrorKind};
@@ -16,7 +23,7 @@ use crate::error::{Error, ErrorKind};
 /// Refusals are told to the journal once in this time.
 const QUIET: Duration = Duration::from_mins(1);
 
-/// The places of one listener: who fills the one does not close the others.
+/// The places of one listener, where who fills the one does not close the others, or those behind proxies.
 #[derive(Default)]
 pub(super) struct Places(Mutex<Taken>);
 
@@ -42,6 +49,7 @@ pub(super) enum Full {
 pub(super) struct Place {
     places: Arc<Places>,
     by: Option<IpAddr>,
+    listener: bool,
 }
 
 impl Places {
@@ -49,20 +57,22 @@ impl Places {
     pub(super) fn take(self: &Arc<Self>, from: Option<IpAddr>, api: &Api) -> Result<Place, Full> {
         let by = login::network(from.filter(|address| !api.trusts(*address)));
         let mut taken = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(address) = by {
-            let most = api.most_of_one_address();
-            if taken.by.get(&address).is_some_and(|count| *count >= most) {
-                return Err(Full::For(address, most));
-            }
-        }
+        taken.room(by, api)?;
         if taken.all >= api.max_connections {
             return Err(Full::Everywhere(api.max_connections));
         }
         taken.all += 1;
-        if let Some(address) = by {
-            *taken.by.entry(address).or_default() += 1;
-        }
-        Ok(Place { places: Arc::clone(self), by })
+        taken.count(by);
+        Ok(Place { places: Arc::clone(self), by, listener: true })
+    }
+
+    /// Takes one for a request that a proxy passes on from that client.
+    pub(super) fn take_behind(self: &Arc<Self>, client: IpAddr, api: &Api) -> Result<Place, Full> {
+        let by = login::network(Some(client).filter(|address| !api.trusts(*address)));
+        let mut taken = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        taken.room(by, api)?;
+        taken.count(by);
+        Ok(Place { places: Arc::clone(self), by, listener: false })
     }
 
     /// Counts a refusal. Gives how many there were when it is time to tell the journal.
@@ -77,10 +87,28 @@ impl Places {
     }
 }
 
+impl Taken {
+    fn room(&self, by: Option<IpAddr>, api: &Api) -> Result<(), Full> {
+        let most = api.most_of_one_address();
+        match by {
+            Some(address) if self.by.get(&address).is_some_and(|count| *count >= most) => Err(Full::For(address, most)),
+            _ => Ok(()),
+        }
+    }
+
+    fn count(&mut self, by: Option<IpAddr>) {
+        if let Some(address) = by {
+            *self.by.entry(address).or_default() += 1;
+        }
+    }
+}
+
 impl Drop for Place {
     fn drop(&mut self) {
         let mut taken = self.places.0.lock().unwrap_or_else(PoisonError::into_inner);
-        taken.all = taken.all.saturating_sub(1);
+        if self.listener {
+            taken.all = taken.all.saturating_sub(1);
+        }
         if let Some(address) = self.by
             && let Some(count) = taken.by.get_mut(&address)
         {
@@ -89,6 +117,35 @@ impl Drop for Place {
                 taken.by.remove(&address);
             }
         }
+    }
+}
+
+/// The body of an answer that keeps its place until the last of it is sent, which for events may be hours.
+pub(super) struct Placed {
+    body: Body,
+    _place: Place,
+}
+
+impl Placed {
+    pub(super) fn new(body: Body, place: Place) -> Self {
+        Self { body, _place: place }
+    }
+}
+
+impl HttpBody for Placed {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 
@@ -148,6 +205,23 @@ mod tests {
         assert_eq!(places.take(Some(address("127.0.0.1")), &api).err(), Some(Full::Everywhere(6)));
         held.remove(0);
         held.push(places.take(bad, &api).ok().unwrap());
+        drop(held);
+        let taken = places.0.lock().unwrap();
+        assert_eq!((taken.all, taken.by.len()), (0, 0), "nothing of anybody is left");
+    }
+
+    #[test]
+    fn behind_a_proxy_the_open_requests_of_a_client_count_and_take_nothing_from_others() {
+        let api = Api { max_connections: 6, max_connections_per_address: 2, ..Api::default() };
+        let places = Arc::new(Places::default());
+        let client = address("192.0.2.7");
+        let mut held: Vec<_> = (0..2).map(|_| places.take_behind(client, &api).ok().unwrap()).collect();
+        assert_eq!(places.take_behind(client, &api).err(), Some(Full::For(client, 2)));
+        // Others come in however many there are, and a proxy that asks for itself.
+        held.extend((10..30).map(|last| places.take_behind(address(&format!("192.0.2.{last}")), &api).ok().unwrap()));
+        held.extend((0..9).map(|_| places.take_behind(address("127.0.0.1"), &api).ok().unwrap()));
+        held.remove(0);
+        assert!(places.take_behind(client, &api).is_ok());
         drop(held);
         let taken = places.0.lock().unwrap();
         assert_eq!((taken.all, taken.by.len()), (0, 0), "nothing of anybody is left");

@@ -17,6 +17,7 @@ use super::{
     arrival::Arrival,
     id::{RequestId, RequestIds},
     peer::{Peer, RoleGroups},
+    places::{Full, Place, Placed, Places},
     problem,
 };
 use crate::{config::Config, cx::Cx, error::Error, logging::catalog};
@@ -35,6 +36,8 @@ pub(super) struct Caller {
 pub(super) struct Server {
     pub cx: Cx,
     pub ids: RequestIds,
+    /// What the clients of proxies have open.
+    behind: Arc<Places>,
     router: Router,
     groups: ArcSwap<(Arc<Config>, RoleGroups)>,
 }
@@ -43,7 +46,7 @@ impl Server {
     pub(super) fn new(cx: Cx, router: Router) -> Self {
         let config = cx.config.load_full();
         let groups = RoleGroups::resolve(&config.api);
-        Self { cx, ids: RequestIds::new(), router, groups: ArcSwap::from_pointee((config, groups)) }
+        Self { cx, ids: RequestIds::new(), behind: Arc::default(), router, groups: ArcSwap::from_pointee((config, groups)) }
     }
 
     /// The groups that give roles; looked up again when the configuration has been loaded again.
@@ -72,14 +75,20 @@ impl Server {
         let admitted = match doubt {
             Some(why) => Err(Error::invalid(format!("it is not certain where the request ends: {why}"))
                 .hint("send one Content-Length, or one Transfer-Encoding: chunked, and end lines with CR LF")),
-            None => arrival.admit(&request, &self.cx).await,
+            None => match self.place(arrival, &request) {
+                Ok(place) => arrival.admit(&request, &self.cx).await.map(|(peer, allow)| (peer, allow, place)),
+                Err(full) => Err(full.error()),
+            },
         };
         let mut response = match admitted {
-            Ok((peer, allow)) => {
+            Ok((peer, allow, place)) => {
                 let mut request = request.map(Body::new);
                 request.extensions_mut().insert(Caller { peer, id, allow });
                 let Ok(response) = self.router.clone().call(request).await;
-                response
+                match place {
+                    Some(place) => response.map(|body| Body::new(Placed::new(body, place))),
+                    None => response,
+                }
             }
             Err(err) => {
                 if err.kind() != ErrorKind::Unauthorized {
@@ -97,6 +106,20 @@ impl Server {
         response.headers_mut().insert(&REQUEST_ID, id.header());
         requests.answered(response.status().as_u16(), begun.elapsed());
         response
+    }
+}
+
+impl Server {
+    /// The place of a request that came by a proxy.
+    fn place(&self, arrival: Arrival, request: &Request<Incoming>) -> Result<Option<Place>, Full> {
+        let config = self.cx.config.load();
+        let Some(client) = arrival.behind(request.headers(), &config) else { return Ok(None) };
+        self.behind.take_behind(client, &config.api).map(Some).inspect_err(|full| {
+            self.cx.process.counters.turned_away.add(1);
+            if let Some(refused) = self.behind.refused(self.cx.clock.monotonic()) {
+                full.tell(refused);
+            }
+        })
     }
 }
 

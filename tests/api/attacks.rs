@@ -2,7 +2,10 @@
 //!
 //! Judged by who is served and who is refused; how long others wait meanwhile is measured by `tests/bench`.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 use assistantd::config::value::Seconds;
 use tokio::{
@@ -99,6 +102,43 @@ async fn one_more_connection_of_an_address_hears_why_it_is_refused() {
     assert_eq!(reply.json()["title"], "your address has 8 connections open, and no more");
     others_are_served(&served).await;
     drop(open);
+}
+
+#[tokio::test]
+async fn a_client_behind_a_proxy_leaves_room_for_the_others_behind_it() {
+    let served = Served::on_the_web(|config| config.api.max_connections_per_address = 8);
+    let address = served.web.unwrap();
+    let attacker = "x-forwarded-for: 198.51.100.7\r\n";
+    let mut attack = Vec::new();
+    for _ in 0..8 {
+        // A body that does not come: the request stays open.
+        let mut stream = connect("127.0.0.1:0", address).await;
+        let begin = format!(
+            "POST /api/login HTTP/1.1\r\nhost: {address}\r\norigin: http://{address}\r\n\
+             sec-fetch-site: same-origin\r\n{attacker}content-length: 1000\r\n\r\n"
+        );
+        stream.write_all(begin.as_bytes()).await.unwrap();
+        attack.push(stream);
+    }
+    // The last of them is read in a moment.
+    let begun = Instant::now();
+    let answered = async |wanted: u16| loop {
+        let reply = served.visit("GET", "/health", attacker, "").await;
+        if reply.status == wanted {
+            break reply;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(20), "{reply:?}");
+    };
+    let refused = answered(429).await;
+    assert_eq!((refused.status, refused.kind().as_str()), (429, "rate_limited"), "{refused:?}");
+    assert_eq!(refused.header("retry-after"), Some("1"));
+    for client in ["x-forwarded-for: 198.51.100.8\r\n", "x-real-ip: 198.51.100.9\r\n", ""] {
+        assert_eq!(served.visit("GET", "/health", client, "").await.status, 200, "{client}");
+    }
+    drop(attack);
+    // The length of an answer is known as without a proxy.
+    let reply = answered(200).await;
+    assert_eq!(reply.header("content-length"), Some(reply.body.len().to_string().as_str()));
 }
 
 #[tokio::test]

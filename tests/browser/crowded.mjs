@@ -14,7 +14,7 @@ try {
     INSERT INTO task_logs (job_id, sequence, event_type, tool_name, output_data, duration_ms, created_at)
     SELECT ${job.id}, (SELECT log_seq FROM jobs WHERE id = ${job.id}) + n, 'tool_result', 'file_read', '{"text":"line ' || n || '"}',
       n % 900, (SELECT created_at FROM jobs WHERE id = ${job.id}) + n * 1000 FROM n;
-    UPDATE jobs SET log_seq = log_seq + ${ROWS} WHERE id = ${job.id};
+    UPDATE jobs SET log_seq = log_seq + ${ROWS}, cost_nanos = 4500000000 WHERE id = ${job.id};
     INSERT INTO spend_days (day, settled_nanos, calls, tokens)
     SELECT date('now', '-' || n || ' days'), 3000000000, 9, 900 FROM (SELECT 0 AS n UNION ALL SELECT 1 UNION ALL SELECT 5) WHERE true
     ON CONFLICT (day) DO UPDATE SET settled_nanos = 3000000000;
@@ -91,6 +91,12 @@ try {
     assert((await table.locator("tbody tr").count()) === 3, "three days had a cost");
     const today = await table.locator("tbody tr").last().locator("td").allTextContents();
     assert(/1\.20/.test(today[0]) && /0\.10|0\.20/.test(today.at(-1)), today.join());
+    const { costs } = JSON.parse(daemon.ctl(["query", "GET", "/api/stats"]));
+    const shown = await money.locator("dl.facts > div").evaluateAll((facts) => Object.fromEntries(facts.map((fact) => [...fact.children].map(({ textContent }) => textContent))));
+    // Three dollars on each of three days, and one job that has a cost.
+    const month = `$${costs.month_total.toFixed(2)}`;
+    const wanted = { "This month": month, "In all": "$9.00", "Average per job": "$9.00", "Model calls": String(costs.api_call_count), "Jobs with cost": "1" };
+    assert(JSON.stringify(shown) === JSON.stringify(wanted), JSON.stringify([shown, wanted]));
     await looks({ "overview-costs": "/admin" });
   });
   await check("what nobody can know is settled by a person, where it is listed and where it is asked for", async () => {

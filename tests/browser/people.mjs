@@ -161,10 +161,20 @@ try {
     const other = submit("TASK-count to five", "Count later");
     await until("the limit", () => status(other) === "needs_review");
     await go(`/admin/jobs/${other}`);
-    await most.fill("9");
-    await page.locator(".needs").getByRole("checkbox").uncheck();
-    await button("Apply").click();
-    await text("The limits are changed.").waitFor();
+    // As full as its limit makes it, in the review and beside the timeline: from 70 % and from 90 % in other colours.
+    const meters = page.getByRole("meter", { name: "Iterations" });
+    const levels = () => meters.evaluateAll((all) => all.map(({ className }) => className.replace("track ", "")).join());
+    const colours = new Set();
+    assert((await meters.first().getAttribute("aria-valuetext")) === "3 / 3", "that is not what it has used");
+    await page.locator(".needs").getByText("Model calls: 3").waitFor();
+    for (const [limit, level] of [["3", "high"], ["4", "near"], ["9", "low"]]) {
+      await most.fill(limit);
+      await page.locator(".needs").getByRole("checkbox").uncheck();
+      await button("Apply").click();
+      await until(`a meter of ${level}`, async () => (await levels()) === `${level},${level}`);
+      colours.add(await meters.last().evaluate((track) => getComputedStyle(track.firstElementChild).backgroundColor));
+    }
+    assert(colours.size === 3, [...colours].join());
     assert(status(other) === "needs_review", "it runs");
     daemon.ctl(["query", "POST", `/api/jobs/${other}/cancel`]);
   });

@@ -145,6 +145,9 @@ export function Review({ detail, done }: { detail: JobDetail; done: () => void }
           </p>
           <Bar label={t.job.iterations} value={used("iterations_used")} most={iterations.now} text={`${integer(used("iterations_used"))} / ${integer(iterations.now)}`} />
           <Bar label={t.job.tokens} value={used("total_tokens")} most={tokens.now} text={`${integer(used("total_tokens"))} / ${integer(tokens.now)}`} />
+          <p>
+            {t.job.calls}: <span class="number">{integer(used("api_calls"))}</span>
+          </p>
         </>
       )}
       <div class="columns">
