@@ -197,7 +197,7 @@ impl<'a> Driver<'a> {
         let (fence, seen_item, next_seq) =
             (turn.history().fence.clone(), turn.history().seen_item, turn.history().next_seq);
         let (config, models) = (Arc::clone(&self.config), self.models.clone());
-        let committed = self
+        let mut committed = self
             .cx
             .store
             .write(move |tx| {
@@ -242,6 +242,9 @@ impl<'a> Driver<'a> {
             })
             .await?;
         self.cx.wake.announce();
+        if let Some(done) = &mut committed.done {
+            done.look(self.cx).await?;
+        }
         Ok(committed)
     }
 

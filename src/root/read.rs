@@ -34,6 +34,8 @@ pub struct Meta {
     pub size: u64,
     /// Last change, nanoseconds since 1970.
     pub mtime_ns: i64,
+    /// Last change of it, of its name or of its permissions, which nobody can set (`ctime`, inode(7)); likewise.
+    pub ctime_ns: i64,
     pub inode: u64,
     pub device: u64,
     /// Names that the file has.
@@ -54,6 +56,7 @@ impl Meta {
             kind,
             size: if kind == Kind::File { meta.size() } else { 0 },
             mtime_ns: meta.mtime().saturating_mul(1_000_000_000).saturating_add(meta.mtime_nsec()),
+            ctime_ns: meta.ctime().saturating_mul(1_000_000_000).saturating_add(meta.ctime_nsec()),
             inode: meta.ino(),
             device: meta.dev(),
             links: meta.nlink(),

@@ -1,12 +1,14 @@
 //! What a final answer says was done, checked against what was: mails, files, appointments. Only plain claims are taken up
 //! ("I have sent", "was saved to"), since a claim that is missed does less harm than a true answer that is called false.
 
+mod changed;
 #[cfg(test)]
 mod tests;
 
 use std::{collections::BTreeSet, sync::LazyLock};
 
 use assistant_api::{JobId, effects::EffectState};
+use jiff::Timestamp;
 use regex_lite::Regex;
 use rusqlite::Connection;
 
@@ -20,10 +22,12 @@ const EFFECTS: i64 = 2000;
 pub(crate) struct Done {
     /// Who was written to, in lower case: mails that went out or are on their way.
     pub mailed: BTreeSet<String>,
-    /// Paths that were written, moved or deleted.
+    /// Paths that were written, moved or deleted; of what changed in the workspace while programs ran, the names.
     pub files: BTreeSet<String>,
-    /// Programs ran, which may have written anything.
-    pub ran: bool,
+    /// Since when programs ran, which write no record of what they do.
+    pub ran: Option<Timestamp>,
+    /// They ran where there is too much to see what they did: it may be anything.
+    pub anything: bool,
     /// Something was entered into a calendar or set to remind.
     pub scheduled: bool,
 }
@@ -59,7 +63,9 @@ pub(crate) fn done(conn: &Connection, job: JobId) -> Result<Done> {
                 done.mailed.extend(names.filter_map(|name| name.as_str().map(str::to_lowercase)));
                 done.mailed.insert(effect.target.to_lowercase());
             }
-            "command_execute" => done.ran |= effect.state != EffectState::Failed,
+            "command_execute" if effect.state != EffectState::Failed => {
+                done.ran = Some(done.ran.map_or(effect.prepared_at, |ran| ran.min(effect.prepared_at)));
+            }
             tool if effect.state == EffectState::Confirmed => {
                 done.scheduled |= tool.starts_with("calendar_") || tool.starts_with("reminder_");
                 if tool.starts_with("file_") {
@@ -78,6 +84,7 @@ struct Patterns {
     mail: Regex,
     file: Regex,
     file_thing: Regex,
+    gone: Regex,
     schedule: Regex,
     not: Regex,
     path: Regex,
@@ -113,6 +120,9 @@ static PATTERNS: LazyLock<Option<Patterns>> = LazyLock::new(|| {
         ))?,
         file_thing: pattern(
             r"\b(?:files?|workspace|folders?|director(?:y|ies)|documents?|spreadsheets?|datei(?:en)?|ordner|arbeitsbereich)\b",
+        )?,
+        gone: pattern(
+            r"\b(?:moved|renamed|deleted|removed|archived|verschoben|umbenannt|gelöscht|entfernt)\b",
         )?,
         schedule: pattern(&format!(
             r"{i}(?:scheduled|booked|set\x20(?:up\x20)?(?:a\x20|the\x20|your\x20)?reminders?|set\x20up\x20(?:a\x20|the\x20)?(?:meeting|appointment|recurring|call)|created\x20(?:an?\x20|the\x20)?(?:reminder|event|appointment|calendar)|added\x20(?:\S+\x20){{0,10}}calendar|put\x20(?:\S+\x20){{0,10}}calendar)
@@ -171,7 +181,8 @@ fn written(patterns: &Patterns, sentence: &str, done: &Done) -> bool {
     if named.is_empty() && !patterns.file_thing.is_match(sentence) {
         return true;
     }
-    if done.ran {
+    // What a program moved or took away is no longer there to be seen.
+    if done.anything || (done.ran.is_some() && patterns.gone.is_match(sentence)) {
         return true;
     }
     let end = |path: &str| path.rsplit('/').next().unwrap_or(path).to_lowercase();

@@ -94,8 +94,8 @@ fn what_was_done_passes() {
         ]
         .map(String::from)
         .into(),
-        ran: false,
         scheduled: true,
+        ..Done::default()
     };
     for (_, text) in LIES {
         assert_eq!(unproven(text, &all), [], "{text}");
@@ -156,9 +156,13 @@ fn a_mail_to_somebody_else_proves_nothing() {
     assert_eq!(unproven("I have sent it to bob@example.org.", &one).len(), 1);
     assert!(unproven("I have saved the notes in a/q3.md.", &one).is_empty());
     assert_eq!(unproven("I have saved the notes in a/q4.md.", &one).len(), 1);
-    let ran = Done { ran: true, ..Done::default() };
-    assert!(unproven("I have saved the plot as plot.png.", &ran).is_empty(), "a program may have written it");
+    let ran = Done { ran: Some(Timestamp::UNIX_EPOCH), ..done(&[], &["plot.png"]) };
+    assert!(unproven("I have saved the plot as out/plot.png.", &ran).is_empty());
+    assert!(unproven("I have moved the old files to archive.tar.", &ran).is_empty(), "nothing shows where they were");
+    assert_eq!(unproven("I have saved the table as table.csv.", &ran).len(), 1);
     assert_eq!(unproven("I have sent it to Anna.", &ran).len(), 1);
+    let much = Done { anything: true, ..ran };
+    assert!(unproven("I have saved the table as table.csv.", &much).is_empty(), "it could not be looked for");
 }
 
 #[test]

@@ -18,11 +18,16 @@ fn ends_with(response: &str) -> Answer {
 impl World {
     /// A mail that went out for a job.
     async fn mailed(&self, job: JobId, to: &str) {
-        let (now, target) = (self.cx.clock.now(), to.to_owned());
+        self.did(job, "email_send", to, self.cx.clock.now()).await;
+    }
+
+    /// A tool of a job, with success.
+    async fn did(&self, job: JobId, tool: &str, target: &str, now: jiff::Timestamp) {
+        let target = target.to_owned();
         let effect = NewEffect {
             job_id: Some(job),
             call_key: None,
-            tool: "email_send".into(),
+            tool: tool.into(),
             target,
             args_hash: "h".into(),
             origin: Origin::Owner,
@@ -80,4 +85,24 @@ async fn what_the_ledger_shows_is_said_freely() {
     let id = world.job("write to Ann").await;
     world.mailed(id, "bob@example.org").await;
     assert!(response(&world.run().await).contains("**Not confirmed.**"), "a mail to Bob proves none to Ann");
+}
+
+/// A program ran, and this is what the workspace looks like after it.
+#[tokio::test]
+async fn a_program_that_ran_proves_the_files_that_it_wrote_and_no_others() {
+    const PLOT: &str = "I have saved the plot as out/plot.png.";
+    for (name, began, believed) in [
+        ("plot.png", Duration::ZERO, true),
+        ("other.png", Duration::ZERO, false),
+        ("plot.png", Duration::from_secs(3600), false), // it was there before
+    ] {
+        let world = Setup::default().world(play(vec![ends_with(PLOT)]));
+        let id = world.job("draw it").await;
+        let out = world.cx.root().unwrap().path().join("out");
+        std::fs::create_dir(&out).unwrap();
+        std::fs::write(out.join(name), "PNG").unwrap();
+        world.did(id, "command_execute", "python plot.py", world.cx.clock.now() + began).await;
+        let outcome = world.run().await;
+        assert_eq!(response(&outcome) == PLOT, believed, "{name}, {began:?}: {outcome:?}");
+    }
 }
