@@ -85,6 +85,15 @@ points! {
         /// It is moved, and its row does not say so.
         MailArchived = "mail.archived";
     }
+    /// In the order of one attachment.
+    ARTIFACT {
+        /// What it says is in a file without a name.
+        ArtifactMade = "artifacts.made";
+        /// The file is in the workspace, and its row does not say so.
+        ArtifactPlaced = "artifacts.placed";
+        /// The row says so, and the job of the mail is held.
+        ArtifactSettled = "artifacts.settled";
+    }
     /// In the order of an upgrade of the database.
     MIGRATION {
         /// The copy of the database is written, and does not have its name.

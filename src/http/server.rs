@@ -46,7 +46,13 @@ impl Server {
     pub(super) fn new(cx: Cx, router: Router) -> Self {
         let config = cx.config.load_full();
         let groups = RoleGroups::resolve(&config.api);
-        Self { cx, ids: RequestIds::new(), behind: Arc::default(), router, groups: ArcSwap::from_pointee((config, groups)) }
+        Self {
+            cx,
+            ids: RequestIds::new(),
+            behind: Arc::default(),
+            router,
+            groups: ArcSwap::from_pointee((config, groups)),
+        }
     }
 
     /// The groups that give roles; looked up again when the configuration has been loaded again.

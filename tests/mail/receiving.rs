@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use assistant_api::{
     client::Client,
-    mail::{Decision, Received, ReceivedList, Watching},
+    effects::{EffectList, EffectState},
+    mail::{Decision, EmailDetail, Received, ReceivedList, Watching},
 };
 use assistantd::{
     crashpoint::{Point, VARIABLE},
@@ -85,6 +86,17 @@ fn message(number: u32, body: &str) -> String {
          Return-Path: <friend@verified.test>\r\nFrom: A Friend <friend@verified.test>\r\nTo: {USER}\r\n\
          Subject: task {number}\r\nMessage-ID: <{number}@verified.test>\r\n\
          Date: Mon, 23 Nov 2026 08:00:00 +0000\r\n\r\n{body}\r\n"
+    )
+}
+
+/// The same, with a table.
+fn with_table(number: u32) -> String {
+    let head = message(number, "");
+    format!(
+        "{}\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\
+         Content-Type: text/plain\r\n\r\nWhat do they cost?\r\n--b\r\nContent-Type: text/csv\r\n\
+         Content-Disposition: attachment; filename=\"prices.csv\"\r\n\r\nthing,price\r\nlamp,{number}\r\n--b--\r\n",
+        head.trim_end()
     )
 }
 
@@ -203,4 +215,55 @@ async fn each_mail_is_decided_once_whenever_the_daemon_is_killed() {
         assert_eq!(kept.count(), 0, "{at}: no attachment, so nothing of them is kept");
         assert_eq!(process.stop(), Some(0), "{at}: {}", place.log());
     }
+}
+
+/// A kill at each point between the decision and the job that goes on: the attachment is made readable once, and the job
+/// is held until then.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_attachment_is_made_readable_once_whenever_the_daemon_is_killed() {
+    const OF_FILES: [Point; 4] =
+        [Point::EffectDispatched, Point::FileWritten, Point::FileRenamed, Point::EffectSettled];
+    let Some(servers) = MailServers::start() else { return };
+    for (number, point) in (1..).zip(Point::ARTIFACT.iter().chain(&OF_FILES)) {
+        let place = Place::new(&(config(&servers) + "[artifacts.clamav]\nenabled = false\n"));
+        let mut process = place.start(&[&[(VARIABLE, point.name())], &servers.variables()[..]].concat());
+        servers.deliver(&format!("{number}.test"), with_table(number).as_bytes());
+        until(&format!("the daemon dies at {}", point.name()), 30, async || process.has_ended().then_some(())).await;
+        process.kill();
+
+        let mut process = place.start(&servers.variables());
+        let (client, at) = (place.client(), point.name());
+        let job = until(&format!("the job goes on after {at}"), 30, async || {
+            let jobs: serde_json::Value = client.get("/api/jobs").await.unwrap();
+            let job = jobs["jobs"].as_array().unwrap().first().cloned();
+            job.filter(|job| job["status"] != "waiting")
+        })
+        .await;
+        let mail: EmailDetail = client.get(&format!("/api/emails/{}", job["trigger_email_id"])).await.unwrap();
+        let [artifact] = &mail.artifacts[..] else { panic!("{at}: {:#?}", mail.artifacts) };
+        assert_eq!(artifact.conversion_status, "ready", "{at}: {artifact:?}");
+        let found = files(&place.state().join("workspace"));
+        let [file] = &found[..] else { panic!("{at}: {found:?}") };
+        let text = std::fs::read_to_string(file).unwrap();
+        assert!(text.contains(&format!("| lamp | {number} |")), "{at}: {text}");
+        let effects: EffectList = client.get("/api/effects").await.unwrap();
+        let confirmed = effects.effects.iter().filter(|effect| effect.state == EffectState::Confirmed).count();
+        let settled = |state| matches!(state, EffectState::Confirmed | EffectState::Failed);
+        assert!(
+            confirmed == 1 && effects.effects.iter().all(|effect| settled(effect.state)),
+            "{at}: {:#?}",
+            effects.effects
+        );
+        assert_eq!(process.stop(), Some(0), "{at}: {}", place.log());
+    }
+}
+
+/// The files below a directory, those of the program left out.
+fn files(dir: &std::path::Path) -> Vec<std::path::PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(dir).into_iter().flatten() {
+        let path = entry.unwrap().path();
+        if path.is_dir() { found.extend(files(&path)) } else { found.push(path) }
+    }
+    found
 }

@@ -121,9 +121,7 @@ static PATTERNS: LazyLock<Option<Patterns>> = LazyLock::new(|| {
         file_thing: pattern(
             r"\b(?:files?|workspace|folders?|director(?:y|ies)|documents?|spreadsheets?|datei(?:en)?|ordner|arbeitsbereich)\b",
         )?,
-        gone: pattern(
-            r"\b(?:moved|renamed|deleted|removed|archived|verschoben|umbenannt|gelöscht|entfernt)\b",
-        )?,
+        gone: pattern(r"\b(?:moved|renamed|deleted|removed|archived|verschoben|umbenannt|gelöscht|entfernt)\b")?,
         schedule: pattern(&format!(
             r"{i}(?:scheduled|booked|set\x20(?:up\x20)?(?:a\x20|the\x20|your\x20)?reminders?|set\x20up\x20(?:a\x20|the\x20)?(?:meeting|appointment|recurring|call)|created\x20(?:an?\x20|the\x20)?(?:reminder|event|appointment|calendar)|added\x20(?:\S+\x20){{0,10}}calendar|put\x20(?:\S+\x20){{0,10}}calendar)
             |\b(?:meetings?|reminders?|events?|appointments?|calls?|calendar\x20entr(?:y|ies)){been}(?:scheduled|set|created|booked|added)

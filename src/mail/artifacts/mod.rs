@@ -65,7 +65,7 @@ impl Loop for Artifacts {
 }
 
 /// Lets jobs go whose attachments are done, or that have waited long enough; whether others still wait.
-async fn release(cx: &Cx) -> Result<bool> {
+pub(super) async fn release(cx: &Cx) -> Result<bool> {
     let now = cx.clock.now();
     let (released, waiting) = cx.store.write(move |tx| store::release(tx, now, PATIENCE)).await?;
     if released {

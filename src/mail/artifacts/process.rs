@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     convert::{self, Format},
+    crashpoint::{self, Point},
     cx::Cx,
     error::{Error, ErrorKind, Result},
     mail::folder,
@@ -35,7 +36,9 @@ pub(super) async fn take(cx: &Cx, row: Pending) -> Result<()> {
         conversion = outcome.conversion,
         "an attachment was looked at"
     );
+    crashpoint::hit(Point::ArtifactPlaced);
     cx.store.write(move |tx| store::settle(tx, now, &row, &outcome)).await?;
+    crashpoint::hit(Point::ArtifactSettled);
     cx.wake.announce();
     cx.wake.jobs.notify_one();
     Ok(())
@@ -81,7 +84,10 @@ async fn attachment(cx: &Cx, row: &Pending) -> Result<Outcome> {
         return Ok(Outcome { conversion: "unsupported", error: Some(error), ..outcome });
     }
     match convert::convert(cx, raw, extension, Format::Markdown).await {
-        Ok(made) => Ok(Outcome { conversion: "ready", markdown: Some(place(cx, row, &made.file).await?), ..outcome }),
+        Ok(made) => {
+            crashpoint::hit(Point::ArtifactMade);
+            Ok(Outcome { conversion: "ready", markdown: Some(place(cx, row, &made.file).await?), ..outcome })
+        }
         Err(err) if err.kind() == ErrorKind::TooLarge => {
             Ok(Outcome { conversion: "skipped", error: Some(err.message().to_owned()), ..outcome })
         }

@@ -1,5 +1,6 @@
 mod corpus;
 mod forgeries;
+mod held;
 mod jobs;
 mod shapes;
 mod world;
