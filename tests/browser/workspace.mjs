@@ -305,6 +305,17 @@ try {
     await page.waitForURL(/again/);
     await row("c.txt").waitFor();
     assert(read("notes/again/c.txt") === "again", "not unpacked");
+    await at("notes");
+    write("notes/prices.csv", "thing,price\nlamp,40\n");
+    await row("prices.csv").waitFor();
+    await more("prices.csv", "Convert");
+    assert((await dialog.getByRole("combobox").locator("option").allTextContents()).join() === "Markdown,Web page (HTML),PDF,Word (DOCX)", "not the formats");
+    await accessible("converting");
+    await dialog.getByRole("checkbox").check();
+    await submit("Convert");
+    await row("prices.md").waitFor();
+    assert(/\| lamp\s*\| 40\s*\|/.test(read("notes/prices.md")) && !existsSync(disk("notes/prices.csv")), read("notes/prices.md"));
+    await at("notes/again");
     const [file] = await Promise.all([page.waitForEvent("download"), more("c.txt", "Download")]);
     assert(file.suggestedFilename() === "c.txt" && readFileSync(await file.path(), "utf8") === "again", "not the file");
     const [zip] = await Promise.all([page.waitForEvent("download"), page.getByRole("link", { name: "Download as zip" }).first().click()]);

@@ -8,7 +8,9 @@ import { Icon } from "../components/icons";
 import { go } from "../router";
 import { t } from "../texts";
 import type { Entry } from "../types";
-import { address, downloadOf, ending, isScript, join, nameOf, parent } from "./paths";
+import { ConvertDialog } from "./convert";
+import { address, downloadOf, ending, isDocument, isScript, join, nameOf, parent } from "./paths";
+import { RunDialog } from "./run";
 
 /** Asks for a path and does something with it; stays open, with the reason, when that fails. */
 export function AskPath(props: {
@@ -60,11 +62,13 @@ export function AskPath(props: {
   );
 }
 
-export type Doing = { what: "rename" | "copy" | "zip" | "unzip" | "run"; entry: Entry } | undefined;
+export type Doing = { what: "rename" | "copy" | "zip" | "unzip" | "convert" | "run"; entry: Entry } | undefined;
 
 /** The dialog of an action that needs one. `done` hears where the thing is then. */
 export function ActionDialog({ doing, close, done }: { doing: Doing; close: () => void; done: (path: string) => void }) {
-  if (!doing || doing.what === "run") return null;
+  if (!doing) return null;
+  if (doing.what === "run") return <RunDialog entry={doing.entry} close={close} />;
+  if (doing.what === "convert") return <ConvertDialog entry={doing.entry} close={close} done={done} />;
   const { relative_path: path } = doing.entry;
   const transfer = (to: string) => ({ source_path: path, destination_path: to });
   const all = {
@@ -190,6 +194,7 @@ export function More({ entry, act }: { entry: Entry; act: (doing: Doing) => void
               {item(t.files.rename, () => act({ what: "rename", entry }))}
               {item(t.files.copy, () => act({ what: "copy", entry }))}
               {item(t.files.zip, () => act({ what: "zip", entry }))}
+              {isDocument(path) && item(t.files.convert, () => act({ what: "convert", entry }))}
               {ending(path) === "zip" && item(t.files.unzip, () => act({ what: "unzip", entry }))}
             </>
           )}

@@ -12,8 +12,7 @@ import { ActionDialog, type Doing, More } from "./actions";
 import { Ask } from "./ask";
 import { Editor } from "./editor";
 import { HistoryView } from "./history";
-import { address, changed, downloadOf, ending, isScript, kindOf } from "./paths";
-import { RunDialog } from "./run";
+import { address, changed, downloadOf, ending, isOffice, isScript, kindOf } from "./paths";
 import { View } from "./view";
 
 type Tab = keyof typeof t.files.tabs;
@@ -51,6 +50,11 @@ export function FileView({ entry, gone, query }: { entry: Entry; gone: boolean; 
             {t.files.unzip}
           </button>
         )}
+        {change && isOffice(path) && (
+          <button type="button" onClick={() => act({ what: "convert", entry })}>
+            {t.files.convert}
+          </button>
+        )}
         <a class="button" href={downloadOf(path)} download>
           <Icon name="download" /> {t.files.download}
         </a>
@@ -61,7 +65,6 @@ export function FileView({ entry, gone, query }: { entry: Entry; gone: boolean; 
       {tab === "history" && <HistoryView entry={entry} query={query} />}
       {tab === "ask" && <Ask entry={entry} query={query} />}
       <ActionDialog doing={doing} close={() => act(undefined)} done={(path) => go(address(path))} />
-      {doing?.what === "run" && <RunDialog entry={doing.entry} close={() => act(undefined)} />}
     </section>
   );
 }

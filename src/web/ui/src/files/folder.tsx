@@ -12,7 +12,6 @@ import { t } from "../texts";
 import type { Entry } from "../types";
 import { ActionDialog, AskPath, type Doing, Make, More, trash } from "./actions";
 import { address, changed, downloadOf, join, nameOf, parent } from "./paths";
-import { RunDialog } from "./run";
 import { isHidden, useListing } from "./tree";
 import { dropped, pickedOf, start } from "./uploads";
 
@@ -253,7 +252,6 @@ function Entries({ entries, sort, wholePath }: { entries: Entry[]; sort: Sort; w
       </table>
       <p class="faint keys">{t.files.keys}</p>
       <ActionDialog doing={doing} close={() => act(undefined)} done={(path) => doing?.what === "unzip" && go(address(path))} />
-      {doing?.what === "run" && <RunDialog entry={doing.entry} close={() => act(undefined)} />}
       {moving && (
         <AskPath
           title={t.files.moveMany(there.length)}

@@ -50,5 +50,11 @@ const KINDS: Record<string, Kind> = {
 /** What a file is by its name; that it is a text nobody knows before it is read. */
 export const kindOf = (path: string): Kind => KINDS[ending(path)] ?? "text";
 
+/** Documents that are no text, and that the daemon makes one of. */
+export const isOffice = (path: string) => /^(docx?|odt|epub|rtf|pdf|xlsx|xlsm|xls|ods|pptx?|odp)$/.test(ending(path));
+
+/** What can become a document of another kind. */
+export const isDocument = (path: string) => isOffice(path) || /^(md|markdown|txt|html?|csv|tsv|json|xml)$/.test(ending(path));
+
 /** What the daemon knows to run. */
 export const isScript = (path: string) => /^(py|sh|bash|js|mjs|cjs|rb|pl)$/.test(ending(path));
