@@ -305,17 +305,6 @@ try {
     await page.waitForURL(/again/);
     await row("c.txt").waitFor();
     assert(read("notes/again/c.txt") === "again", "not unpacked");
-    await at("notes");
-    write("notes/prices.csv", "thing,price\nlamp,40\n");
-    await row("prices.csv").waitFor();
-    await more("prices.csv", "Convert");
-    assert((await dialog.getByRole("combobox").locator("option").allTextContents()).join() === "Markdown,Web page (HTML),PDF,Word (DOCX)", "not the formats");
-    await accessible("converting");
-    await dialog.getByRole("checkbox").check();
-    await submit("Convert");
-    await row("prices.md").waitFor();
-    assert(/\| lamp\s*\| 40\s*\|/.test(read("notes/prices.md")) && !existsSync(disk("notes/prices.csv")), read("notes/prices.md"));
-    await at("notes/again");
     const [file] = await Promise.all([page.waitForEvent("download"), more("c.txt", "Download")]);
     assert(file.suggestedFilename() === "c.txt" && readFileSync(await file.path(), "utf8") === "again", "not the file");
     const [zip] = await Promise.all([page.waitForEvent("download"), page.getByRole("link", { name: "Download as zip" }).first().click()]);
@@ -424,6 +413,19 @@ try {
     await button("More for", false).first().waitFor();
     await at("show/read.md");
     assert((await button("Run").count()) === 0, "Markdown can be run");
+  });
+  await check("a document becomes one of another kind", async () => {
+    mkdirSync(disk("papers"));
+    write("papers/prices.csv", "thing,price\nlamp,40\n");
+    await at("papers");
+    await row("prices.csv").waitFor();
+    await more("prices.csv", "Convert");
+    assert((await dialog.getByRole("combobox").locator("option").allTextContents()).join() === "Markdown,Web page (HTML),PDF,Word (DOCX)", "not the formats");
+    await accessible("converting");
+    await dialog.getByRole("checkbox").check();
+    await submit("Convert");
+    await row("prices.md").waitFor();
+    assert(/\| lamp\s*\| 40\s*\|/.test(read("papers/prices.md")) && !existsSync(disk("papers/prices.csv")), read("papers/prices.md"));
   });
   await check("a question about the file becomes a job, and goes on", async () => {
     await at("notes/plan.md", "&tab=ask");
