@@ -50,7 +50,9 @@ mail_servers() {
     local fresh=no
     [ -x /usr/lib/dovecot/imap ] && [ -x /usr/sbin/exim4 ] || fresh=yes
     need_debian /usr/lib/dovecot/imap=dovecot-imapd /usr/lib/dovecot/lmtp=dovecot-lmtpd \
-        /usr/sbin/exim4=exim4-daemon-light /usr/sbin/clamd=clamav-daemon pandoc=pandoc pdftotext=poppler-utils
+        /usr/sbin/exim4=exim4-daemon-light /usr/sbin/clamd=clamav-daemon pandoc=pandoc pdftotext=poppler-utils \
+        weasyprint=weasyprint soffice=libreoffice-writer-nogui \
+        /usr/lib/libreoffice/program/libsdlo.so=libreoffice-impress-nogui
     # Their packages start them where a service manager runs; what is needed here are the programs.
     if [ "$fresh" = yes ] && [ -d /run/systemd/system ]; then as_root systemctl disable --quiet --now dovecot exim4 clamav-daemon; fi
 }

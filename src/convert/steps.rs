@@ -167,11 +167,17 @@ fn no_pandoc(err: Error) -> Error {
     missing(err, "conversion.pandoc_path", "pandoc")
 }
 
-/// One kind of office document becomes another. The program wants files, and has them where nothing stays.
+/// One kind of office document becomes another. The program wants files, and has them where nothing stays. Its script
+/// asks for files of /proc that are not there; the program behind it does not, and ends with 81 when it wants to be
+/// started again, as after it has made its first profile.
 async fn office(cx: &Cx, from: &str, to: &str, input: File) -> Result<File> {
     let script = format!(
-        "command -v soffice >/dev/null || exit 127; d=$(mktemp -d) && cat >\"$d/in.{from}\" && HOME=\"$d\" soffice --headless \
-         --convert-to {to} --outdir \"$d/out\" \"$d/in.{from}\" >&2 && cat \"$d/out/in.{to}\""
+        "s=$(command -v soffice) || exit 127; s=$(readlink -f \"$s\").bin; d=$(mktemp -d) || exit; export HOME=\"$d\"
+         cat >\"$d/in.{from}\" || exit
+         office() {{ \"$s\" --headless --convert-to {to} --outdir \"$d/out\" \"$d/in.{from}\" >&2; }}
+         office; r=$?; [ $r != 81 ] || {{ office; r=$?; }}
+         [ $r = 0 ] || exit $r
+         cat \"$d/out/in.{to}\""
     );
     let converted = program(cx, vec!["sh".to_owned(), "-c".to_owned(), script], input).await;
     converted.map_err(|err| {

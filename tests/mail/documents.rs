@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use tokio::net::TcpListener;
 use zip::{ZipWriter, write::SimpleFileOptions};
 
-use crate::support::daemon::Daemon;
+use crate::support::{daemon::Daemon, skip};
 
 /// A workspace that belongs to an ordinary user also when the tests run as root.
 struct Bed {
@@ -151,11 +151,68 @@ async fn documents_of_other_kinds_are_made() {
     let (_, back) = bed.convert("n.docx", "markdown").await.unwrap();
     assert!(back.contains("All is *well*"), "{back}");
     assert!(bed.place.join("n-1.md").is_file(), "a name beside it that was free");
-    match bed.convert("n.md", "pdf").await {
-        Ok((_, pdf)) => assert!(pdf.starts_with("%PDF")),
-        Err(reason) => assert!(reason.contains("weasyprint is not installed"), "{reason}"),
+    let (_, pdf) = bed.convert("n.md", "pdf").await.unwrap();
+    assert!(pdf.starts_with("%PDF"), "{pdf}");
+    let (by, back) = bed.convert("n.pdf", "markdown").await.unwrap();
+    assert_eq!(by, "pdftotext");
+    for wanted in ["Report", "All is well", "two"] {
+        assert!(back.contains(wanted), "{wanted} in {back}");
     }
     assert!(bed.convert("n.md", "exe").await.unwrap_err().contains("markdown, html, pdf and docx"));
+    bed.nothing_is_left();
+    bed.daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_program_that_is_missing_is_named() {
+    let bed = Bed::new("[conversion]\npdf_engine = \"no-such-engine\"\npandoc_path = \"no-such-pandoc\"\n").await;
+    bed.write("n.md", TEXT);
+    bed.write("n.odt", written("odt", TEXT));
+    for (name, format) in [("n.md", "html"), ("n.odt", "markdown")] {
+        let reason = bed.convert(name, format).await.unwrap_err();
+        assert!(reason.contains("no-such-pandoc is not installed"), "{name} to {format}: {reason}");
+    }
+    bed.daemon.stop().await;
+    let bed = Bed::new("[conversion]\npdf_engine = \"no-such-engine\"\n").await;
+    bed.write("n.md", TEXT);
+    let reason = bed.convert("n.md", "pdf").await.unwrap_err();
+    assert!(reason.contains("no-such-engine is not installed"), "{reason}");
+    bed.nothing_is_left();
+    bed.daemon.stop().await;
+}
+
+/// What an office program writes of a document of another kind.
+fn saved(dir: &Path, name: &str, to: &str) -> Vec<u8> {
+    let status = Command::new("soffice")
+        .env("HOME", dir)
+        .args(["--headless", "--convert-to", to, "--outdir"])
+        .arg(dir)
+        .arg(dir.join(name))
+        .stdout(Stdio::null())
+        .status()
+        .unwrap();
+    assert!(status.success(), "{name} to {to}");
+    std::fs::read(dir.join(name).with_extension(to)).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn documents_of_old_office_programs_are_read_by_another_one() {
+    if Command::new("soffice").arg("--version").stdout(Stdio::null()).status().is_err() {
+        skip("documents: soffice is not installed");
+        return;
+    }
+    let bed = Bed::new("enabled = false\n").await;
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("t.docx"), written("docx", TEXT)).unwrap();
+    std::fs::write(dir.path().join("s.pptx"), written("pptx", TEXT)).unwrap();
+    for (name, source, ending) in [("t.doc", "t.docx", "doc"), ("s.ppt", "s.pptx", "ppt"), ("s.odp", "s.pptx", "odp")] {
+        bed.write(name, saved(dir.path(), source, ending));
+        let (by, text) = bed.convert(name, "markdown").await.unwrap();
+        assert_eq!(by, "libreoffice", "{name}");
+        for wanted in ["Report", "All is", "two"] {
+            assert!(text.contains(wanted), "{name}: {wanted} in {text}");
+        }
+    }
     bed.nothing_is_left();
     bed.daemon.stop().await;
 }
@@ -221,6 +278,12 @@ async fn nothing_that_a_document_names_is_read_or_fetched() {
             match bed.convert(name, format).await {
                 Ok((_, made)) => {
                     assert!(!made.contains("TOPSECRET") && !made.contains("root:x:"), "{name} to {format}: {made}");
+                    if format == "pdf" {
+                        let made = Path::new(name).with_extension("pdf");
+                        let (_, seen) = bed.convert(made.to_str().unwrap(), "markdown").await.unwrap();
+                        assert!(seen.contains("text"), "{name}: {seen}");
+                        assert!(!seen.contains("TOPSECRET") && !seen.contains("root:x:"), "{name}: {seen}");
+                    }
                     if format == "docx" {
                         let made = std::fs::read(bed.place.join(name).with_extension("docx")).unwrap();
                         let names: Vec<_> = zip::ZipArchive::new(Cursor::new(made))

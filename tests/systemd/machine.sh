@@ -12,7 +12,7 @@
 # It has namespaces of its own for everything, a network of only `lo`, and lives in one control group. CGROUPS is `unified`
 # or `hybrid`; bounds hold only where this machine's controllers are: machine_cgroups says which.
 
-machine_packages=systemd,systemd-sysv,dbus,libpam-systemd,libnss-systemd,iproute2,procps,adduser,ca-certificates,tzdata,git,make,python3,libfaketime,autopkgtest,dpkg-dev
+machine_packages=systemd,systemd-sysv,dbus,libpam-systemd,libnss-systemd,iproute2,procps,adduser,ca-certificates,tzdata,git,make,python3,libfaketime,autopkgtest,dpkg-dev,pandoc,poppler-utils
 machine_supervisor='' machine_init='' machine_scratch='' machine_root='' machine_carried=()
 
 machine_fail() { printf 'machine: %s\n' "$*" >&2; return 1; }

@@ -8,7 +8,7 @@ use super::{
 };
 
 /// What programs need of `/etc` and what holds nothing private.
-pub(crate) const SHARED: [&str; 15] = [
+pub(crate) const SHARED: [&str; 16] = [
     "alternatives",
     "ssl",
     "fonts",
@@ -24,6 +24,8 @@ pub(crate) const SHARED: [&str; 15] = [
     "protocols",
     "magic",
     "locale.conf",
+    // Of LibreOffice, which reads old documents and does not start without it.
+    "libreoffice",
 ];
 
 /// How something of the host comes into the root of a session.

@@ -46,7 +46,7 @@ use super::{
 const STACK: usize = 256 << 10;
 
 /// What programs read, where the root is not one that we made.
-const SYSTEM: [&str; 23] = [
+const SYSTEM: [&str; 24] = [
     "/usr",
     "/bin",
     "/sbin",
@@ -64,6 +64,7 @@ const SYSTEM: [&str; 23] = [
     "/etc/os-release",
     "/etc/debian_version",
     "/etc/mime.types",
+    "/etc/libreoffice",
     "/etc/services",
     "/etc/protocols",
     "/etc/passwd",
