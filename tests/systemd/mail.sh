@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2154 # machine_root and workspace are set by run.sh and checks.sh
 # Mail in the booted machine, from the package; sourced by run.sh. Each function is a check, as in checks.sh.
 
 all+=(the_reader_of_mail_confines_itself_in_the_daemons_unit documents_are_read_and_made_in_units)
