@@ -12,7 +12,7 @@ use std::fs::File;
 
 pub use self::{
     reader::extract,
-    steps::{Converted, Format, convert},
+    steps::{Converted, Format, convert, transcript},
 };
 
 /// Bytes of a file that is still at its beginning.

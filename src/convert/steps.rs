@@ -101,7 +101,7 @@ pub async fn convert(cx: &Cx, input: File, extension: &str, format: Format) -> R
     let arguments = ["--sandbox", "--standalone", "--metadata=pagetitle=Document", "--from=json", "--to=html5"];
     let page = pandoc(cx, &arguments, tree).await?;
     let engine = cx.config.load().conversion.pdf_engine.clone();
-    let file = program(cx, vec![engine.clone(), "-".to_owned(), "-".to_owned()], page).await;
+    let file = program(cx, &engine, vec![engine.clone(), "-".to_owned(), "-".to_owned()], page).await;
     let file = file.map_err(|err| missing(err, "conversion.pdf_engine", "weasyprint"))?;
     Ok(Converted { file, engine: "pandoc" })
 }
@@ -122,7 +122,7 @@ async fn markdown(cx: &Cx, input: File, extension: &str) -> Result<Converted> {
     match extension {
         "pdf" => {
             let argv = ["pdftotext", "-layout", "-enc", "UTF-8", "-", "-"].map(str::to_owned).to_vec();
-            let text = program(cx, argv, input).await;
+            let text = program(cx, "pdftotext", argv, input).await;
             let text = text.map_err(|err| missing(err, "path", "poppler-utils"))?;
             Ok(Converted { file: reader::markdown(cx, Kind::Text, text).await?, engine: "pdftotext" })
         }
@@ -158,9 +158,10 @@ fn read_by_pandoc(extension: &str) -> Option<&'static str> {
 }
 
 async fn pandoc(cx: &Cx, arguments: &[&str], input: File) -> Result<File> {
-    let mut argv = vec![cx.config.load().conversion.pandoc_path.clone()];
-    argv.extend(arguments.iter().map(|argument| (*argument).to_owned()));
-    program(cx, argv, input).await
+    let name = cx.config.load().conversion.pandoc_path.clone();
+    let arguments = arguments.iter().map(|argument| (*argument).to_owned());
+    let argv = [name.clone()].into_iter().chain(arguments).collect();
+    program(cx, &name, argv, input).await
 }
 
 fn no_pandoc(err: Error) -> Error {
@@ -179,21 +180,48 @@ async fn office(cx: &Cx, from: &str, to: &str, input: File) -> Result<File> {
          [ $r = 0 ] || exit $r
          cat \"$d/out/in.{to}\""
     );
-    let converted = program(cx, vec!["sh".to_owned(), "-c".to_owned(), script], input).await;
-    converted.map_err(|err| {
-        if !err.message().contains("ended with 127") {
-            return err;
-        }
-        missing(Error::new(ErrorKind::NotFound, "the program soffice is not installed"), "path", "libreoffice")
-    })
+    let converted = program(cx, "soffice", vec!["sh".to_owned(), "-c".to_owned(), script], input).await;
+    converted.map_err(|err| not_found(err, "soffice", "path", "libreoffice"))
 }
 
-async fn program(cx: &Cx, argv: Vec<String>, input: File) -> Result<File> {
-    let (seconds, output_bytes) = {
-        let config = &cx.config.load().conversion;
-        (config.timeout_seconds.0.as_secs(), config.max_output_bytes.0)
-    };
-    sandbox::apart(cx, Program { argv, seconds, output_bytes }, input).await
+/// What is said in a video, as Markdown: its subtitles, in English or else in its own language. The program that fetches
+/// them runs as commands of jobs do, and reaches what these reach.
+///
+/// # Errors
+/// `unavailable` when the program is missing, or commands reach no network; `invalid` with what it said: the proxy refused
+/// it, or there are none.
+pub async fn transcript(cx: &Cx, address: &str) -> Result<Converted> {
+    const SCRIPT: &str = "d=$(mktemp -d) && cd \"$d\" || exit
+        \"$1\" --quiet --no-warnings --no-config --no-cache-dir --no-playlist --skip-download --write-subs \\
+            --write-auto-subs --sub-langs 'en,.*-orig' --sub-format vtt --output text -- \"$2\" >&2 || exit
+        set -- text.*vtt
+        [ -e \"$1\" ] || { echo 'the video has no subtitles' >&2; exit 1; }
+        cat \"$1\"";
+    let name = cx.config.load().conversion.transcript_program.clone();
+    let argv = ["sh", "-c", SCRIPT, "sh", &name, address].map(str::to_owned).to_vec();
+    let nothing = tempfile::tempfile_in(&cx.state_dir).map_err(Error::internal)?;
+    let said = sandbox::apart(cx, Program { reaches: true, ..of(cx, &name, argv) }, nothing).await;
+    let said = said.map_err(|err| not_found(err, &name, "conversion.transcript_program", "yt-dlp"))?;
+    Ok(Converted { file: reader::markdown(cx, Kind::Vtt, said).await?, engine: "yt-dlp" })
+}
+
+async fn program(cx: &Cx, name: &str, argv: Vec<String>, input: File) -> Result<File> {
+    sandbox::apart(cx, of(cx, name, argv), input).await
+}
+
+/// Within the bounds of one document.
+fn of(cx: &Cx, name: &str, argv: Vec<String>) -> Program {
+    let config = &cx.config.load().conversion;
+    let (seconds, output_bytes) = (config.timeout_seconds.0.as_secs(), config.max_output_bytes.0);
+    Program { name: name.to_owned(), argv, seconds, output_bytes, reaches: false }
+}
+
+/// A shell ends with 127 when there is no such program.
+fn not_found(err: Error, name: &str, field: &'static str, package: &str) -> Error {
+    if !err.message().contains("ended with 127") {
+        return err;
+    }
+    missing(Error::new(ErrorKind::NotFound, format!("the program {name} is not installed")), field, package)
 }
 
 /// A program that is not there: which package has it.

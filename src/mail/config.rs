@@ -157,5 +157,7 @@ section! {
         pandoc_path: String = "pandoc".into(), env "AGENT_CONVERSION_PANDOC_PATH";
         /// The program that pandoc makes PDF files with.
         pdf_engine: String = "weasyprint".into(), env "AGENT_CONVERSION_PDF_ENGINE";
+        /// The program that fetches what is said in a video, where commands reach its host.
+        transcript_program: String = "yt-dlp".into();
     }
 }

@@ -1,5 +1,6 @@
 //! The daemon's own programs: they read what strangers wrote, so they run behind the same walls as commands of jobs, also
-//! where jobs may run none. They get nothing but their standard input, whatever the level of jobs is.
+//! where jobs may run none. They get nothing but their standard input, whatever the level of jobs is; one that fetches
+//! something gets as much of the network as commands of jobs do.
 
 use std::{
     io::{Seek as _, Write as _},
@@ -10,7 +11,7 @@ use std::{
 use assistant_sandbox::protocol::{End, Exec, Level};
 use tokio::sync::{Semaphore, mpsc};
 
-use super::{Done, Ended, Input, Output, backend::Wanted, begin, chosen, run};
+use super::{Done, Ended, Input, Output, backend::Wanted, begin, chosen, reach_egress, run};
 use crate::{
     cx::Cx,
     error::{Error, ErrorKind, Result},
@@ -28,21 +29,25 @@ static AT_A_TIME: Semaphore = Semaphore::const_new(4);
 
 /// A program of the system, to be run on one input.
 pub struct Program {
+    /// What it is called when something is wrong with it.
+    pub name: String,
     /// The program and its arguments.
     pub argv: Vec<String>,
     pub seconds: u64,
     /// Bytes of its output.
     pub output_bytes: u64,
+    /// Whether it may reach what the egress proxy lets jobs reach.
+    pub reaches: bool,
 }
 
-/// Runs a program at level `read` with a file as its standard input. Its output is a file without a name, at its
+/// Runs a program at level `read`, or `work+net` if it `reaches`, with a file as its standard input. Its output is a file without a name, at its
 /// beginning: nothing is left of it when it is closed.
 ///
 /// # Errors
 /// `not_found` when the program is not installed; `unavailable` when no sandbox can be had; `invalid` with what it said
 /// last when it failed, took too long or said too much.
 pub async fn apart(cx: &Cx, program: Program, input: std::fs::File) -> Result<std::fs::File> {
-    let name = program.argv.first().cloned().unwrap_or_default();
+    let name = program.name.clone();
     let (feed, stdin) = mpsc::channel(4);
     let (said, mut heard) = mpsc::channel(16);
     let directory = cx.state_dir.clone();
@@ -108,13 +113,14 @@ async fn exec(cx: &Cx, program: &Program, input: mpsc::Receiver<Input>, output: 
     limits.memory_bytes = MEMORY.min(most.memory_bytes);
     limits.processes = PROCESSES.min(most.processes);
     limits.output_bytes = program.output_bytes.min(most.output_bytes);
+    let level = if program.reaches { Level::WorkNet } else { Level::Read };
     let env = [("LANG".to_owned(), "C.UTF-8".to_owned())].into();
     let exec = Exec {
         argv: program.argv.clone(),
         cwd: String::new(),
         env,
         stdin: true,
-        level: Level::Read,
+        level,
         limits,
         proxy_login: None,
     };
@@ -122,18 +128,22 @@ async fn exec(cx: &Cx, program: &Program, input: mpsc::Receiver<Input>, output: 
     // Not one of the sessions of jobs: a job may hold the last of those and wait for this.
     let _slot = AT_A_TIME.acquire().await.map_err(Error::internal)?;
     let root = cx.root()?;
+    let mut egress = reach_egress(cx, config, None, level).await?;
     let known = chosen(cx).ok().filter(|backend| backend.is_started_here());
     let (backend, mut session) = match known {
-        None => sessions.choices.open(&cx.clock, root.path(), config, Level::Read, false).await?,
+        None => sessions.choices.open(&cx.clock, root.path(), config, level, false).await?,
         // Where the daemon says what stands in the workspace's place, that is an empty directory.
         Some(backend) => {
             let nothing = nothing(&cx.state_dir).await?;
-            let session = begin::begin(backend, &nothing, config, Level::Read).await?;
-            Wanted::of(config, &nothing, Level::Read)?.check(&session.ready)?;
+            let session = begin::begin(backend, &nothing, config, level).await?;
+            Wanted::of(config, &nothing, level)?.check(&session.ready)?;
             (backend, session)
         }
     };
-    let ended = run(cx, &mut session, None, &exec, input, output).await?;
+    if let Some(egress) = &egress {
+        egress.grant(config, &session.ready).await?;
+    }
+    let ended = run(cx, &mut session, egress.as_mut(), &exec, input, output).await?;
     Ok(Done { backend, ended })
 }
 

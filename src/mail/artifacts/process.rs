@@ -27,7 +27,10 @@ const BLOCK: usize = 256 << 10;
 /// # Errors
 /// What may go another time: the database, the reader's program, the workspace. What cannot be read is an outcome.
 pub(super) async fn take(cx: &Cx, row: Pending) -> Result<()> {
-    let outcome = if row.uri.is_some() { link(cx) } else { attachment(cx, &row).await? };
+    let outcome = match &row.uri {
+        Some(uri) => link(cx, &row, uri).await?,
+        None => attachment(cx, &row).await?,
+    };
     let now = cx.clock.now();
     tracing::info!(
         artifact_id = row.id,
@@ -44,14 +47,27 @@ pub(super) async fn take(cx: &Cx, row: Pending) -> Result<()> {
     Ok(())
 }
 
-/// What is said in a video is text that its service gives to nobody without an agreement; the address is kept.
-fn link(cx: &Cx) -> Outcome {
-    let error = if cx.config.load().sandbox.level.0 == Level::WorkNet {
-        "there is no program for transcripts; the job may look at the address by itself"
-    } else {
-        "the sandbox reaches no network (sandbox.level)"
+/// What is said in a video, where commands of jobs could fetch it too.
+async fn link(cx: &Cx, row: &Pending, uri: &str) -> Result<Outcome> {
+    let outcome = |conversion, error| Outcome { scan: "not_applicable", conversion, error, ..Outcome::default() };
+    let reaches = {
+        let sandbox = &cx.config.load().sandbox;
+        sandbox.enabled && sandbox.level.0 == Level::WorkNet
     };
-    Outcome { scan: "not_applicable", conversion: "skipped", error: Some(error.to_owned()), ..Outcome::default() }
+    if !reaches {
+        return Ok(outcome("skipped", Some("the sandbox reaches no network (sandbox.level)".to_owned())));
+    }
+    match convert::transcript(cx, uri).await {
+        Ok(made) => Ok(Outcome { markdown: Some(place(cx, row, &made.file).await?), ..outcome("ready", None) }),
+        Err(err) if err.kind() == ErrorKind::Unavailable => Ok(outcome("skipped", Some(explained(&err)))),
+        Err(err) => Ok(outcome("failed", Some(explained(&err)))),
+    }
+}
+
+/// The reason and the way out.
+fn explained(err: &Error) -> String {
+    let hint = err.hint_text().map(|hint| format!("; {hint}")).unwrap_or_default();
+    format!("{}{hint}", err.message())
 }
 
 async fn attachment(cx: &Cx, row: &Pending) -> Result<Outcome> {
@@ -92,10 +108,8 @@ async fn attachment(cx: &Cx, row: &Pending) -> Result<Outcome> {
             Ok(Outcome { conversion: "skipped", error: Some(err.message().to_owned()), ..outcome })
         }
         Err(err) => {
-            let hint = err.hint_text().map(|hint| format!("; {hint}")).unwrap_or_default();
-            let error = format!("{}{hint}", err.message());
             tracing::warn!(artifact_id = row.id, error = err.chain(), "an attachment was not converted");
-            Ok(Outcome { conversion: "failed", error: Some(error), ..outcome })
+            Ok(Outcome { conversion: "failed", error: Some(explained(&err)), ..outcome })
         }
     }
 }
@@ -136,7 +150,7 @@ async fn place(cx: &Cx, row: &Pending, made: &File) -> Result<Markdown> {
     let (sha256, size) = digest(made).await?;
     let number = if row.number == 0 { String::new() } else { format!("-{}", row.number) };
     let root = cx.config.load().artifacts.processed_root.trim_end_matches('/').to_owned();
-    let path = format!("{root}/email/{}/{}{number}.md", row.email_id, store::stem(&row.label));
+    let path = format!("{root}/email/{}/{}{number}.md", row.email_id, row.stem());
     if !is_there(cx, path.clone(), &sha256).await? {
         let actor = Actor::daemon("file_convert", &("artifact", row.id), Origin::Attachment);
         workspace::put_file(cx, &actor, path.clone(), made, Mode::Replace).await?;

@@ -114,6 +114,17 @@ pub(super) fn pending(conn: &Connection, limit: u32) -> Result<Vec<Pending>> {
     Ok(found)
 }
 
+impl Pending {
+    /// What the file that is made of it is called, without the end.
+    pub(super) fn stem(&self) -> String {
+        match &self.uri {
+            // The address of a video ends with its id, which is letters, digits, `_` and `-`.
+            Some(uri) => format!("youtube-{}", uri.rsplit('=').next().unwrap_or_default()),
+            None => stem(&self.label).to_owned(),
+        }
+    }
+}
+
 /// A name without its end.
 pub(super) fn stem(name: &str) -> &str {
     name.rsplit_once('.').map_or(name, |(stem, _)| if stem.is_empty() { name } else { stem })
