@@ -115,15 +115,8 @@ async fn exec(cx: &Cx, program: &Program, input: mpsc::Receiver<Input>, output: 
     limits.output_bytes = program.output_bytes.min(most.output_bytes);
     let level = if program.reaches { Level::WorkNet } else { Level::Read };
     let env = [("LANG".to_owned(), "C.UTF-8".to_owned())].into();
-    let exec = Exec {
-        argv: program.argv.clone(),
-        cwd: String::new(),
-        env,
-        stdin: true,
-        level,
-        limits,
-        proxy_login: None,
-    };
+    let exec =
+        Exec { argv: program.argv.clone(), cwd: String::new(), env, stdin: true, level, limits, proxy_login: None };
     let sessions = &cx.process.sandbox;
     // Not one of the sessions of jobs: a job may hold the last of those and wait for this.
     let _slot = AT_A_TIME.acquire().await.map_err(Error::internal)?;
