@@ -240,3 +240,14 @@ async fn s32_where_an_attachment_lies_is_told_to_nobody() {
     assert_eq!(bed.left(), ["message-1"]);
     bed.daemon.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_video_is_named_and_not_fetched_where_commands_reach_nothing() {
+    let bed = Bed::new("enabled = false\n").await;
+    let email = bed.arrive(&message("Look at https://youtu.be/abcdefgh and https://youtu.be/abcdefgh", &[])).await;
+    let (_, all) = bed.accepted(email).await;
+    assert_eq!(statuses(&all), [("https://www.youtube.com/watch?v=abcdefgh", "not_applicable", "skipped")]);
+    assert_eq!(all[0].error.as_deref(), Some("the sandbox reaches no network (sandbox.level)"));
+    assert_eq!(all[0].markdown_path, None);
+    bed.daemon.stop().await;
+}
