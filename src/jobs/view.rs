@@ -85,7 +85,7 @@ fn read_detail(conn: &Connection, id: JobId, base: ReviewDefaults) -> Result<(Jo
         actions: actions(&job),
         usage,
         trigger_email,
-        thread_messages: emails.iter().cloned().map(message).collect(),
+        thread_messages: conversation(conn, &job, &emails)?,
         thread_emails: emails.clone(),
         emails,
         logs_truncated: logs_cursor.is_some(),
@@ -102,13 +102,20 @@ fn read_detail(conn: &Connection, id: JobId, base: ReviewDefaults) -> Result<(Jo
     Ok((detail, written))
 }
 
-fn message(email: Email) -> ThreadMessage {
-    ThreadMessage {
-        thread_item_id: format!("email:{}", email.id),
-        context_type: "email".into(),
-        direction: "inbound".into(),
+/// What came and what went out, in the order of time.
+fn conversation(conn: &Connection, job: &Job, came: &[Email]) -> Result<Vec<ThreadMessage>> {
+    let message = |email: Email, context_type: &str, direction: &str| ThreadMessage {
+        thread_item_id: format!("{context_type}:{}", email.id),
+        context_type: context_type.into(),
+        direction: direction.into(),
         email,
-    }
+    };
+    let sent = thread::sent(conn, &job.thread_id, job.id, THREAD)?;
+    let mut all: Vec<_> = came.iter().cloned().map(|email| message(email, "email", "inbound")).collect();
+    all.extend(sent.into_iter().map(|email| message(email, "sent_email", "outbound")));
+    all.sort_by_key(|message| message.email.received_at);
+    let most = usize::try_from(THREAD).unwrap_or(usize::MAX);
+    Ok(all.split_off(all.len().saturating_sub(most)))
 }
 
 /// Those of `paths` that are still in the workspace.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use assistant_api::{
-    jobs::{JobList, JobStatus},
+    jobs::{JobDetail, JobList, JobStatus},
     mail::{Decision, OutgoingList, ReceivedList},
 };
 
@@ -106,6 +106,13 @@ async fn a_task_by_mail_comes_back_as_a_reply_in_its_thread() {
     assert_eq!(jobs.jobs.len(), 2);
     assert!(jobs.jobs.iter().all(|item| item.job.status == JobStatus::Completed));
     assert_eq!(jobs.jobs[0].job.thread_id, jobs.jobs[1].job.thread_id);
+    // Each job shows what went out up to its own answer.
+    for (item, answers) in jobs.jobs.iter().rev().zip([1, 2]) {
+        let detail: JobDetail = client.get(&format!("/api/jobs/{}", item.job.id)).await.unwrap();
+        let sent: Vec<_> = detail.thread_messages.iter().filter(|message| message.direction == "outbound").collect();
+        assert_eq!((sent.len(), sent[0].email.message_id.as_str()), (answers, id.as_str()), "{sent:#?}");
+        assert!(sent[0].email.body_text.as_deref().unwrap().contains("It rains in"));
+    }
     daemon.stop().await;
     assert_eq!(servers.messages(OWNER, "INBOX").len(), 2, "something was sent twice");
 }

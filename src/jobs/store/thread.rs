@@ -56,6 +56,22 @@ pub(in crate::jobs) fn until(
     Ok(found)
 }
 
+/// The newest `limit` mails of a job and those before it in its thread that went out to people, oldest first.
+pub(in crate::jobs) fn sent(conn: &Connection, thread_id: &str, job_id: JobId, limit: i64) -> Result<Vec<Email>> {
+    let mut found: Vec<_> = conn
+        .prepare_cached(
+            "SELECT outbox.id, message_id, in_reply_to, '[]' AS references_header, ?1 AS thread_id, from_address, \
+             to_addresses, cc_addresses, subject, body_text, NULL AS body_html, attachments, sent_at AS received_at, \
+             sent_at AS downloaded_at, 'Sent' AS folder, 0 AS is_actionable, created_at FROM outbox \
+             WHERE job_id IN (SELECT id FROM jobs WHERE jobs.thread_id = ?1 AND id <= ?2) AND sent_at IS NOT NULL \
+             AND kind NOT IN ('notice', 'test') ORDER BY sent_at DESC, outbox.id DESC LIMIT ?3",
+        )?
+        .query_map((thread_id, job_id.0, limit), from_row)?
+        .collect::<rusqlite::Result<_>>()?;
+    found.reverse();
+    Ok(found)
+}
+
 /// One item.
 pub fn email(conn: &Connection, id: EmailId) -> Result<Option<Email>> {
     let found = conn.prepare_cached("SELECT * FROM emails WHERE id = ?1")?.query_row([id.0], from_row).optional()?;

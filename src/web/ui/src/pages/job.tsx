@@ -204,7 +204,8 @@ function Thread({ detail: { thread_messages } }: { detail: JobDetail }) {
           <p>
             <strong>{message.subject}</strong>{" "}
             <span class="faint">
-              {message.from_address} · <Time at={message.received_at} />
+              {message.direction === "outbound" ? t.job.sentTo(message.to_addresses.join(", ")) : message.from_address} ·{" "}
+              <Time at={message.received_at} />
             </span>
           </p>
           {message.body_text && <Long text={message.body_text} />}

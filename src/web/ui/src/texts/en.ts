@@ -224,6 +224,7 @@ export const en = {
     noAnswer: "There is no answer yet.",
     files: "Files written",
     thread: "Thread",
+    sentTo: (to: string) => `sent to ${to}`,
     limits: "Limits",
     iterations: "Iterations",
     tokens: "Tokens",
