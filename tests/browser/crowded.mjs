@@ -113,8 +113,14 @@ try {
     assert(state() === "confirmed,failed,unknown", state());
     await go("/admin");
     await text("first.txt").waitFor();
-    await button("It happened").first().click();
-    await until("none", async () => state() === "confirmed,confirmed,failed");
+    const present = () => JSON.parse(daemon.ctl(["query", "GET", `/api/jobs/${job.id}`])).job;
+    const ended = present().completed_at;
+    await button("Run it again").click();
+    await page.getByRole("dialog").getByText("it may be done twice").waitFor();
+    await page.getByRole("dialog").getByRole("button", { name: "Run it again" }).click();
+    await text("The job runs again.").waitFor();
+    await until("none", async () => state() === "confirmed,failed,failed");
+    await until("the end of its job", () => present().status === "completed" && present().completed_at !== ended);
   });
   await check("the sandbox is tried from the page", async () => {
     await go("/admin/system/sandbox");

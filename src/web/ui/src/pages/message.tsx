@@ -182,11 +182,6 @@ export function OutgoingPage({ id }: { id: number }) {
   if (live.error) return <Problem error={live.error} retry={live.reload} />;
   if (!live.data) return <Skeleton lines={10} />;
   const { outgoing, body_text } = live.data;
-  const again = async () => {
-    const { resendTitle: title, resendText: text, resend: yes } = t.mail;
-    if (!(await confirm({ title, text, yes }))) return;
-    if (await attempt(() => post(`/api/mail/outbox/${id}/resend`), t.mail.resent)) live.reload();
-  };
   return (
     <div class="page">
       <p>
@@ -217,14 +212,7 @@ export function OutgoingPage({ id }: { id: number }) {
         </Fact>
       </dl>
       {outgoing.state === "unknown" && (
-        <>
-          <Resolve effect={{ id: outgoing.effect_id }} done={live.reload} />
-          {may("admin") && (
-            <button type="button" onClick={again}>
-              {t.mail.resend}
-            </button>
-          )}
-        </>
+        <Resolve effect={{ id: outgoing.effect_id, tool: "email_send", job_id: outgoing.job_id }} done={live.reload} />
       )}
       <Markdown text={body_text} />
     </div>

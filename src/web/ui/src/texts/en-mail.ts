@@ -74,8 +74,4 @@ export const mail = {
   copy: "Copy in the folder of sent mail",
   copies: { none: "none", due: "will be made", done: "made", failed: "could not be made" } as Record<string, string>,
   sent: "Sent",
-  resend: "Send again",
-  resendTitle: "Send it again?",
-  resendText: "Nobody knows whether it arrived. If it did, the recipient gets it twice.",
-  resent: "It will be sent again.",
 };
