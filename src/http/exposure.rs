@@ -131,6 +131,17 @@ pub fn guard(listeners: &[Listener], config: &Config) -> Result<()> {
     Ok(())
 }
 
+/// Judges another configuration by where the listeners of this daemon are.
+///
+/// # Errors
+/// As [`allow`].
+pub fn guard_anew(cx: &Cx, config: &Config) -> Result<()> {
+    let listening = cx.process.listening.load();
+    listening.iter().filter_map(|one| one.address.parse().ok()).try_for_each(|address| allow(address, config))
+}
+
+/// What stands before the API's own socket.
+pub const KERNEL: &str = "the kernel says who is there";
 /// What stands before a web listener.
 const LOGIN: &str = "a login";
 /// The same, where HTTPS is spoken.
@@ -152,7 +163,7 @@ pub(super) fn tell(cx: &Cx) {
 pub fn listening(listeners: &[Listener]) -> Vec<Listening> {
     let one = |listener: &Listener| {
         let network = listener.address().ok().flatten();
-        let guard = if listener.is_local() { "the kernel says who is there" } else { LOGIN };
+        let guard = if listener.is_local() { KERNEL } else { LOGIN };
         Listening {
             address: listener.to_string(),
             reach: network.map_or("socket", |address| Reach::of(address.ip()).as_str()).to_owned(),

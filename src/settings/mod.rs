@@ -76,6 +76,8 @@ async fn replace(cx: &Cx) -> Result<Reloaded> {
     .await
     .map_err(Error::internal)??;
 
+    // A socket that is open stays open: what lets others in by it is refused as at the start.
+    http::exposure::guard_anew(cx, &loaded.config)?;
     // Refuses only what has nothing to go on with; else the old certificate stays, which is a warning.
     http::tls::renew(cx, &loaded.config)?;
     let changed = changed(&cx.config.load(), &loaded.config);

@@ -24,7 +24,7 @@ use crate::{
         secrets::{LEAST_CHARS, Weakness},
     },
     cx::Cx,
-    http::tls,
+    http::{exposure::KERNEL, tls},
     logging::catalog,
     mail,
 };
@@ -96,15 +96,17 @@ fn open_to_others(listening: &[Listening], config: &Config) -> Vec<Warning> {
             "sudo assistantctl web enable --bind 127.0.0.1:8000, behind a proxy, or: sudo assistantctl web disable",
         ));
     }
-    let beyond = listening.iter().find(|one| !matches!(one.reach.as_str(), "socket" | "loopback"));
-    let Some(Listening { address, .. }) = beyond else { return warnings };
-    if config.api.auth == "none" {
+    if config.api.auth == "none"
+        && let Some(Listening { address, .. }) = listening.iter().find(|one| one.guard != KERNEL)
+    {
         warnings.push(warning(
             "no-login",
             format!("whoever connects to {address} is an administrator: api.auth is \"none\""),
             "sudo assistantctl config set api.auth login",
         ));
     }
+    let beyond = listening.iter().find(|one| !matches!(one.reach.as_str(), "socket" | "loopback"));
+    let Some(Listening { address, .. }) = beyond else { return warnings };
     for (on, name, key, what) in [
         (config.api.docs_enabled, "docs-exposed", "docs_enabled", "the documentation of the API is"),
         (config.api.openapi_enabled, "openapi-exposed", "openapi_enabled", "the description of the API is"),
