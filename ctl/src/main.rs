@@ -16,6 +16,7 @@ mod output;
 mod password;
 mod progress;
 mod prompt;
+mod reminder;
 mod replace;
 mod socket;
 mod steps;
@@ -99,6 +100,22 @@ enum Command {
     Completion(completion::Args),
 }
 
+impl Command {
+    /// Whether it shows what waits for a person itself, or has nothing to do with the daemon.
+    const fn shows_what_waits(&self) -> bool {
+        matches!(
+            self,
+            Self::Status(_)
+                | Self::Doctor(_)
+                | Self::Notifications(_)
+                | Self::Setup(_)
+                | Self::Backup(_)
+                | Self::Dashboard(_)
+                | Self::Completion(_)
+        )
+    }
+}
+
 /// What every command works with.
 pub struct Cx {
     pub client: Client,
@@ -133,11 +150,18 @@ fn main() -> ExitCode {
     };
     let debug = cli.global.debug;
     let cx = Cx::new(cli.global);
+    let shows_all = cli.command.shows_what_waits();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let result = match runtime {
         Ok(runtime) => runtime.block_on(async {
             tokio::select! {
-                result = run(cli.command, &cx) => result,
+                result = async {
+                    let code = run(cli.command, &cx).await?;
+                    if !shows_all {
+                        reminder::remind(&cx).await;
+                    }
+                    Ok(code)
+                } => result,
                 code = cx.interrupts.unexpected() => Ok(code),
             }
         }),

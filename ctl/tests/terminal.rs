@@ -121,3 +121,24 @@ fn a_new_job_is_told_with_how_to_follow_it() {
     let (code, screen) = on_terminal(&Daemon::new(), &["submit", "Sum up"], &[], "");
     assert_eq!((code, screen.as_str()), (0, "job 7 is queued: Sum up\nfollow it with: assistantctl job logs 7 -f\n"));
 }
+
+#[test]
+fn what_no_mail_tells_stands_below_what_was_asked_for() {
+    let untold = json!({
+        "no_mail": "admin.email is not set", "waiting": 2, "failed": 1, "failed_jobs": [9],
+        "commands": "\u{1b}[2Jno unit",
+    });
+    let daemon = Daemon::with(move |_, path, _| (path == "/api/notifications/untold").then(|| (200, untold.clone())));
+    let (code, screen) = on_terminal(&daemon, &["effects"], &[("NO_COLOR", "1")], "");
+    let expected = "\n2 jobs wait for a person: assistantctl status\n1 job has failed: assistantctl job show 9\n\
+                    commands cannot run: no unit: assistantctl doctor\nNo mail tells of it: admin.email is not set.\n";
+    assert!(code == 0 && screen.ends_with(expected), "{screen:?}");
+    let asked = || daemon.asked("POST", "/api/notifications/untold").len();
+    assert_eq!(asked(), 1);
+    // Neither where it stands anyway nor where a program reads.
+    for command in [&["status"][..], &["effects", "-o", "json"], &["notifications"]] {
+        on_terminal(&daemon, command, &[], "");
+    }
+    assert!(daemon.command(&["effects"]).output().unwrap().status.success());
+    assert_eq!(asked(), 1, "{:?}", daemon.seen());
+}

@@ -122,7 +122,7 @@ section! {
             ".csv", ".docx", ".epub", ".htm", ".html", ".json", ".md", ".pdf", ".pptx", ".txt", ".xls", ".xlsx", ".xml",
         ].map(String::from).into();
         /// Addresses of videos (youtube.com, youtu.be) in mail are written down for the job, each once; what is said in
-        /// them is not fetched.
+        /// them is fetched only where commands reach their host (`conversion.transcript_program`).
         youtube_links: bool = true;
     }
 }

@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
-pub use self::told::told;
+pub use self::told::{told, untold};
 use crate::{
     config::Config,
     cx::Cx,

@@ -1,10 +1,18 @@
 //! SQL of the messages.
 
-use assistant_api::{EffectId, JobId, effects::EffectState, notify::Notice};
+use assistant_api::{
+    EffectId, JobId,
+    effects::EffectState,
+    notify::{Notice, Untold},
+};
+use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _};
 use serde_json::Value;
 
-use crate::{error::Result, store::types::RowExt as _};
+use crate::{
+    error::Result,
+    store::types::{RowExt as _, micros},
+};
 
 /// Effects that are looked through for messages.
 const LOOKED_AT: u32 = 5000;
@@ -48,4 +56,42 @@ pub(super) fn sent(conn: &Connection, limit: u32) -> Result<Vec<Notice>> {
         })?
         .collect::<rusqlite::Result<_>>()?;
     Ok(rows)
+}
+
+/// Until when `caller` was told of failed jobs.
+pub(super) fn told_until(conn: &Connection, caller: &str) -> Result<Option<Timestamp>> {
+    let found = conn
+        .prepare_cached("SELECT updated_at FROM runtime_state WHERE key = 'told:' || ?1")?
+        .query_row([caller], |row| row.time("updated_at"))
+        .optional()?;
+    Ok(found)
+}
+
+/// They know it now.
+pub(super) fn tell_until(conn: &Connection, caller: &str, now: Timestamp) -> Result<()> {
+    conn.prepare_cached(
+        "INSERT OR REPLACE INTO runtime_state (key, value, updated_at) VALUES ('told:' || ?1, '', ?2)",
+    )?
+    .execute((caller, micros(now)))?;
+    Ok(())
+}
+
+/// Jobs that wait for a person, and those that have failed since.
+pub(super) fn trouble(conn: &Connection, since: Timestamp) -> Result<Untold> {
+    let count = |sql: &str, values: &[i64]| -> Result<i64> {
+        Ok(conn.prepare_cached(sql)?.query_row(rusqlite::params_from_iter(values), |row| row.get(0))?)
+    };
+    let since = micros(since);
+    let failed_jobs = conn
+        .prepare_cached(
+            "SELECT id FROM jobs WHERE status = 'failed' AND completed_at > ?1 ORDER BY completed_at DESC LIMIT 5",
+        )?
+        .query_map([since], |row| row.get(0).map(JobId))?
+        .collect::<rusqlite::Result<_>>()?;
+    Ok(Untold {
+        waiting: count("SELECT count(*) FROM jobs WHERE status = 'needs_review'", &[])?,
+        failed: count("SELECT count(*) FROM jobs WHERE status = 'failed' AND completed_at > ?1", &[since])?,
+        failed_jobs,
+        ..Untold::default()
+    })
 }

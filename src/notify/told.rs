@@ -1,12 +1,15 @@
 //! Who is told of what, and what was told last: for people who wonder why they heard nothing.
 
-use assistant_api::notify::{Notice, Notifications, NotifyWay};
+use assistant_api::notify::{Notice, Notifications, NotifyWay, Untold};
+use jiff::{SignedDuration, Timestamp};
 
 use super::{Receiver, store};
-use crate::{config::Config, cx::Cx, error::Result, mail};
+use crate::{config::Config, cx::Cx, error::Result, mail, sandbox};
 
 /// Notices that are listed.
 const LISTED: u32 = 30;
+/// How far back somebody is told of who never was.
+const FIRST: SignedDuration = SignedDuration::from_hours(24);
 
 /// All of it, as it is at present.
 ///
@@ -22,20 +25,54 @@ pub async fn told(cx: &Cx) -> Result<Notifications> {
     Ok(Notifications { ways: ways(&cx.config.load()), lately })
 }
 
+/// What `caller` was not told yet, because no mail tells the owner. What is told here is told to them once; what waits
+/// for a person is told until it does not.
+///
+/// # Errors
+/// When the database cannot be used.
+pub async fn untold(cx: &Cx, caller: &str) -> Result<Untold> {
+    let Some(no_mail) = unreachable_owner(&cx.config.load()) else { return Ok(Untold::default()) };
+    let (now, who) = (cx.clock.now(), caller.to_owned());
+    let never = now.checked_sub(FIRST).unwrap_or(Timestamp::UNIX_EPOCH);
+    let (since, mut found) = cx
+        .store
+        .read(move |conn| {
+            let since = store::told_until(conn, &who)?;
+            Ok((since, store::trouble(conn, since.unwrap_or(never))?))
+        })
+        .await?;
+    if since.is_none() || found.failed > 0 {
+        let who = caller.to_owned();
+        cx.store.write(move |tx| store::tell_until(tx, &who, now)).await?;
+    }
+    found.commands = sandbox::brief(cx).problem;
+    found.no_mail = Some(no_mail);
+    Ok(found)
+}
+
+/// Why the owner hears nothing by mail.
+fn unreachable_owner(config: &Config) -> Option<String> {
+    let no_owner = match (mail::compose::recipients::admin(config), &config.admin.email) {
+        (Some(_), _) => None,
+        (None, None) => Some("nobody is named: admin.email is not set"),
+        (None, Some(_)) => Some("admin.email is no address that mail can be sent to"),
+    };
+    no_owner.or_else(|| no_mail(config)).map(str::to_owned)
+}
+
+/// Why no mail is sent.
+fn no_mail(config: &Config) -> Option<&'static str> {
+    let sends = mail::outbox::configured(config);
+    (!sends).then_some("no mail can be sent: email.smtp_host or email.smtp_from is not set")
+}
+
 fn ways(config: &Config) -> Vec<NotifyWay> {
     let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
-    let (sends, owner) = (mail::outbox::configured(config), mail::compose::recipients::admin(config));
-    let no_mail = || (!sends).then(|| "no mail can be sent: email.smtp_host or email.smtp_from is not set".to_owned());
-    let no_owner = match (&owner, &config.admin.email) {
-        (Some(_), _) => None,
-        (None, None) => Some("nobody is named: admin.email is not set".to_owned()),
-        (None, Some(_)) => Some("admin.email is no address that mail can be sent to".to_owned()),
-    };
     let mut ways = vec![
         NotifyWay {
             way: "owner".into(),
-            to: owner.map(|owner| owner.email.to_string()),
-            problem: no_owner.or_else(no_mail),
+            to: mail::compose::recipients::admin(config).map(|owner| owner.email.to_string()),
+            problem: unreachable_owner(config),
             told: texts(&[
                 "a job asks something that the one who asked for it is not asked",
                 "a call needs an approval, with a code by which a reply decides",
@@ -55,7 +92,7 @@ fn ways(config: &Config) -> Vec<NotifyWay> {
         NotifyWay {
             way: "requester".into(),
             to: None,
-            problem: no_mail(),
+            problem: no_mail(config).map(str::to_owned),
             told: texts(&[
                 "their job is done, unless it has written to them itself",
                 "their job could not be done",

@@ -6,7 +6,7 @@ use assistant_api::status::{
 use serde_json::{Map, Value, json};
 
 use super::without_secrets;
-use crate::{cx::Cx, policy::Access};
+use crate::{cx::Cx, mail, policy::Access};
 
 /// Gathers it.
 pub fn config_status(cx: &Cx) -> ConfigStatus {
@@ -15,7 +15,7 @@ pub fn config_status(cx: &Cx) -> ConfigStatus {
     let email = config.admin.email.clone();
     ConfigStatus {
         terminal_tools: names(cx, |_, access| access == Access::Control.as_str()),
-        email_tools: group(cx, "email_", json!({ "smtp_configured": false })),
+        email_tools: group(cx, "email_", json!({ "smtp_configured": mail::outbox::configured(&config) })),
         memory_tools: group(
             cx,
             "memory_",
@@ -50,14 +50,7 @@ pub fn config_status(cx: &Cx) -> ConfigStatus {
             min_bytes: cache.min_bytes.0,
             retention_days: cache.retention_days.0.as_secs() / 86_400,
         },
-        artifact_processing: group(
-            cx,
-            "artifact_",
-            json!({
-                "raw_root": "", "processed_root": "", "max_attachment_bytes": 0,
-                "clamav": { "enabled": false, "required": false, "host": "", "port": 0 },
-            }),
-        ),
+        artifact_processing: artifacts(cx),
         command_tools: group(cx, "command_", json!({ "base_url": "" })),
         search_tools: group(cx, "web_", json!({ "provider": searcher(cx) })),
         fusion_tools: group(cx, "fusion_", json!({ "provider": "" })),
@@ -107,10 +100,33 @@ fn file_tools(cx: &Cx) -> ToolGroup {
             "workspace_index": {
                 "enabled": false, "document_text_extraction": false, "convertible_document_extensions": [],
             },
-            "conversion": { "pandoc_path": "", "pdf_engine": "", "timeout_seconds": 0 },
+            "conversion": {
+                "pandoc_path": config.conversion.pandoc_path,
+                "pdf_engine": config.conversion.pdf_engine,
+                "timeout_seconds": config.conversion.timeout_seconds.0.as_secs(),
+            },
         }),
     );
     group.available &= reason.is_none();
+    group
+}
+
+fn artifacts(cx: &Cx) -> ToolGroup {
+    let config = cx.config.load();
+    let (artifacts, clamav) = (&config.artifacts, &config.clamav);
+    let mut group = group(
+        cx,
+        "artifact_",
+        json!({
+            // Where attachments lie is private: outside the workspace.
+            "raw_root": "", "processed_root": artifacts.processed_root,
+            "max_attachment_bytes": artifacts.max_attachment_bytes.0,
+            "clamav": {
+                "enabled": clamav.enabled, "required": clamav.required, "host": clamav.host, "port": clamav.port,
+            },
+        }),
+    );
+    group.available = artifacts.enabled;
     group
 }
 

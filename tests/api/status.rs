@@ -181,5 +181,7 @@ async fn stats_and_configuration_status_have_the_shapes_that_clients_know() {
     }
     let status = fetch(&served, "/api/config/status").await;
     assert_eq!(status["email_tools"], json!({ "available": false, "tools": [], "smtp_configured": false }));
+    assert_eq!(status["artifact_processing"]["clamav"]["host"], "/run/clamav/clamd.ctl");
+    assert_eq!(status["file_tools"]["conversion"]["pandoc_path"], "pandoc");
     assert_eq!(status["admin"], json!({ "available": true, "email": "ann@example.com" }));
 }

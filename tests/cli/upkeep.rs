@@ -7,7 +7,7 @@ use std::{
     os::unix::fs::PermissionsExt as _,
 };
 
-use assistant_api::secrets::SecretName;
+use assistant_api::{JobId, notify::Untold, secrets::SecretName};
 use serde_json::{Value, json};
 
 use super::ctl::{Desk, TASK};
@@ -62,6 +62,33 @@ async fn who_is_told_of_what_is_shown_and_what_was_told() {
     assert_eq!((&told["subject"], &told["job_id"]), (&json!("Totals"), &json!(1)));
     let shown = desk.run(&["notifications"]).out;
     assert!(shown.contains("mail to the owner: ada@x.example") && shown.contains("a job has failed"), "{shown}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_no_mail_tells_is_told_to_each_caller_once() {
+    let scenes = tempfile::NamedTempFile::new().unwrap();
+    let failing = json!({ "name": "task_failed", "arguments": { "reason": "there is no such report" } });
+    let scene = json!({ "name": "fails", "when": { "task": ["lost"] }, "steps": [{ "calls": [failing] }] });
+    std::fs::write(scenes.path(), json!({ "scenes": [scene] }).to_string()).unwrap();
+    let mut desk = Desk::with(&format!("rehearsal_file = {:?}\n", scenes.path()), &[]);
+    let untold = async |desk: &Desk| -> Untold {
+        desk.place.client().post("/api/notifications/untold", &json!({})).await.unwrap()
+    };
+    assert!(untold(&desk).await.no_mail.unwrap().contains("admin.email"), "a reason, and nothing else yet");
+    let ran = desk.run(&["submit", "Find the lost report", "--wait"]);
+    assert_eq!(ran.code, Some(1), "{}{}", ran.out, ran.err);
+    let first = untold(&desk).await;
+    assert_eq!((first.failed, first.failed_jobs, first.waiting), (1, vec![JobId(1)], 0));
+    desk.daemon.stop();
+    desk.daemon = desk.place.start(&[]);
+    assert_eq!(untold(&desk).await.failed, 0, "told once, over restarts too");
+    desk.daemon.stop();
+    let mut config = std::fs::read_to_string(desk.place.config_file()).unwrap();
+    config.push_str("[admin]\nemail = \"ada@x.example\"\n");
+    config.push_str("[email]\nsmtp_host = \"127.0.0.1\"\nsmtp_from = \"a@x.example\"\n");
+    std::fs::write(desk.place.config_file(), config).unwrap();
+    desk.daemon = desk.place.start(&[]);
+    assert_eq!(untold(&desk).await, Untold::default(), "mail tells of it");
 }
 
 #[test]

@@ -46,3 +46,18 @@ pub struct Notice {
     /// Why not, or what the server said.
     pub answer: Option<String>,
 }
+
+/// `POST /api/notifications/untold`: what mail would have told the owner, and does not.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Untold {
+    /// Why no mail tells the owner; null when mail does, and then nothing else is said here.
+    pub no_mail: Option<String>,
+    /// Jobs that wait for a person.
+    pub waiting: i64,
+    /// Jobs that have failed since this caller was told last, or in the last day if they never were.
+    pub failed: i64,
+    /// The newest of them, at most 5.
+    pub failed_jobs: Vec<JobId>,
+    /// Why this host lets nobody run commands.
+    pub commands: Option<String>,
+}
