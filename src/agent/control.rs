@@ -7,7 +7,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Map, Value, json};
 
 use super::{parse, tools};
-use crate::llm::ToolSpec;
+use crate::{jobs::NeedsWhat, llm::ToolSpec};
 
 /// Ends the job and hands over its result. Call it once, when everything that was asked for is done.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -71,10 +71,10 @@ impl RequestInput {
     /// What a person is shown: who is asked, and the question.
     pub fn review_reason(&self) -> String {
         let who = match self.recipient {
-            Recipient::Requester => "requester",
-            Recipient::Admin => "admin",
+            Recipient::Requester => NeedsWhat::FOR_REQUESTER,
+            Recipient::Admin => NeedsWhat::FOR_ADMIN,
         };
-        format!("for the {who}: {}", self.question.trim())
+        format!("{who}{}", self.question.trim())
     }
 }
 

@@ -82,6 +82,11 @@ pub enum NeedsWhat {
 }
 
 impl NeedsWhat {
+    /// What the text of a question for whoever asked for the job begins with.
+    pub const FOR_REQUESTER: &'static str = "for the requester: ";
+    /// What the text of a question for the owner begins with; nobody else answers it.
+    pub const FOR_ADMIN: &'static str = "for the admin: ";
+
     /// As it stands on the wire and in the database.
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -132,7 +132,10 @@ async fn an_answer_to_a_question_by_mail_goes_to_its_job() {
     assert!(question.contains("Which colour?"), "{question}");
     let id = header(&question, "Message-ID").unwrap();
     let more = format!("In-Reply-To: {id}\r\nReferences: <c1@example.test> {id}\r\n");
-    servers.deliver("second", from_owner("c2", "Re: Paint it", &more, "Green, please.").as_bytes());
+    // As it came: with its code, which would approve or cancel if this were no question.
+    let subject = header(&question, "Subject").unwrap();
+    assert!(subject.ends_with(']'), "{subject}");
+    servers.deliver("second", from_owner("c2", &subject, &more, "No, not that: Green, please.").as_bytes());
     let letters = until("the result", 40, async || {
         let found = servers.messages(OWNER, "INBOX");
         found.iter().any(|letter| letter.contains("It is green now.")).then_some(found)

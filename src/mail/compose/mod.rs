@@ -23,6 +23,7 @@ use crate::{
     config::Config,
     cx::Cx,
     error::{Error, Result},
+    mail::codes,
 };
 
 /// The header that marks all mail of the assistant, so that it knows its own when it comes back.
@@ -193,6 +194,8 @@ enum Body {
 
 /// `Re: ` before a subject that has none.
 pub fn reply_subject(subject: &str) -> String {
+    // A code is for one mail.
+    let subject = codes::without(subject);
     let subject = subject.split_whitespace().collect::<Vec<_>>().join(" ");
     let answered = subject.get(..3).is_some_and(|begin| begin.eq_ignore_ascii_case("re:"));
     let subject = if answered { subject } else { format!("Re: {subject}") };

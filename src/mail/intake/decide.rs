@@ -25,7 +25,7 @@ use crate::{
     },
     mail::{
         Arrived, artifacts,
-        codes::{self, Redeemed, Request},
+        codes::{self, Kind as CodeKind, Request, Worth},
         compose::disclosure,
     },
     policy::Origin,
@@ -218,40 +218,57 @@ impl Desk<'_> {
         }
     }
 
-    /// A decision of the owner about a request, by its code. Only what they wrote themselves counts as their word; the
-    /// code may stand in what they quote.
+    /// What the owner answers or decides by a code. Only what they wrote themselves counts as their word; the code may
+    /// stand in what they quote. What is no word about what is asked goes its way as any other mail in its thread.
     fn by_code(&self, fresh: &str) -> Result<Option<Plan>> {
-        let stored = |reason: String| Some(Plan::stored(reason, Origin::Owner));
+        let (verdict, rest) = reply::verdict(fresh);
         let mut refused = None;
-        for code in codes::find(&format!("{}\n{}", self.message.subject, self.message.text)) {
-            let (verdict, rest) = reply::verdict(fresh);
-            if verdict == Verdict::Unclear {
-                if codes::is_made(self.tx, &code)? {
-                    refused = stored("it carries a code but begins with neither \"approve\" nor \"deny\"".into());
+        let subject = codes::find(&self.message.subject);
+        for code in subject.into_iter().chain(codes::find(&self.message.text)) {
+            let (kind, why) = match codes::worth(self.tx, &code)? {
+                Worth::Good(job, request) => {
+                    let plan = self.word(job, request, verdict, fresh, &rest)?;
+                    if plan.decision != Decision::Joined {
+                        codes::use_up(self.tx, self.now, &code)?;
+                    }
+                    return Ok(Some(plan));
                 }
-                continue;
-            }
-            match codes::redeem(self.tx, self.now, &code)? {
-                Redeemed::Good(job, request) => {
-                    let yes = verdict == Verdict::Yes;
-                    let (decision, word) =
-                        if yes { (Decision::Approved, "approved") } else { (Decision::Denied, "denied") };
-                    return Ok(Some(Plan {
-                        decision,
-                        reason: format!("the owner {word} what job {job} asked for ({})", request.what),
-                        thread: None,
-                        origin: Origin::Owner,
-                        act: Act::Decide(job, request, yes, rest),
-                    }));
+                Worth::Used(job, kind) => (kind, format!("its code, about job {job}, was used before")),
+                Worth::Void(job, kind) => {
+                    (kind, format!("its code is void: job {job} no longer asks what it was made for"))
                 }
-                Redeemed::Used(job) => refused = stored(format!("its code, about job {job}, was used before")),
-                Redeemed::Void(job) => {
-                    refused = stored(format!("its code is void: job {job} no longer asks what it was made for"));
-                }
-                Redeemed::Unknown => {}
+                Worth::Unknown => continue,
+            };
+            if kind == CodeKind::Decision && verdict != Verdict::Unclear {
+                refused = Some(Plan::stored(why, Origin::Owner));
             }
         }
         Ok(refused)
+    }
+
+    /// What the owner's words do about what a job asks: what is no word about it is something for the job to know.
+    fn word(&self, job: JobId, request: Request, verdict: Verdict, fresh: &str, rest: &str) -> Result<Plan> {
+        let asks = request.kind() == CodeKind::Question;
+        let (decision, reason, act) = match verdict {
+            _ if asks && !fresh.is_empty() => {
+                let act = Act::Answer(job, first_chars(fresh, MAX_TOLD));
+                (Decision::Answered, format!("the owner answers the question of job {job}"), act)
+            }
+            Verdict::Yes | Verdict::No if !asks => {
+                let yes = verdict == Verdict::Yes;
+                let (decision, word) =
+                    if yes { (Decision::Approved, "approved") } else { (Decision::Denied, "denied") };
+                let reason = format!("the owner {word} what job {job} asked for ({})", request.what);
+                (decision, reason, Act::Decide(job, request, yes, rest.to_owned()))
+            }
+            _ => {
+                let said = if asks { "says nothing" } else { "begins with neither \"approve\" nor \"deny\"" };
+                (Decision::Joined, format!("it {said}, so that it only adds to job {job}"), Act::Join(job))
+            }
+        };
+        let decides = matches!(act, Act::Decide(..));
+        let thread = (!decides).then(|| within::get(self.tx, job)).transpose()?.map(|job| job.thread_id);
+        Ok(Plan { decision, reason, thread, origin: Origin::Owner, act })
     }
 
     fn stranger(&self, thread: Option<String>, job: Option<JobId>) -> Plan {
@@ -271,8 +288,10 @@ impl Desk<'_> {
     }
 
     fn on_open_job(&self, job: JobId, thread: Option<String>, fresh: &str) -> Result<Plan> {
-        let needs = within::get(self.tx, job)?.needs;
-        let asks = needs.is_some_and(|needs| needs.what == NeedsWhat::Answer.as_str());
+        let asked = within::get(self.tx, job)?.needs.filter(|needs| needs.what == NeedsWhat::Answer.as_str());
+        // What the owner is asked nobody else answers.
+        let admin = self.sender.standing == Standing::Admin;
+        let asks = asked.is_some_and(|asked| admin || !asked.text.starts_with(NeedsWhat::FOR_ADMIN));
         let plan = Plan {
             decision: Decision::Joined,
             reason: format!("it adds to job {job}, which is open in its thread"),
@@ -440,6 +459,7 @@ pub(super) fn create(
     waits: bool,
 ) -> Result<JobId> {
     let (thread, subject, origin) = store::item(tx, email_id)?;
+    let subject = codes::without(&subject);
     let subject =
         if subject.trim().is_empty() { "(no subject)".to_owned() } else { first_chars(&subject, MAX_SUBJECT) };
     let metadata: Metadata = [("source".to_owned(), Value::from("email"))].into_iter().collect();

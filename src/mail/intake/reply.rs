@@ -1,5 +1,7 @@
 //! What somebody wrote anew in a reply, without what they quote.
 
+use crate::mail::codes;
+
 /// The lines that are the sender's own: nothing quoted, no signature.
 pub(super) fn fresh(text: &str) -> String {
     let lines: Vec<&str> = text.lines().collect();
@@ -68,17 +70,7 @@ pub(super) fn verdict(fresh: &str) -> (Verdict, String) {
         "deny" | "denied" | "no" | "refuse" | "reject" | "nein" | "non" => Verdict::No,
         _ => return (Verdict::Unclear, text.to_owned()),
     };
-    (verdict, without_codes(rest).trim().trim_start_matches(['.', ',', ':', ';', '!', '-']).trim().to_owned())
-}
-
-fn without_codes(text: &str) -> String {
-    let mut text = text.to_owned();
-    for code in super::super::codes::find(&text) {
-        for form in [code.clone(), code.to_lowercase()] {
-            text = text.replace(&form, "");
-        }
-    }
-    text
+    (verdict, codes::without(rest).trim().trim_start_matches(['.', ',', ':', ';', '!', '-']).trim().to_owned())
 }
 
 #[cfg(test)]

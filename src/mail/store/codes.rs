@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{
     error::{Error, Result},
-    jobs::within,
+    jobs::{NeedsWhat, within},
     store::types::{RowExt as _, micros},
 };
 
@@ -73,48 +73,63 @@ pub(in crate::mail) fn keep(
     Ok(())
 }
 
-/// What became of a code.
+/// What a code is worth.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Redeemed {
-    /// It is good, and was used up by this.
+pub enum Worth {
+    /// The job asks exactly this at present.
     Good(JobId, Request),
     /// It was used before.
-    Used(JobId),
+    Used(JobId, Kind),
     /// The job asks for something else now, or for nothing.
-    Void(JobId),
+    Void(JobId, Kind),
     /// Nobody made it.
     Unknown,
 }
 
-/// Uses a code up if it is good.
-pub fn redeem(tx: &Connection, now: Timestamp, code: &str) -> Result<Redeemed> {
-    let hash = hash(code);
-    let found = tx
+/// What a code was made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A question, which any text answers.
+    Question,
+    /// Something that is approved or denied.
+    Decision,
+}
+
+impl Request {
+    /// What its codes are for.
+    pub fn kind(&self) -> Kind {
+        kind(&self.what)
+    }
+}
+
+fn kind(what: &str) -> Kind {
+    if what == NeedsWhat::Answer.as_str() { Kind::Question } else { Kind::Decision }
+}
+
+/// What a code is worth now; it stays as it is.
+pub fn worth(conn: &Connection, code: &str) -> Result<Worth> {
+    let found = conn
         .prepare_cached("SELECT job_id, request, used_at FROM mail_codes WHERE hash = ?1")?
-        .query_row([&hash], |row| {
+        .query_row([hash(code)], |row| {
             let used: Option<i64> = row.col("used_at")?;
             Ok((JobId(row.col("job_id")?), row.col::<String>("request")?, used.is_some()))
         })
         .optional()?;
-    let Some((job_id, key, used)) = found else { return Ok(Redeemed::Unknown) };
+    let Some((job_id, key, used)) = found else { return Ok(Worth::Unknown) };
+    let made_for = kind(key.split('/').next().unwrap_or_default());
     if used {
-        return Ok(Redeemed::Used(job_id));
+        return Ok(Worth::Used(job_id, made_for));
     }
-    match request(tx, &within::get(tx, job_id)?)? {
-        Some(request) if request.key == key => {
-            tx.prepare_cached("UPDATE mail_codes SET used_at = ?2 WHERE hash = ?1")?.execute((hash, micros(now)))?;
-            Ok(Redeemed::Good(job_id, request))
-        }
-        _ => Ok(Redeemed::Void(job_id)),
-    }
+    Ok(match request(conn, &within::get(conn, job_id)?)? {
+        Some(request) if request.key == key => Worth::Good(job_id, request),
+        _ => Worth::Void(job_id, made_for),
+    })
 }
 
-/// Whether a code was made, ever.
-pub fn is_made(conn: &Connection, code: &str) -> Result<bool> {
-    let made = conn
-        .prepare_cached("SELECT EXISTS (SELECT 1 FROM mail_codes WHERE hash = ?1)")?
-        .query_row([hash(code)], |row| row.get(0))?;
-    Ok(made)
+/// Uses a code up; it is good for nothing from now on.
+pub fn use_up(tx: &Connection, now: Timestamp, code: &str) -> Result<()> {
+    tx.prepare_cached("UPDATE mail_codes SET used_at = ?2 WHERE hash = ?1")?.execute((hash(code), micros(now)))?;
+    Ok(())
 }
 
 /// What in a text has the form of a code.
@@ -133,6 +148,23 @@ pub fn find(text: &str) -> Vec<String> {
     found.sort();
     found.dedup();
     found
+}
+
+/// A text without its codes and the brackets around them.
+pub fn without(text: &str) -> String {
+    let mut kept = text.to_owned();
+    for code in find(text) {
+        // As long in either case: a code is ASCII.
+        while let Some(at) = kept.to_ascii_uppercase().find(&code) {
+            let (before, after) = (&kept[..at], &kept[at + code.len()..]);
+            let (before, after) = match (before.strip_suffix('['), after.strip_prefix(']')) {
+                (Some(before), Some(after)) => (before.trim_end_matches(' '), after),
+                _ => (before, after),
+            };
+            kept = format!("{before}{after}");
+        }
+    }
+    kept
 }
 
 fn hash(code: &str) -> [u8; 32] {
@@ -176,5 +208,9 @@ mod tests {
         assert_eq!(find(&text), std::slice::from_ref(&code));
         assert_ne!(random().unwrap(), code);
         assert!(find("0000-1111-2222 ABCD-EFGH-JKMO").is_empty());
+        let low = code.to_lowercase();
+        assert_eq!(without(&format!("Re: Paint it [{code}]")), "Re: Paint it");
+        assert_eq!(without(&format!("{low}, but be quick, {code}")), ", but be quick, ");
+        assert_eq!(without("Ä [x] 7KQM"), "Ä [x] 7KQM");
     }
 }

@@ -105,11 +105,14 @@ async fn the_owner_approves_by_a_code_once() {
         (Mail::from(OWNER).body(&body).raw(), "not verified"),
         (world.signed_by(&Mail::from(OWNER).body(&body), "evil.example"), "not verified"),
         (world.signed(&Mail::from("eve@evil.example").body(&body)), "not one of"),
-        (world.signed(&Mail::from(OWNER).body(&format!("Hm.\r\n> {code}\r\n"))), "begins with neither"),
     ] {
         assert_eq!(world.deliver(&raw).await.decision, Decision::Stored);
         assert!(world.reason().await.contains(why), "{why}: {}", world.reason().await);
     }
+    // What is no decision is for the job to know, and the code stays good.
+    let unclear = world.deliver(&world.signed(&Mail::from(OWNER).body(&format!("Hm.\r\n> {code}\r\n")))).await;
+    assert_eq!((unclear.decision, unclear.job_id), (Decision::Joined, Some(id)));
+    assert!(world.reason().await.contains("begins with neither"));
     let good = Mail::from(OWNER).body(&body);
     let taken = world.deliver(&world.signed(&good)).await;
     assert_eq!((taken.decision, taken.job_id), (Decision::Approved, Some(id)));
@@ -124,6 +127,50 @@ async fn the_owner_approves_by_a_code_once() {
     assert_eq!(world.deliver(&world.signed(&good)).await.decision, Decision::Duplicate);
     assert_eq!(world.deliver(&world.signed(&Mail::from(OWNER).body(&body))).await.decision, Decision::Stored);
     assert!(world.reason().await.contains("used before"));
+    world.close().await;
+}
+
+#[tokio::test]
+async fn the_owner_answers_a_question_by_a_reply_to_the_mail_that_carries_it() {
+    for text in ["Green, please.", "No, the red one.", "Yes, do it."] {
+        let world = World::new();
+        let (id, mail) = job(&world).await;
+        world.run(ASKS).await;
+        let code = code(&world, id).await;
+        let mut reply = Mail::from(OWNER).body(text);
+        reply.subject = format!("Re: Colours [{code}]");
+        let taken = world.deliver(&world.signed(&reply)).await;
+        assert_eq!((taken.decision, taken.job_id), (Decision::Answered, Some(id)), "{text}");
+        let told: (String, String) = world
+            .query("SELECT instruction, kind FROM supervisor_instructions", |row| Ok((row.get(0)?, row.get(1)?)))
+            .await;
+        assert_eq!(told, (text.into(), "answer".into()));
+        let status: String = world.query("SELECT status FROM jobs", |row| row.get(0)).await;
+        assert_eq!(status, "queued");
+        // The thread goes on with that subject: to the job while it is open, as a new one after it.
+        let mut more = Mail::from(OWNER).answering(&mail).body("Yes, and a table of it.");
+        more.subject.clone_from(&reply.subject);
+        assert_eq!(world.deliver(&world.signed(&more)).await.decision, Decision::Joined);
+        world.run("UPDATE jobs SET status = 'completed'").await;
+        let mut again = Mail::from(OWNER).answering(&mail).body("No, another colour.");
+        again.subject.clone_from(&reply.subject);
+        let taken = world.deliver(&world.signed(&again)).await;
+        assert_eq!(taken.decision, Decision::Job, "{}", world.reason().await);
+        world.close().await;
+    }
+}
+
+#[tokio::test]
+async fn what_the_owner_is_asked_nobody_else_answers() {
+    let world = World::new();
+    let (id, mail) = job(&world).await;
+    world.run("UPDATE jobs SET status = 'needs_review', needs = 'answer', last_error = 'for the admin: may I?'").await;
+    let taken = world.deliver(&world.signed(&Mail::from(ANN).answering(&mail).body("Yes, you may."))).await;
+    assert_eq!((taken.decision, taken.job_id), (Decision::Joined, Some(id)));
+    let told: i64 = world.query("SELECT count(*) FROM supervisor_instructions", |row| row.get(0)).await;
+    assert_eq!(told, 0);
+    let taken = world.deliver(&world.signed(&Mail::from(OWNER).answering(&mail).body("No."))).await;
+    assert_eq!((taken.decision, taken.job_id), (Decision::Answered, Some(id)));
     world.close().await;
 }
 

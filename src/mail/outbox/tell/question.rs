@@ -7,13 +7,9 @@ use super::{Concerned, StatusEvent, Telling, admin, digest, letters};
 use crate::{
     cx::Cx,
     error::Result,
-    jobs::{self, Approval},
+    jobs::{self, Approval, NeedsWhat},
     mail::{codes, outbox::Kind},
 };
-
-/// What a question begins with that is not for the owner; see `RequestInput::review_reason`.
-const FOR_REQUESTER: &str = "for the requester: ";
-const FOR_ADMIN: &str = "for the admin: ";
 
 /// A job has gone to review.
 pub(super) async fn asked(cx: &Cx, concerned: &Concerned, event: &StatusEvent) -> Result<()> {
@@ -40,8 +36,9 @@ pub(super) async fn asked(cx: &Cx, concerned: &Concerned, event: &StatusEvent) -
     let code = codes::random()?;
 
     if request.what == "answer" {
-        let to_asker = event.reason.starts_with(FOR_REQUESTER);
-        let question = event.reason.trim_start_matches(FOR_REQUESTER).trim_start_matches(FOR_ADMIN);
+        let to_asker = event.reason.starts_with(NeedsWhat::FOR_REQUESTER);
+        let question =
+            event.reason.trim_start_matches(NeedsWhat::FOR_REQUESTER).trim_start_matches(NeedsWhat::FOR_ADMIN);
         // Who cannot be written to is asked through the owner.
         let asker = concerned.asker().filter(|_| to_asker);
         let telling = if let (Some(asker), Some(requester)) = (asker, &concerned.requester) {
