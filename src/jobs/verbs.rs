@@ -118,6 +118,8 @@ pub async fn erase(cx: &Cx, id: JobId) -> Result<Erased> {
     let erased = cx.store.write(move |tx| store_erase::erase(tx, id)).await?;
     cx.wake.running.cancel(&erased.job_ids);
     cx.wake.announce();
+    // Which removes the files that the rows have named.
+    cx.wake.retention.notify_one();
     tracing::info!(job_id = id.0, jobs = erased.job_ids.len(), "jobs were erased");
     Ok(erased)
 }

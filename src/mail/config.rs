@@ -64,7 +64,8 @@ section! {
         /// empty list nobody's does.
         actionable_senders: Vec<String> = Vec::new(), env "EMAIL_ACTIONABLE_SENDERS", check super::check::senders;
         /// Names of receiving servers whose `Authentication-Results` (RFC 8601) are believed where they stand above the
-        /// first `Received` line of that server: `authserv-id`s such as `mx.example.org`.
+        /// first `Received` line of that server: `authserv-id`s such as `mx.example.org`, and the names of the servers
+        /// that hand its mail on (`Received … by`).
         trusted_authserv_ids: Vec<String> = Vec::new();
         /// Mail without a known thread joins one of the same subject and sender of the last 30 days.
         subject_threading_fallback: bool = false, env "AGENT_EMAIL_SUBJECT_THREADING_FALLBACK";

@@ -10,7 +10,7 @@
 //! No message is parsed in the daemon: `reader/` is a program of its own that can reach nothing but the message.
 
 mod api;
-mod artifacts;
+pub mod artifacts;
 mod check;
 pub mod compose;
 pub mod config;

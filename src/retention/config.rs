@@ -25,6 +25,11 @@ section! {
         manual_event_days: Days = Days::new(365);
         /// Mails that were sent, with their messages; those in doubt stay.
         sent_mail_days: Days = Days::new(365);
+        /// Mail that nobody acted on: its text, its headers, and the message with its attachments, which a person may
+        /// accept until then.
+        unused_mail_days: Days = Days::new(90);
+        /// Bytes that messages of such mail with attachments may take together; the oldest go first.
+        unused_mail_bytes: Bytes = Bytes(1 << 30);
         /// Time between two passes.
         interval_hours: Hours = Hours::new(24);
         /// Free bytes on the state directory's disk below which new work is refused.

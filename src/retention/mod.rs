@@ -18,7 +18,15 @@ use jiff::{Timestamp, ToSpan as _, civil, tz::TimeZone};
 use rusqlite::Connection;
 
 pub use self::storage::{Measured, storage};
-use crate::{cx::Cx, error::Result, events, http::idempotency, mail::outbox, subsystems::Subsystem, workspace};
+use crate::{
+    cx::Cx,
+    error::Result,
+    events,
+    http::idempotency,
+    mail::{artifacts, outbox},
+    subsystems::Subsystem,
+    workspace,
+};
 
 /// This subsystem.
 pub const SUBSYSTEM: Subsystem = Subsystem { name: "retention", routes: api::routes, tools: &[], loops: loops::LOOPS };
@@ -61,6 +69,9 @@ pub async fn pass(cx: &Cx) -> (Removed, bool) {
     let sent = before(keep.sent_mail_days.0);
     note("sent_mail", rows(cx, move |tx| outbox::purge(tx, sent, BATCH)).await);
     note("sent_messages", outbox::sweep(cx).await);
+    let unused = before(keep.unused_mail_days.0);
+    note("unused_mail", rows(cx, move |tx| artifacts::purge(tx, unused, BATCH)).await);
+    note("messages", artifacts::tidy(cx).await);
     match workspace::retention(cx).await {
         Ok(files) => {
             note("trash", Ok(files.trash));

@@ -96,7 +96,12 @@ fn kept(what: &str, config: &Config) -> Option<String> {
             days(keep.kept_file_days.0, "retention.kept_file_days"),
             keep.kept_file_bytes.0 >> 20
         ),
-        "mail" => format!("what was sent: {}", days(keep.sent_mail_days.0, "retention.sent_mail_days")),
+        "mail" => format!(
+            "what was sent: {}; what nobody acted on: {}, at most {} MiB (retention.unused_mail_bytes)",
+            days(keep.sent_mail_days.0, "retention.sent_mail_days"),
+            days(keep.unused_mail_days.0, "retention.unused_mail_days"),
+            keep.unused_mail_bytes.0 >> 20
+        ),
         "backups" => format!(
             "of {} days (backup.keep_daily) and {} weeks (backup.keep_weekly) the newest",
             config.backup.keep_daily, config.backup.keep_weekly

@@ -11,6 +11,7 @@ use assistant_api::{JobId, effects::EffectState};
 use jiff::Timestamp;
 use regex_lite::Regex;
 use rusqlite::Connection;
+use serde_json::Value;
 
 use crate::{error::Result, ledger};
 
@@ -60,8 +61,14 @@ pub(crate) fn done(conn: &Connection, job: JobId) -> Result<Done> {
                     && (under_way || effect.state == EffectState::Confirmed) =>
             {
                 let names = ["to", "cc"].into_iter().filter_map(|field| effect.detail[field].as_array()).flatten();
-                done.mailed.extend(names.filter_map(|name| name.as_str().map(str::to_lowercase)));
-                done.mailed.insert(effect.target.to_lowercase());
+                let names = names.filter_map(Value::as_str).chain([effect.target.as_str()]).map(str::to_lowercase);
+                let refused: BTreeSet<_> = effect.detail["refused"]
+                    .as_array()
+                    .into_iter()
+                    .flatten()
+                    .filter_map(|one| one["recipient"].as_str().map(str::to_lowercase))
+                    .collect();
+                done.mailed.extend(names.filter(|name| !refused.iter().any(|one| one.contains(name.as_str()))));
             }
             "command_execute" if effect.state != EffectState::Failed => {
                 done.ran = Some(done.ran.map_or(effect.prepared_at, |ran| ran.min(effect.prepared_at)));
@@ -89,12 +96,15 @@ struct Patterns {
     not: Regex,
     path: Regex,
     address: Regex,
+    recipients: Regex,
 }
 
 /// `what` by the writer, or having been done to something.
 fn pattern(text: &str) -> Option<Regex> {
     Regex::new(&format!("(?i){}", text.replace(char::is_whitespace, ""))).ok()
 }
+
+const ADDRESS: &str = r"[a-z\d._%+-]+@[a-z\d.-]+\.[a-z]{2,}";
 
 /// `None` cannot be: a test makes them.
 static PATTERNS: LazyLock<Option<Patterns>> = LazyLock::new(|| {
@@ -134,7 +144,10 @@ static PATTERNS: LazyLock<Option<Patterns>> = LazyLock::new(|| {
             |n't\b|n’t\b|\?$",
         )?,
         path: pattern(r"[^\s()\[\]<>,;:!?\x22]+\.[a-z][a-z\d]{0,4}\b")?,
-        address: pattern(r"[a-z\d._%+-]+@[a-z\d.-]+\.[a-z]{2,}")?,
+        address: pattern(ADDRESS)?,
+        recipients: pattern(&format!(
+            r"\b(?:to|an)\x20(?:both\x20)?{ADDRESS}(?:(?:,|,?\x20and|,?\x20und|\x20&)\x20{ADDRESS})+"
+        ))?,
     })
 });
 
@@ -162,10 +175,15 @@ pub(crate) fn unproven(answer: &str, done: &Done) -> Vec<Unproven> {
 
 /// Whether mail went to those whom the sentence names, or to anybody if it names none.
 fn mailed(patterns: &Patterns, sentence: &str, done: &Done) -> bool {
-    let named: Vec<_> = patterns.address.find_iter(sentence).map(|found| found.as_str().to_lowercase()).collect();
-    // The assistant's own and others may be named beside them: one is enough.
+    let addresses = |text: &str| -> Vec<String> {
+        patterns.address.find_iter(text).map(|found| found.as_str().to_lowercase()).collect()
+    };
+    let known = |name: &String| done.mailed.iter().any(|known| known.contains(name));
+    // The assistant's own and others may be named beside them: one is enough. In a list after "to" it is every one.
+    let named = addresses(sentence);
     !done.mailed.is_empty()
-        && (named.is_empty() || named.iter().any(|name| done.mailed.iter().any(|known| known.contains(name))))
+        && (named.is_empty() || named.iter().any(known))
+        && patterns.recipients.find_iter(sentence).all(|list| addresses(list.as_str()).iter().all(known))
 }
 
 /// Whether it speaks of no file, or of one that was written.

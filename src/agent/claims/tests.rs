@@ -103,6 +103,22 @@ fn what_was_done_passes() {
 }
 
 #[test]
+fn everybody_in_a_list_of_recipients_was_written_to() {
+    let anna = done(&["anna@example.org"], &[]);
+    let both = done(&["anna@example.org", "carl@example.org"], &[]);
+    for text in [
+        "I have sent it to anna@example.org and carl@example.org.",
+        "The report has been emailed to carl@example.org, anna@example.org.",
+        "I've mailed the invoice to both anna@example.org & carl@example.org.",
+    ] {
+        assert_eq!(unproven(text, &anna).len(), 1, "{text}");
+        assert_eq!(unproven(text, &both), [], "{text}");
+    }
+    let beside = "I have sent what carl@example.org asked for to anna@example.org.";
+    assert_eq!(unproven(beside, &anna), []);
+}
+
+#[test]
 fn what_claims_nothing_passes() {
     for text in [
         "The invoice of March is over 1,240 EUR; the highest one is Berg's.",

@@ -65,6 +65,7 @@ pub(in crate::jobs) fn erase(conn: &Connection, root: JobId) -> Result<Erased> {
         if lives(conn, thread)? {
             shared_thread_ids.push(thread.clone());
         } else {
+            execute(conn, FORGET_MAIL, &[thread])?;
             counts.add("emails", execute(conn, "DELETE FROM emails WHERE thread_id = ?1", &[thread])?);
         }
     }
@@ -84,6 +85,12 @@ fn forget_answer(conn: &Connection, id: JobId, created_at: Timestamp) -> Result<
 pub(super) const ANSWERS: &str = "UPDATE idempotency SET status = 410, content_type = NULL, body = NULL \
      WHERE created_at BETWEEN ?2 AND ?3 AND body IS NOT NULL AND json_valid(CAST(body AS TEXT)) \
      AND json_extract(CAST(body AS TEXT), '$.job.id') = ?1";
+
+/// That the mail came is kept, so that it is decided about once; not who wrote it and about what. Its file goes with the
+/// next pass over those that no item needs.
+const FORGET_MAIL: &str = "UPDATE mail_received SET subject = NULL, from_address = NULL, headers = '[]', \
+     verification = '{}', reason = 'what was made of it was erased' \
+     WHERE email_id IN (SELECT id FROM emails WHERE thread_id = ?1)";
 
 fn execute(conn: &Connection, sql: &str, values: &[&dyn ToSql]) -> Result<usize> {
     Ok(conn.prepare_cached(sql)?.execute(values)?)

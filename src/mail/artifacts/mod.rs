@@ -10,6 +10,9 @@
 //! when it is closed, also after a crash.
 
 mod clamd;
+mod kept;
+#[cfg(test)]
+mod kept_tests;
 mod process;
 mod register;
 mod store;
@@ -22,6 +25,7 @@ use std::time::Duration;
 use futures_util::{StreamExt as _, stream};
 use tokio::sync::Notify;
 
+pub use self::kept::{purge, tidy};
 pub(super) use self::register::{register, take_up};
 use crate::{
     cx::{Cx, Wake},
@@ -53,6 +57,7 @@ impl Loop for Artifacts {
             let waiting = release(cx).await?;
             let pending = cx.store.read(|conn| store::pending(conn, BATCH)).await?;
             if pending.is_empty() {
+                tidy(cx).await?;
                 return Ok(if waiting { Next::After(LOOK) } else { Next::Woken });
             }
             let mut done = stream::iter(pending).map(|row| process::take(cx, row)).buffer_unordered(AT_ONCE);

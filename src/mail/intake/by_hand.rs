@@ -28,7 +28,8 @@ pub async fn decide_by_hand(cx: &Cx, id: i64, accept: bool, by: &str) -> Result<
 }
 
 fn settle(tx: &Connection, now: Timestamp, config: &Config, id: i64, accept: bool, by: &str) -> Result<Taken> {
-    let (decision, email_id, from) = store::decided(tx, id)?.ok_or_else(|| Error::not_found("received mail", id))?;
+    let (decision, email_id, from, verified) =
+        store::decided(tx, id)?.ok_or_else(|| Error::not_found("received mail", id))?;
     if !matches!(decision.as_str(), "stored" | "loop" | "ignored" | "set_aside") {
         return Err(Error::conflict(format!("it was decided about already: {decision}"))
             .hint(format!("assistantctl mail show {id}")));
@@ -36,7 +37,7 @@ fn settle(tx: &Connection, now: Timestamp, config: &Config, id: i64, accept: boo
     let taken = match (accept, email_id) {
         (false, _) => Taken { archive: false, job_id: None, decision: Decision::Ignored },
         (true, None) => return Err(Error::conflict("it could not be read, so that nothing can be made of it")),
-        (true, Some(email_id)) => vouched(tx, now, config, email_id, from.as_deref(), by)?,
+        (true, Some(email_id)) => vouched(tx, now, config, email_id, from.as_deref().filter(|_| verified), by)?,
     };
     let reason = format!("{by} decided so; before it was {decision}");
     store::decide_again(tx, id, &taken, &reason, by)?;
@@ -51,6 +52,7 @@ fn vouched(
     now: Timestamp,
     config: &Config,
     email_id: i64,
+    // Whom it is proved to come from.
     from: Option<&str>,
     by: &str,
 ) -> Result<Taken> {
@@ -58,6 +60,7 @@ fn vouched(
     let ids: Vec<&String> = ids.iter().collect();
     let thread = store::thread(tx, &ids)?;
     let admin = |from: &str| config.admin.email.as_deref().is_some_and(|admin| admin.eq_ignore_ascii_case(from));
+    // A person vouches for what is written, not for who wrote it.
     let origin = if from.is_some_and(admin) { Origin::Owner } else { Origin::Contact };
     store::vouch(tx, email_id, origin, thread.as_deref())?;
     let waits = artifacts::take_up(tx, now, email_id)?;

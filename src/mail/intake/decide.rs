@@ -333,6 +333,7 @@ impl Desk<'_> {
         let addresses = |all: &'_ [Address]| all.iter().map(|one| one.address.clone()).collect::<Vec<_>>();
         let (to, cc) = (addresses(&self.message.to), addresses(&self.message.cc));
         let subject = first_chars(&self.message.subject, 1000);
+        let html = self.message.html.as_deref().map(disclosure::strip_html);
         let new = NewEmail {
             message_id: &id,
             thread_id: plan.thread.as_deref().unwrap_or(&id),
@@ -343,7 +344,7 @@ impl Desk<'_> {
             cc: cc.iter().map(String::as_str).collect(),
             subject: &subject,
             text: &disclosure::strip(&self.message.text),
-            html: self.message.html.as_deref(),
+            html: html.as_deref(),
             attachments: &attachments,
             origin: plan.origin.as_str(),
             received_at: self.received_at(),

@@ -133,8 +133,10 @@ fn proof(trusted: &[String], message: &Message) -> Result<String, String> {
 
 /// What a server that the configuration names says, if it can be that server.
 fn claimed(trusted: &[String], found: &Authentication, domain: &str) -> Option<String> {
+    let is_ours = |host: &str| trusted.iter().any(|id| id.eq_ignore_ascii_case(host));
+    // Below the line of any other server it may have come with the message.
     let ours = found.claims.iter().filter(|claim| {
-        claim.above_own_received && trusted.iter().any(|id| id.eq_ignore_ascii_case(&claim.authserv_id))
+        claim.above_own_received && is_ours(&claim.authserv_id) && claim.handed_on_by.iter().all(|host| is_ours(host))
     });
     ours.clone().find_map(|claim| {
         let why = proves(&claim.results, domain, false)?;

@@ -312,22 +312,30 @@ pub(super) fn insert_set_aside(
     Ok(())
 }
 
-/// Writes down what came back of a mail that was sent; the job that sent it.
-pub(super) fn bounced(tx: &Connection, outbox_id: i64, text: &str) -> Result<Option<JobId>> {
-    let job = tx
-        .prepare_cached("UPDATE outbox SET bounce = ?2 WHERE id = ?1 RETURNING job_id")?
-        .query_row((outbox_id, text), |row| row.get::<_, Option<i64>>(0))?;
-    Ok(job.map(JobId))
+/// What has come back of a mail that was sent, and the job that sent it.
+pub(super) fn bounces(conn: &Connection, outbox_id: i64) -> Result<(Option<String>, Option<JobId>)> {
+    let found = conn
+        .prepare_cached("SELECT bounce, job_id FROM outbox WHERE id = ?1")?
+        .query_row([outbox_id], |row| Ok((row.col("bounce")?, row.col::<Option<i64>>("job_id")?.map(JobId))))?;
+    Ok(found)
 }
 
-/// What was decided about a message, its item, and from whom it says that it is.
-pub(super) type Decided = (String, Option<i64>, Option<String>);
+/// Writes down what has come back of it.
+pub(super) fn bounced(tx: &Connection, outbox_id: i64, text: &str) -> Result<()> {
+    tx.prepare_cached("UPDATE outbox SET bounce = ?2 WHERE id = ?1")?.execute((outbox_id, text))?;
+    Ok(())
+}
+
+/// What was decided about a message, its item, from whom it says that it is, and whether that is proved.
+pub(super) type Decided = (String, Option<i64>, Option<String>, bool);
 
 /// What was decided about one.
 pub(super) fn decided(conn: &Connection, id: i64) -> Result<Option<Decided>> {
     let found = conn
-        .prepare_cached("SELECT decision, email_id, from_address FROM mail_received WHERE id = ?1")?
-        .query_row([id], |row| Ok((row.col("decision")?, row.col("email_id")?, row.col("from_address")?)))
+        .prepare_cached("SELECT decision, email_id, from_address, verified FROM mail_received WHERE id = ?1")?
+        .query_row([id], |row| {
+            Ok((row.col("decision")?, row.col("email_id")?, row.col("from_address")?, row.col("verified")?))
+        })
         .optional()?;
     Ok(found)
 }

@@ -308,7 +308,7 @@ pub(super) fn copies(conn: &Connection, limit: u32) -> Result<Vec<Copy>> {
     let found = conn
         .prepare_cached(
             "SELECT id, message_id, raw_name, sent_at, sent_copy_error FROM outbox \
-             WHERE sent_copy = 'due' AND sent_at IS NOT NULL ORDER BY id LIMIT ?1",
+             WHERE sent_copy = 'due' AND sent_at IS NOT NULL ORDER BY sent_copy_error IS NOT NULL, id LIMIT ?1",
         )?
         .query_map([limit], |row| {
             Ok(Copy {

@@ -209,3 +209,21 @@ async fn a_mail_comes_back_to_the_queue_only_when_it_was_certainly_not_taken() {
     bed.cx.clock.advance(std::time::Duration::from_hours(100));
     assert!(bed.due().await.is_empty(), "what is in doubt is never sent again");
 }
+
+#[tokio::test]
+async fn a_copy_that_its_folder_refuses_does_not_hold_up_the_others() {
+    let bed = Bed::new(|_| {}).await;
+    let first = bed.send(Bed::agent("1:0")).await.unwrap().id;
+    let second = bed.send(Bed::agent("1:1")).await.unwrap().id;
+    let order = bed
+        .cx
+        .store
+        .write(move |tx| {
+            tx.execute("UPDATE outbox SET sent_at = 1, sent_copy = 'due'", [])?;
+            store::not_copied(tx, first, "too large", false)?;
+            Ok(store::copies(tx, 20)?.into_iter().map(|copy| copy.id).collect::<Vec<_>>())
+        })
+        .await
+        .unwrap();
+    assert_eq!(order, [second, first]);
+}

@@ -70,9 +70,10 @@ impl<D: Deciding> Session<'_, D> {
         let Batch { cx, settings, uid_validity, .. } = self.batch;
         let mailbox = settings.mailbox.clone();
         let before = cx.store.read(move |conn| store::cursor(conn, &mailbox)).await?;
+        // Also what a person accepted since.
+        let mailbox = settings.mailbox.clone();
+        let lost = cx.store.write(move |tx| store::forget_due(tx, &mailbox, uid_validity)).await?;
         if before.is_some_and(|before| before.uid_validity != uid_validity) {
-            let mailbox = settings.mailbox.clone();
-            let lost = cx.store.write(move |tx| store::forget_due(tx, &mailbox, uid_validity)).await?;
             tracing::warn!(
                 mailbox = settings.mailbox,
                 uid_validity,

@@ -174,6 +174,13 @@ impl Corpus<'_> {
                 "stored",
             ),
             (
+                "below the line of a server that nobody named, with a forged line under it",
+                format!(
+                    "Received: from evil by mx1.example.net with ESMTPS; x\r\nAuthentication-Results: mx.example.net; dmarc=pass header.from=example.org\r\n{own}"
+                ),
+                "stored",
+            ),
+            (
                 "without the server's line",
                 "Authentication-Results: mx.example.net; dmarc=pass header.from=example.org".into(),
                 "stored",

@@ -65,6 +65,15 @@ async fn a_reply_to_a_mail_of_the_assistant_finds_its_job() {
     assert!(told.contains("bob@sub.example.org") && told.contains("5.1.1") && !told.contains("IGNORE"), "{told}");
     let bounce: String = world.query("SELECT bounce FROM outbox", |row| row.get(0)).await;
     assert!(bounce.contains("550"));
+    // Whoever knows its id can write more of them: of each recipient one counts, and what is no failure none.
+    for (what, other) in [("5.1.1", "5.2.2"), ("Action: failed", "Action: delayed"), ("bob@sub", "eve@sub")] {
+        let again = Mail::from("mailer-daemon@mx.example").with(report).with("Return-Path: <>");
+        let taken = world.deliver(&again.body(&body.replace(what, other)).raw()).await;
+        assert_eq!(taken.decision, Decision::Bounce);
+    }
+    let told: i64 = world.query("SELECT count(*) FROM supervisor_instructions", |row| row.get(0)).await;
+    let after: String = world.query("SELECT bounce FROM outbox", |row| row.get(0)).await;
+    assert_eq!((told, after), (1, bounce));
     world.close().await;
 }
 

@@ -206,10 +206,21 @@ async fn a_person_decides_otherwise() {
     assert_eq!(taken.decision, Decision::Job);
     assert!(super::decide_by_hand(&world.cx, 1, true, "local user").await.is_err());
     assert!(super::decide_by_hand(&world.cx, 99, true, "local user").await.is_err());
+    // They vouch for what it says, not for who wrote it: only what is proved to be the owner's is.
+    let newest = "SELECT origin FROM emails ORDER BY id DESC LIMIT 1";
+    let forged = Mail::from("owner@example.org").with("X: forged");
+    world.deliver(&forged.raw()).await;
+    super::decide_by_hand(&world.cx, 2, true, "local user").await.unwrap();
+    assert_eq!(world.query(newest, |row| row.get::<_, String>(0)).await, "contact");
+    let mut real = Mail::from("owner@example.org");
+    real.to = "somebody@else.example".into();
+    assert_eq!(world.deliver(&world.signed(&real)).await.decision, Decision::Stored);
+    super::decide_by_hand(&world.cx, 3, true, "local user").await.unwrap();
+    assert_eq!(world.query(newest, |row| row.get::<_, String>(0)).await, "owner");
     world.deliver(&Mail::from("bob@evil.example").raw()).await;
-    let ignored = super::decide_by_hand(&world.cx, 2, false, "local user").await.unwrap();
+    let ignored = super::decide_by_hand(&world.cx, 4, false, "local user").await.unwrap();
     assert_eq!(ignored.decision, Decision::Ignored);
-    let who: String = world.query("SELECT decided_by FROM mail_received WHERE id = 2", |row| row.get(0)).await;
+    let who: String = world.query("SELECT decided_by FROM mail_received WHERE id = 4", |row| row.get(0)).await;
     assert_eq!(who, "local user");
     world.close().await;
 }

@@ -213,6 +213,42 @@ async fn the_owner_hears_once_that_this_host_lets_no_command_run() {
 }
 
 #[tokio::test]
+async fn whom_the_server_did_not_take_is_told_when_nobody_waited_for_it() {
+    let bed = Bed::new(false, |_| {}).await;
+    bed.status("completed", None, "", json!({})).await;
+    let now = bed.cx.clock.now();
+    bed.cx
+        .store
+        .write(move |tx| {
+            let refused = r#""refused": [{"recipient": "carl@far.example", "answer": "550 who?"}]"#;
+            let waited = format!(r#"{{"kind": "agent", "subject": "Hi", {refused}}}"#);
+            let queued = format!(r#"{{"kind": "agent", "subject": "Hi", "queued": true, {refused}}}"#);
+            let whole = r#"{"kind": "agent", "queued": true, "refused": []}"#.to_owned();
+            for (id, detail) in [(1, waited), (2, whole), (3, queued)] {
+                tx.execute(
+                    "INSERT INTO effects (id, job_id, tool, target, args_hash, origin, rule, state, prepared_at, detail)
+                     VALUES (?1, 7, 'email_send', 'two of them', 'h', 'owner', 'r', 'confirmed', 0, ?2)",
+                    (id, detail),
+                )?;
+                events::emit(
+                    tx,
+                    now,
+                    "effect.state",
+                    Some(JobId(7)),
+                    &json!({ "effect_id": id, "state": "confirmed" }),
+                )?;
+            }
+            Ok(())
+        })
+        .await
+        .unwrap();
+    catch_up(&bed.cx).await.unwrap();
+    let told = bed.told().await;
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].3.contains("it went out, but not to carl@far.example (550 who?)"), "{}", told[0].3);
+}
+
+#[tokio::test]
 async fn without_mail_nothing_piles_up() {
     let bed = Bed::new(true, |config| config.email.smtp_host = None).await;
     bed.done("Berg is the cheapest.").await;

@@ -5,6 +5,7 @@ use assistant_api::{
     jobs::Needs,
 };
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::{Concerned, Telling, admin, digest, letters};
 use crate::{
@@ -144,8 +145,19 @@ fn trouble(effect: &Effect) -> Option<String> {
     match effect.state {
         EffectState::Failed => Some(format!("it was not delivered: {}", reason())),
         EffectState::Unknown => Some(format!("nobody can tell whether it went out: {}", reason())),
+        // Whoever waited for it has heard of those in its result.
+        EffectState::Confirmed if effect.detail["queued"] == true => not_taken(effect),
         EffectState::Prepared | EffectState::Dispatched | EffectState::Confirmed => None,
     }
+}
+
+/// The recipients that the server did not take when it took the others.
+fn not_taken(effect: &Effect) -> Option<String> {
+    let refused = effect.detail["refused"].as_array().filter(|refused| !refused.is_empty())?;
+    let text = |one: &Value, key: &str| one[key].as_str().unwrap_or_default().to_owned();
+    let each: Vec<_> =
+        refused.iter().map(|one| format!("{} ({})", text(one, "recipient"), text(one, "answer"))).collect();
+    Some(format!("it went out, but not to {}", each.join(", ")))
 }
 
 /// Tells an open job, unless its call is told by its result; whether there is nobody else to be told.

@@ -182,6 +182,9 @@ pub struct Claim {
     pub authserv_id: String,
     /// It stands above the first `Received` line that this server wrote, so that this server or a later one wrote it.
     pub above_own_received: bool,
+    /// The other servers whose `Received` lines stand above it, but for those that put it into the mailbox (LMTP): each of
+    /// them could have been handed it by anybody.
+    pub handed_on_by: Vec<String>,
     pub results: Vec<Found>,
 }
 

@@ -4,6 +4,7 @@ use crate::protocol::{Claim, Found};
 
 const MAX_CLAIMS: usize = 20;
 const MAX_RESULTS: usize = 50;
+const MAX_HOPS: usize = 50;
 
 /// All of them, from the top.
 pub(super) fn all(headers: &[(String, String)]) -> Vec<Claim> {
@@ -11,7 +12,7 @@ pub(super) fn all(headers: &[(String, String)]) -> Vec<Claim> {
         .iter()
         .enumerate()
         .filter(|(_, (name, _))| name.eq_ignore_ascii_case("received"))
-        .filter_map(|(at, (_, value))| Some((at, receiver(value)?)))
+        .filter_map(|(at, (_, value))| Some((at, receiver(value)?, value)))
         .collect();
     headers
         .iter()
@@ -19,8 +20,11 @@ pub(super) fn all(headers: &[(String, String)]) -> Vec<Claim> {
         .filter(|(_, (name, _))| name.eq_ignore_ascii_case("authentication-results"))
         .filter_map(|(at, (_, value))| {
             let mut claim = claim(value)?;
-            let first = by.iter().find(|(_, host)| *host == claim.authserv_id);
-            claim.above_own_received = first.is_some_and(|(received, _)| at < *received);
+            let first = by.iter().find(|(_, host, _)| *host == claim.authserv_id);
+            claim.above_own_received = first.is_some_and(|(received, ..)| at < *received);
+            let above = by.iter().take_while(|(received, ..)| *received < at);
+            let others = above.filter(|(_, host, value)| *host != claim.authserv_id && !is_delivery(value));
+            claim.handed_on_by = others.map(|(_, host, _)| host.clone()).take(MAX_HOPS).collect();
             Some(claim)
         })
         .take(MAX_CLAIMS)
@@ -42,13 +46,23 @@ fn receiver(value: &str) -> Option<String> {
     words.next().map(|host| host.trim_end_matches('.').to_ascii_lowercase())
 }
 
+/// Whether it tells of a delivery into a mailbox: LMTP is spoken by a server with its own (RFC 2033, RFC 3848).
+fn is_delivery(value: &str) -> bool {
+    let value = without_comments(value);
+    let mut words = value.split([' ', '\t', '\r', '\n', ';']).filter(|word| !word.is_empty());
+    words.find(|word| word.eq_ignore_ascii_case("with"));
+    words
+        .next()
+        .is_some_and(|how| ["LMTP", "LMTPA", "LMTPS", "LMTPSA"].iter().any(|lmtp| how.eq_ignore_ascii_case(lmtp)))
+}
+
 fn claim(value: &str) -> Option<Claim> {
     let value = without_comments(value);
     let mut parts = split(&value);
     let id = parts.next()?;
     let authserv_id = id.split_whitespace().next()?.trim_matches('"').trim_end_matches('.').to_ascii_lowercase();
     let results = parts.take(MAX_RESULTS).filter_map(|part| found(&part)).collect();
-    Some(Claim { authserv_id, above_own_received: false, results })
+    Some(Claim { authserv_id, above_own_received: false, handed_on_by: Vec::new(), results })
 }
 
 fn found(part: &str) -> Option<Found> {
@@ -139,6 +153,11 @@ mod tests {
         let told: Vec<_> =
             found[0].results.iter().map(|one| (&*one.method, &*one.result, one.domain.as_deref())).collect();
         assert_eq!(told, [("spf", "pass", Some("bounce.example.com")), ("dmarc", "fail", Some("example.com"))]);
+        let under = |line| all(&headers(&[("Received", line), ("Authentication-Results", says), ("Received", own)]));
+        let relayed = under("from o by relay.example.org with ESMTP; x");
+        assert!(relayed[0].above_own_received);
+        assert_eq!(relayed[0].handed_on_by, ["relay.example.org"]);
+        assert!(under("from mx by box.example.org (Dovecot) with LMTP id x; x")[0].handed_on_by.is_empty());
         let alone = all(&headers(&[("Authentication-Results", says)]));
         assert!(!alone[0].above_own_received);
     }
