@@ -74,6 +74,13 @@ points! {
         /// The ledger knows that it was sent.
         MailConfirmed = "mail.confirmed";
     }
+    /// In the order of its copy in the folder of sent mail.
+    MAIL_COPY {
+        /// The row says that a copy is being made, and none is.
+        CopyBegun = "mail.copy-begun";
+        /// The copy lies in its folder, and the row does not say so.
+        CopyLaid = "mail.copy-laid";
+    }
     /// In the order of one message's way in.
     MAIL_IN {
         /// A message lies in a file, and no row knows of it.

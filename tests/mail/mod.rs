@@ -3,6 +3,7 @@
 mod attachments;
 mod command_line;
 mod documents;
+mod killed;
 mod receiving;
 mod sending;
 pub(crate) mod servers;

@@ -157,7 +157,12 @@ impl MailServers {
 
     /// Puts a message into the assistant's inbox without a server between; many are quicker so.
     pub(crate) fn deliver(&self, name: &str, message: &[u8]) {
-        let maildir = self.maildir(USER, "INBOX");
+        self.lay(USER, "INBOX", name, message);
+    }
+
+    /// Puts a message into a folder, which is made if it is missing.
+    pub(crate) fn lay(&self, user: &str, folder: &str, name: &str, message: &[u8]) {
+        let maildir = self.maildir(user, folder);
         let mail = nix::unistd::User::from_name("mail").unwrap().unwrap();
         let (uid, gid) = (Some(mail.uid.as_raw()), Some(mail.gid.as_raw()));
         if !maildir.is_dir() {

@@ -15,7 +15,7 @@ use crate::support::{
 };
 
 /// A message as the owner's mail server hands it over: what it says of its sender stands above its own `Received`.
-fn from_owner(id: &str, subject: &str, more: &str, text: &str) -> String {
+pub(super) fn from_owner(id: &str, subject: &str, more: &str, text: &str) -> String {
     format!(
         "Authentication-Results: mail.example.test; dmarc=pass header.from=example.test\r\n\
          Received: from client.example.test by mail.example.test with ESMTPSA; Mon, 23 Nov 2026 08:00:00 +0000\r\n\
@@ -24,7 +24,7 @@ fn from_owner(id: &str, subject: &str, more: &str, text: &str) -> String {
     )
 }
 
-fn config(servers: &MailServers, model: &ModelServer, more: &str) -> String {
+pub(super) fn config(servers: &MailServers, model: &ModelServer, more: &str) -> String {
     let runner = std::path::Path::new(env!("CARGO_BIN_EXE_assistantd")).with_file_name("assistant-sandbox");
     format!(
         "[llm]\nprovider = \"openai\"\nbase_url = \"{}\"\nmodel = \"scripted\"\n\

@@ -11,8 +11,6 @@
 
 mod clamd;
 mod kept;
-#[cfg(test)]
-mod kept_tests;
 mod process;
 mod register;
 mod store;
@@ -25,8 +23,8 @@ use std::time::Duration;
 use futures_util::{StreamExt as _, stream};
 use tokio::sync::Notify;
 
-pub use self::kept::{purge, tidy};
 pub(super) use self::register::{register, take_up};
+pub use self::{kept::tidy, store::kept::purge};
 use crate::{
     cx::{Cx, Wake},
     error::Result,

@@ -7,6 +7,7 @@ use jiff::SignedDuration;
 
 use super::store::{self, Copy};
 use crate::{
+    crashpoint::{self, Point},
     cx::Cx,
     error::{Error, Result},
     mail,
@@ -28,8 +29,12 @@ pub(super) async fn pass(cx: &Cx) -> Result<bool> {
         if !copy.tried {
             cx.store.write(move |tx| store::copying(tx, id)).await?;
         }
+        crashpoint::hit(Point::CopyBegun);
         match tokio::time::timeout(WITHIN, make(cx, &copy)).await.unwrap_or_else(|_| Err(Error::timeout("no answer"))) {
-            Ok(()) => cx.store.write(move |tx| store::copied(tx, id)).await?,
+            Ok(()) => {
+                crashpoint::hit(Point::CopyLaid);
+                cx.store.write(move |tx| store::copied(tx, id)).await?;
+            }
             Err(err) => {
                 let over = cx.clock.now().duration_since(copy.sent_at) > GIVE_UP;
                 tracing::warn!(outbox = id, error = err.chain(), "a copy of a sent mail cannot be made");

@@ -205,7 +205,8 @@ async fn doubtful(cx: &Cx, due: &Due, why: &str) -> Result<()> {
         .store
         .write(move |tx| {
             if found {
-                store::confirmed(tx, now, &row, "found in the folder of sent mail", &[])
+                store::confirmed(tx, now, &row, "found in the folder of sent mail", &[])?;
+                store::copied(tx, row.id)
             } else {
                 store::unknown(tx, now, &row, &why)
             }

@@ -36,6 +36,7 @@ pub use self::{files::sweep, store::purge};
 use super::{compose::Letter, net};
 use crate::{
     config::Config,
+    crashpoint::{self, Point},
     cx::Cx,
     error::{Error, ErrorKind, Result},
     jobs::{self, Lease},
@@ -171,6 +172,7 @@ where
         .await;
     match written {
         Ok((queued, new)) => {
+            crashpoint::hit(Point::MailPrepared);
             if !new {
                 files::remove(cx, &raw_name).await;
             }

@@ -16,7 +16,6 @@ use super::GROUP;
 use crate::{
     agent::tools::{Call, Tool},
     config::Config,
-    crashpoint::{self, Point},
     cx::Cx,
     error::{Error, ErrorKind, Result},
     jobs, ledger,
@@ -111,7 +110,6 @@ impl Tool for EmailSend {
             }
             Err(err) => return Err(err),
         };
-        crashpoint::hit(Point::MailPrepared);
         let effect = cx.store.read(move |conn| ledger::get(conn, queued.effect_id)).await?;
         result(cx, &effect).await
     }

@@ -1,3 +1,5 @@
+mod kept;
+
 use std::{
     io::{Read as _, Write as _},
     os::unix::net::UnixListener,

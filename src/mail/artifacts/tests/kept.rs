@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use super::{purge, register::NOT_ACTED_ON, tidy};
+use crate::mail::artifacts::{purge, register::NOT_ACTED_ON, tidy};
 use crate::{
     clock::Clock,
     config::{

@@ -1,5 +1,7 @@
 //! SQL of what is made of attachments and links.
 
+pub(super) mod kept;
+
 use std::{fmt::Write as _, time::Duration};
 
 use assistant_api::JobId;
