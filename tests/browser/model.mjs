@@ -3,6 +3,7 @@
 //   "write"    writes a file, and ends
 //   "grow"     adds a line to that file, and ends
 //   "count"    looks for five files, one after the other, and ends
+//   "many"     looks for files, ten in a second, until it is cancelled
 //   "remove"   deletes the file, and ends
 //   "long"     runs a command that says something for a while
 //   "slow"     thinks until it is cancelled
@@ -42,6 +43,8 @@ function answer(messages) {
       return turn === 0 ? [call("file_append", { path: "report.md", content: "One line more.\n" })] : complete("It is longer.");
     case "count":
       return turn < 5 ? [call("file_search", { pattern: `part-${turn}` })] : complete("Counted to five.");
+    case "many":
+      return [call("file_search", { pattern: `part-${turn}` })];
     case "remove":
       return turn === 0 ? [call("file_delete", { path: "report.md" })] : complete("Removed, or not.");
     case "slow":
@@ -56,7 +59,7 @@ export function startModel() {
   const server = createServer((request, response) => {
     let body = "";
     request.on("data", (chunk) => (body += chunk));
-    request.on("end", () => {
+    request.on("end", async () => {
       if (!request.url.endsWith("/chat/completions")) {
         response.setHeader("content-type", "application/json");
         return response.end(JSON.stringify({ object: "list", data: [{ id: "scripted", object: "model" }] }));
@@ -66,6 +69,7 @@ export function startModel() {
         response.writeHead(400, { "content-type": "application/json" });
         return response.end(JSON.stringify({ error: { message: "not this one", type: "invalid_request_error" } }));
       }
+      if (body.includes("TASK-many")) await new Promise((resolve) => setTimeout(resolve, 100));
       const calls = answer(messages);
       if (!calls) return waiting.add(response);
       const tool_calls = calls.map((call, index) => ({ index, id: `call-${messages.length}-${index}`, type: "function", function: call }));

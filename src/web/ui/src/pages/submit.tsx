@@ -24,7 +24,7 @@ export function NewJob({ close }: { close: () => void }) {
   const [sending, setSending] = useState("");
   const [error, setError] = useState<ApiError>();
   const picker = useRef<HTMLInputElement>(null);
-  const add = (list: FileList | null | undefined) => list?.length && setFiles([...files, ...list]);
+  const add = (list: FileList | null | undefined) => list?.length && setFiles([...list].reduce(withFile, files));
 
   const send = async () => {
     if (sending || !body.trim()) return;
@@ -48,14 +48,20 @@ export function NewJob({ close }: { close: () => void }) {
     }
   };
   const attach = async (id: number) => {
-    const attachments: string[] = [];
-    for (const file of files) {
-      setSending(t.submit.uploading(file.name));
-      const path = `jobs/${id}/in/${file.name}`;
-      await upload("/api/workspace/upload" + query({ path }), file, (share) => setSending(`${t.submit.uploading(file.name)} ${Math.round(share * 100)} %`));
-      attachments.push(path);
+    try {
+      const attachments: string[] = [];
+      for (const file of files) {
+        setSending(t.submit.uploading(file.name));
+        const path = `jobs/${id}/in/${file.name}`;
+        await upload("/api/workspace/upload" + query({ path }), file, (share) => setSending(`${t.submit.uploading(file.name)} ${Math.round(share * 100)} %`));
+        attachments.push(path);
+      }
+      await post(`/api/jobs/${id}/release`, { attachments });
+    } catch (err) {
+      // It would wait for its files for ever: whoever sends again makes another one.
+      await post(`/api/jobs/${id}/cancel`).catch(() => {});
+      throw err;
     }
-    await post(`/api/jobs/${id}/release`, { attachments });
   };
 
   return (
@@ -105,7 +111,7 @@ export function NewJob({ close }: { close: () => void }) {
           </Field>
         </div>
         {files.length > 0 && (
-          <ul class="files" aria-label={t.submit.attached}>
+          <ul class="plain files" aria-label={t.submit.attached}>
             {files.map((file, index) => (
               <li key={index}>
                 <Icon name="file" /> {file.name} <span class="faint">{bytes(file.size)}</span>
@@ -130,6 +136,14 @@ export function NewJob({ close }: { close: () => void }) {
       </form>
     </Dialog>
   );
+}
+
+/** With one file more. Two of one name, as pictures from the clipboard are, are two: the second gets a number. */
+function withFile(files: File[], file: File): File[] {
+  const [, stem = file.name, ending = ""] = /^(.+?)(\.[^.]+)?$/.exec(file.name) ?? [];
+  let name = file.name;
+  for (let number = 2; files.some((other) => other.name === name); number++) name = `${stem} ${number}${ending}`;
+  return [...files, name === file.name ? file : new File([file], name, { type: file.type })];
 }
 
 const firstLine = (text: string) => (text.trim().split("\n")[0] ?? "").slice(0, 240);
