@@ -173,6 +173,224 @@ try {
     await until("its end", () => made() === "completed,cancelled");
   });
 
+  await check("the timeline goes along with a run, or stands still, as it is told", async () => {
+    const id = submit("TASK-many", "Look for much");
+    await go(`/admin/jobs/${id}`);
+    const list = page.getByRole("group", { name: "Timeline" });
+    const rows = async () => Number(await list.locator("li").first().getAttribute("aria-setsize"));
+    const place = () => list.evaluate(({ scrollTop, scrollHeight, clientHeight }) => ({ top: scrollTop, left: scrollHeight - clientHeight - scrollTop }));
+    const newest = async () => Number(await list.locator("li").last().getAttribute("aria-posinset")) === (await rows()) && (await place()).left < 8;
+    const more = async (number) => {
+      const before = await rows();
+      await until(`${number} rows more`, async () => (await rows()) >= before + number);
+    };
+    await button("Following").waitFor();
+    await until("more rows than can be seen", async () => (await place()).top > 100);
+    await more(5);
+    assert(await newest(), "it does not go along");
+    await button("Following").click();
+    const { top } = await place();
+    await more(10);
+    assert((await place()).top === top, `it moves although it is told not to: from ${top} to ${(await place()).top}`);
+    await button("Follow").click();
+    await until("the newest row", newest);
+    await more(5);
+    await until("the newest row again", newest);
+    // Whoever scrolls up reads, and whoever scrolls down to the end wants to go along.
+    await list.hover();
+    await page.mouse.wheel(0, -300);
+    await button("Follow").waitFor();
+    const { top: read } = await place();
+    await more(10);
+    assert((await place()).top === read, "it is taken away from who reads it");
+    await list.evaluate((element) => (element.scrollTop = element.scrollHeight));
+    await button("Following").waitFor();
+    await more(5);
+    await until("the newest row once more", newest);
+    cancel(id);
+    await page.locator(".title .state.cancelled").waitFor();
+  });
+
+  await check("older rows of a log come at a press, and what is read stays where it is", async () => {
+    const id = submit("TASK-plain", "Twelve hundred rows");
+    await ended(id);
+    await sql(`WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 1200)
+      INSERT INTO task_logs (job_id, sequence, event_type, tool_name, output_data, created_at)
+      SELECT ${id}, (SELECT log_seq FROM jobs WHERE id = ${id}) + n, 'tool_result', 'file_read', '{"text":"line ' || n || '"}', (SELECT created_at FROM jobs WHERE id = ${id}) + n FROM n;
+      UPDATE jobs SET log_seq = log_seq + 1200 WHERE id = ${id};`);
+    await go(`/admin/jobs/${id}`);
+    const list = page.getByRole("group", { name: "Timeline" });
+    const known = async () => Number(await list.locator("li").first().getAttribute("aria-setsize"));
+    const all = read(`/api/jobs/${id}/logs?limit=1`).logs[0].sequence;
+    await until("the newest rows", async () => (await known()) === 500);
+    assert((await button("Follow").getAttribute("aria-pressed")) === "false", "it follows what has ended");
+    await list.evaluate((element) => (element.scrollTop = 3700));
+    const first = () => list.evaluate((element) => {
+      const edge = element.getBoundingClientRect().top;
+      const row = [...element.querySelectorAll("li")].find((row) => row.getBoundingClientRect().bottom > edge + 1);
+      return `${row.dataset.row} ${Math.round(row.getBoundingClientRect().top - edge)}`;
+    });
+    await page.waitForTimeout(200);
+    const before = await first();
+    await button("Load older rows").click();
+    await until("more rows", async () => (await known()) === 1000);
+    await page.waitForTimeout(200);
+    assert((await first()) === before, `row ${before} was at the top, and now it is row ${await first()}`);
+    await button("Load older rows").click();
+    await until("all rows", async () => (await known()) === all);
+    assert((await first()) === before, `row ${before} was at the top, and now it is row ${await first()}`);
+    await button("Load older rows").waitFor({ state: "detached" });
+    await list.evaluate((element) => (element.scrollTop = 0));
+    await until("the first row", async () => (await first()).startsWith("1 "));
+    // It does so for whoever reads the very first row, too.
+    await page.reload();
+    await until("the newest rows", async () => (await known()) === 500);
+    const top = await first();
+    await button("Load older rows").click();
+    await until("more rows", async () => (await known()) === 1000);
+    await page.waitForTimeout(200);
+    assert((await first()) === top, `row ${top} was at the top, and now it is row ${await first()}`);
+  });
+
+  await check("a job that waits for an answer gets other limits in a dialog, and waits on", async () => {
+    const max = 100_000_000;
+    const id = submit("TASK-ask me", "Which colour?");
+    await until("the question", () => job(id).status === "needs_review");
+    await go(`/admin/jobs/${id}`);
+    await button("Change limits").click();
+    const iterations = dialog.getByLabel("Iterations at most");
+    const tokens = dialog.getByLabel("Tokens at most");
+    const { review_defaults } = read(`/api/jobs/${id}`);
+    assert(Number(await iterations.inputValue()) === review_defaults.max_iterations_per_task && review_defaults.max_iterations_per_task === 400, await iterations.inputValue());
+    assert(Number(await tokens.inputValue()) === review_defaults.max_tokens_per_task, await tokens.inputValue());
+    await accessible("the dialog of limits");
+    await tokens.fill(String(max + 1));
+    await dialog.getByRole("button", { name: "Apply" }).click();
+    assert(await tokens.evaluate((input) => !input.validity.valid), "too many tokens are taken");
+    await iterations.fill("9");
+    await tokens.fill("123456");
+    await dialog.getByLabel("Instruction").fill("Mind the colour");
+    await dialog.getByRole("checkbox", { name: "Run again at once" }).uncheck();
+    await dialog.getByRole("button", { name: "Apply" }).click();
+    await text("The limits are changed.").waitFor();
+    await dialog.waitFor({ state: "detached" });
+    const found = read(`/api/jobs/${id}`);
+    assert(found.review_diagnostics.limits.max_iterations === 9 && found.review_diagnostics.limits.max_tokens === 123456, JSON.stringify(found.review_diagnostics));
+    assert(found.job.status === "needs_review" && found.job.needs.what === "answer", "it waits no more");
+    await until("the meters to be as full as the new limits make them", async () => (await page.getByRole("meter", { name: "Iterations" }).last().getAttribute("aria-valuemax")) === "9");
+    // What it was set to last is what the dialog begins with.
+    await button("Change limits").click();
+    assert((await iterations.inputValue()) === "9" && (await tokens.inputValue()) === "123456", await iterations.inputValue());
+    await page.keyboard.press("Escape");
+    await dialog.waitFor({ state: "detached" });
+    await label("Your answer").fill("blue");
+    await button("Send").click();
+    await ended(id);
+    assert(JSON.stringify(read(`/api/jobs/${id}`).logs).includes("Mind the colour"), "it did not hear the instruction");
+  });
+
+  await check("jobs that come while one reads further down are told of, and come at a press", async () => {
+    // They wait for their files and do nothing.
+    for (let number = 1; number <= 30; number++) make({ subject: `Held ${number}`, hold: true });
+    await go("/admin/jobs");
+    const list = page.getByRole("group", { name: "Jobs" });
+    const known = async () => Number(await list.locator("li").first().getAttribute("aria-setsize"));
+    await list.locator("li").first().waitFor();
+    await page.locator(".live.live").waitFor();
+    const before = await known();
+    await list.evaluate((element) => (element.scrollTop = 400));
+    await page.waitForTimeout(100);
+    for (const [at, told] of [[1, "1 new job: show"], [2, "2 new jobs: show"]]) {
+      make({ subject: `Comes later ${at}`, hold: true });
+      await button(told).waitFor();
+    }
+    assert((await known()) === before && (await list.evaluate(({ scrollTop }) => scrollTop)) === 400, "the list has moved");
+    assert((await page.getByText("Comes later").count()) === 0, "they are there unasked");
+    await accessible("the list with new jobs");
+    await button("2 new jobs: show").click();
+    await text("Comes later 2").waitFor();
+    await until("both", async () => (await known()) === before + 2);
+    assert((await list.evaluate(({ scrollTop }) => scrollTop)) === 0, "they are out of view");
+    await page.locator(".fresh").waitFor({ state: "detached" });
+    // At the top they come by themselves.
+    make({ subject: "Comes at once", hold: true });
+    await text("Comes at once").waitFor();
+    assert((await page.locator(".fresh").count()) === 0, "it is told of as well");
+    // Of a state that is chosen, only those that come into it count.
+    await sql("UPDATE jobs SET status = 'cancelled', needs = NULL, completed_at = created_at WHERE status = 'waiting';");
+    await go("/admin/jobs?status=cancelled");
+    await page.locator(".live.live").waitFor();
+    await list.evaluate((element) => (element.scrollTop = 400));
+    await page.waitForTimeout(100);
+    const other = make({ subject: "Not yet cancelled", hold: true });
+    await ended(submit("TASK-plain", "Done, and not cancelled"));
+    await page.waitForTimeout(300);
+    assert((await page.locator(".fresh").count()) === 0, await page.locator(".fresh").allTextContents());
+    cancel(other);
+    await button("1 new job: show").click();
+    await text("Not yet cancelled").waitFor();
+  });
+
+  /** What the daemon answers, for once; it comes as soon as the check lets it. */
+  const refuse = async (path) => {
+    let answer;
+    const come = new Promise((resolve) => (answer = resolve));
+    const problem = { kind: "conflict", title: "the job is another one by now", hint: "look at it again", request_id: "r-409" };
+    await page.route(path, async (route) => {
+      await come;
+      await route.fulfill({ status: 409, contentType: "application/problem+json", body: JSON.stringify(problem) });
+    });
+    return async () => {
+      answer();
+      const note = page.locator(".note.bad");
+      await note.getByText(problem.title).waitFor();
+      await note.getByText(problem.hint).waitFor();
+      await note.getByText(problem.request_id, { exact: true }).waitFor();
+      await accessible("what was refused");
+      await note.getByRole("button", { name: "Close" }).click();
+      await note.waitFor({ state: "detached" });
+      await page.unroute(path);
+    };
+  };
+
+  await check("a cancelling that is refused is shown at once, taken back, and told with its request", async () => {
+    expected.add("409 (Conflict)");
+    const id = submit("TASK-slow", "Not to be stopped");
+    await go(`/admin/jobs/${id}`);
+    await page.locator(".title .state.running").waitFor();
+    const answer = await refuse(`**/api/jobs/${id}/cancel`);
+    await button("Cancel job").click();
+    await dialog.getByRole("button", { name: "Cancel job" }).click();
+    await page.locator(".title .state.cancelled").waitFor();
+    assert(job(id).status === "running", "the daemon has heard of it");
+    await answer();
+    await page.locator(".title .state.running").waitFor();
+    assert((await page.getByText("The job is cancelled.").count()) === 0, "it is said to be done");
+    cancel(id);
+    // Likewise what is to run again.
+    await page.locator(".title .state.cancelled").waitFor();
+    const other = await refuse(`**/api/jobs/${id}/requeue`);
+    await button("Run again").click();
+    await page.locator(".title .state.queued").waitFor();
+    await other();
+    await page.locator(".title .state.cancelled").waitFor();
+    assert(job(id).status === "cancelled", job(id).status);
+  });
+
+  await check("a token whose revocation is refused comes back into the list", async () => {
+    daemon.ctl(["token", "create", "stays", "--role", "viewer"]);
+    await go("/admin/system/access");
+    const row = page.getByRole("row", { name: /^stays/ });
+    await row.waitFor();
+    const answer = await refuse("**/api/tokens/*");
+    await row.getByRole("button").click();
+    await dialog.getByRole("button", { name: "Revoke" }).click();
+    await row.waitFor({ state: "detached" });
+    await answer();
+    await row.waitFor();
+    assert(read("/api/tokens").tokens.some(({ name }) => name === "stays"), "it is gone");
+  });
+
   await check("the console is clean and nothing is asked of others", async () => clean());
 } finally {
   process.exitCode = (await end()) ? 1 : 0;

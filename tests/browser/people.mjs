@@ -176,7 +176,21 @@ try {
     }
     assert(colours.size === 3, [...colours].join());
     assert(status(other) === "needs_review", "it runs");
-    daemon.ctl(["query", "POST", `/api/jobs/${other}/cancel`]);
+    // The dialog does the same, from what the job has now.
+    await button("Change limits").click();
+    const fields = dialog.getByLabel("Iterations at most");
+    await dialog.getByText("the run used up its iterations").waitFor();
+    assert((await fields.inputValue()) === "18", `doubled it is ${await fields.inputValue()}`);
+    await fields.fill("20");
+    daemon.ctl(["query", "POST", "/api/stop"]);
+    await dialog.getByRole("button", { name: "Apply" }).click();
+    await dialog.waitFor({ state: "detached" });
+    await page.locator(".title .state.queued").waitFor();
+    await until("a meter of twenty", async () => (await meters.last().getAttribute("aria-valuemax")) === "20");
+    daemon.ctl(["query", "POST", "/api/resume"]);
+    await until("the end of the other job", () => status(other) === "completed");
+    await page.locator(".title .state.completed").waitFor();
+    assert((await button("Change limits").count()) === 0, "its limits can be changed no more");
   });
 
   await check("nobody is offered what is not for them", async () => {

@@ -1,5 +1,5 @@
 // The pages that keep the house: the log as it is written, storage and backups, who is told of what, what models failed at.
-import { mkdirSync, writeFileSync } from "node:fs";
+import { appendFileSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { assert, stage, until } from "./stage.mjs";
 
@@ -128,6 +128,37 @@ try {
     const id = submit("TASK-refused", "No answer");
     await until("its end", () => ["failed", "needs_review"].includes(status(id)));
     await page.getByRole("row").filter({ hasText: "rejected" }).first().waitFor();
+  });
+
+  await check("of the configuration, what is set is shown alone", async () => {
+    const { settings } = read("/api/config");
+    const set = settings.filter(({ origin }) => origin !== "default").map(({ key }) => key);
+    await go("/admin/system/settings");
+    const keys = page.locator(".settings dt");
+    const shown = () => keys.allTextContents();
+    await until("all of them", async () => (await keys.count()) === settings.length);
+    assert(set.length > 5 && set.length < settings.length && set.includes("admin.email"), set.join());
+    const only = page.getByRole("checkbox", { name: "Only what is set" });
+    await only.check();
+    await until("those that are set", async () => (await shown()).join() === set.join());
+    assert(page.url().includes("set=1"), page.url());
+    await page.getByRole("searchbox", { name: "Filter" }).fill("max_iterations");
+    await until("one of them", async () => (await shown()).join() === "limits.max_iterations_per_task");
+    await page.locator(".settings").getByText("assistant.toml").waitFor();
+    await page.reload();
+    await until("the same one", async () => (await shown()).join() === "limits.max_iterations_per_task");
+    await page.getByRole("searchbox", { name: "Filter" }).fill("smtp_host");
+    await text("No key of that name.").waitFor();
+    await only.uncheck();
+    await text("email.smtp_host").waitFor();
+    // What is set from now on is among them as soon as it is read.
+    await go("/admin/system/settings?set=1");
+    await until("those that are set", async () => (await keys.count()) === set.length);
+    appendFileSync(daemon.config, '[retention]\ntrash_days = 12\n');
+    await button("Read the configuration again").click();
+    await text("1 key changed").waitFor();
+    await page.locator(".settings > div", { has: page.getByText("retention.trash_days", { exact: true }) }).getByText("12", { exact: true }).waitFor();
+    await until("one more", async () => (await keys.count()) === set.length + 1);
   });
 
   await check("these pages in both themes and on a phone, without a complaint of axe", async () => {

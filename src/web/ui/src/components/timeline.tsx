@@ -77,6 +77,7 @@ export function Timeline({ id, rows, older, loadOlder, live, wanted }: Props) {
           label={t.job.timeline}
           list={box}
           follow={follow}
+          keepFirst
           focus={target >= 0 ? target : undefined}
           atStart={older && !follow ? loadOlder : undefined}
           onScroll={scrolled}

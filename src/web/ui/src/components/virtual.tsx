@@ -15,6 +15,8 @@ interface Props<T> {
   atStart?: () => void;
   /** Keeps the last row in view as rows are added. */
   follow?: boolean;
+  /** Rows that come before the first one are not shown before somebody scrolls to them. */
+  keepFirst?: boolean;
   onScroll?: (list: HTMLElement) => void;
   /** Row that has to be in view, by index; changes of it scroll. */
   focus?: number | undefined;
@@ -62,6 +64,7 @@ export function VirtualList<T>(props: Props<T>) {
   useLayoutEffect(() => {
     const list = box.current;
     if (!list) return;
+    if (props.keepFirst && items[0] !== undefined) anchor.current ??= { row: id(items[0]), offset: 0 };
     if (props.follow) {
       list.scrollTop = list.scrollHeight;
     } else if (anchor.current) {
@@ -92,7 +95,7 @@ export function VirtualList<T>(props: Props<T>) {
     const list = box.current!;
     const top = find(tops, list.scrollTop);
     const item = items[top];
-    anchor.current = item && list.scrollTop > 0 ? { row: id(item), offset: list.scrollTop - tops[top]! } : undefined;
+    anchor.current = item && (list.scrollTop > 0 || props.keepFirst) ? { row: id(item), offset: list.scrollTop - tops[top]! } : undefined;
     if (list.scrollTop + list.clientHeight > list.scrollHeight - NEAR) props.atEnd?.();
     if (list.scrollTop < NEAR) props.atStart?.();
     props.onScroll?.(list);

@@ -10,7 +10,7 @@ import { Timeline } from "../components/timeline";
 import { useEvents } from "../events";
 import { duration, integer, money } from "../format";
 import { t } from "../texts";
-import type { JobDetail, LogPage, LogRow, Poll } from "../types";
+import type { Fields, JobDetail, LogPage, LogRow, Poll } from "../types";
 import { JobActions, Review } from "./job-actions";
 
 /** Events that come within this time, in milliseconds, are answered by one request. */
@@ -179,8 +179,10 @@ function Files({ paths }: { paths: string[] }) {
 
 function Limits({ detail, rows }: { detail: JobDetail; rows: LogRow[] }) {
   const { usage, review_defaults, job, review_diagnostics } = detail;
+  // What a person has set holds until the run that it is for has ended.
+  const set = job.metadata.admin_review_override as Fields | undefined;
   const limit = (name: string, base: number) => {
-    const own = job.metadata[name] ?? review_diagnostics?.limits[name.replace("_per_task", "")];
+    const own = set?.[name] ?? review_diagnostics?.limits[name.replace("_per_task", "")];
     return typeof own === "number" ? own : base;
   };
   const tokens = limit("max_tokens_per_task", review_defaults.max_tokens_per_task);
