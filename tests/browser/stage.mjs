@@ -101,13 +101,14 @@ export async function stage(name, options) {
       await page.getByRole("button", { name: "Log in", exact: true }).click();
       await page.locator(".frame h1").waitFor();
     },
-    /** Each address in both themes and on a phone: without a complaint of axe, no wider than the screen, and as a picture. */
-    looks: async (addresses, before = {}) => {
+    /** Each address in both themes and on a phone: without a complaint of axe, no wider than the screen, and as a picture.
+     *  `ready` waits for what is no page of the dashboard. */
+    looks: async (addresses, before = {}, { ready } = {}) => {
       const problems = [];
       const note = (err) => problems.push(err.message);
       for (const [shown, path] of Object.entries(addresses)) {
         await page.setViewportSize({ width: 1280, height: 800 });
-        await go(path);
+        await (ready ? page.goto(daemon.origin + path).then(ready) : go(path));
         await before[shown]?.();
         await page.waitForTimeout(250);
         for (const colorScheme of ["light", "dark"]) {

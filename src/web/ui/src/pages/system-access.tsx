@@ -70,7 +70,7 @@ export function Access() {
               <tr key={token.id}>
                 <th scope="row">{token.name}</th>
                 <td>{token.role}</td>
-                <td>{token.allow.length ? token.allow.map((rule) => <code key={rule}>{rule} </code>) : t.system.tokenAll}</td>
+                <td>{token.allow.length ? token.allow.map((rule) => <div key={rule}><code>{rule}</code></div>) : t.system.tokenAll}</td>
                 <td>{token.last_used_at ? <Time at={token.last_used_at} /> : t.system.never}</td>
                 <td>{token.expires_at ? <Time at={token.expires_at} /> : t.system.never}</td>
                 <td>
