@@ -4,17 +4,23 @@ import { appendFileSync } from "node:fs";
 import { assert, stage, until } from "./stage.mjs";
 
 const ROWS = 50_000;
+/** Rows of a list that is not long. */
+const FEW = 490;
 const { page, daemon, expected, check, go, button, text, logIn, looks, clean, down, sql, end } = await stage("crowded", { sandbox: true });
 
 try {
   const { job } = JSON.parse(daemon.ctl(["submit", "TASK-plain", "--subject", "A long story", "-o", "json"]));
   await until("the end of the job", () => JSON.parse(daemon.ctl(["query", "GET", `/api/jobs/${job.id}`])).job.status === "completed");
-  await sql(`
-    WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < ${ROWS})
+  const { job: short } = JSON.parse(daemon.ctl(["submit", "TASK-plain", "--subject", "A short story", "-o", "json"]));
+  await until("the end of the other job", () => JSON.parse(daemon.ctl(["query", "GET", `/api/jobs/${short.id}`])).job.status === "completed");
+  const log = (id, rows) => `
+    WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < ${rows})
     INSERT INTO task_logs (job_id, sequence, event_type, tool_name, output_data, duration_ms, created_at)
-    SELECT ${job.id}, (SELECT log_seq FROM jobs WHERE id = ${job.id}) + n, 'tool_result', 'file_read', '{"text":"line ' || n || '"}',
-      n % 900, (SELECT created_at FROM jobs WHERE id = ${job.id}) + n * 1000 FROM n;
-    UPDATE jobs SET log_seq = log_seq + ${ROWS}, cost_nanos = 4500000000 WHERE id = ${job.id};
+    SELECT ${id}, (SELECT log_seq FROM jobs WHERE id = ${id}) + n, 'tool_result', 'file_read', '{"text":"line ' || n || '"}',
+      n % 900, (SELECT created_at FROM jobs WHERE id = ${id}) + n * 1000 FROM n;
+    UPDATE jobs SET log_seq = log_seq + ${rows} WHERE id = ${id};`;
+  await sql(`${log(job.id, ROWS)} ${log(short.id, FEW)}
+    UPDATE jobs SET cost_nanos = 4500000000 WHERE id = ${job.id};
     INSERT INTO spend_days (day, settled_nanos, calls, tokens)
     SELECT date('now', '-' || n || ' days'), 3000000000, 9, 900 FROM (SELECT 0 AS n UNION ALL SELECT 1 UNION ALL SELECT 5) WHERE true
     ON CONFLICT (day) DO UPDATE SET settled_nanos = 3000000000;
@@ -80,6 +86,35 @@ try {
     await text("No row that is here says this.").waitFor();
     await page.getByRole("searchbox", { name: "Find in the timeline" }).fill("");
     await until("all rows", async () => Number(await list.locator("li").first().getAttribute("aria-setsize")) > ROWS);
+  });
+  await check("scrolling through them costs no more than through a few", async () => {
+    const session = await page.context().newCDPSession(page);
+    await session.send("Performance.enable");
+    const work = async () => Object.fromEntries((await session.send("Performance.getMetrics")).metrics.map(({ name, value }) => [name, value * 1000]));
+    /** The script's milliseconds for 100 places, all of them in rows that are there already. */
+    const cost = async (list) => {
+      const steps = async () => {
+        const before = (await work()).ScriptDuration;
+        await list.evaluate(async (element) => {
+          const far = element.scrollHeight - element.clientHeight - 1000;
+          for (let step = 0; step < 100; step++) {
+            element.scrollTop = 1000 + (far * step) / 100;
+            await new Promise((resolve) => requestAnimationFrame(resolve));
+          }
+        });
+        return (await work()).ScriptDuration - before;
+      };
+      // What was never run is compiled first, and what was never seen is measured first.
+      await steps();
+      return Math.min(await steps(), await steps());
+    };
+    const list = page.getByRole("group", { name: "Timeline" });
+    const many = await cost(list);
+    await page.goto(`${daemon.origin}/admin/jobs/${short.id}`);
+    await until("the short log", async () => Number(await list.locator("li").first().getAttribute("aria-setsize").catch(() => 0)) > FEW);
+    const few = await cost(list);
+    console.log(`      100 places: ${many.toFixed(0)} ms of script in ${ROWS} rows, ${few.toFixed(0)} ms in ${FEW}`);
+    assert(many < 4 * few, `${many.toFixed(0)} ms of script in ${ROWS} rows, ${few.toFixed(0)} ms in ${FEW}`);
   });
   await check("what each model costs is shown day by day", async () => {
     await go("/admin");
