@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use assistant_api::{
-    JobId,
+    JobId, client,
     jobs::{JobCreated, JobDetail, JobStatus, NewJob},
 };
 use serde_json::json;
@@ -100,13 +100,18 @@ impl Scripted {
 
     /// Puts the job of this number into the queue.
     pub(crate) async fn submit(&self, place: &Place, number: u64) -> JobId {
+        self.offer(place, number).await.unwrap()
+    }
+
+    /// The same where the daemon may end before it has answered.
+    pub(crate) async fn offer(&self, place: &Place, number: u64) -> client::Result<JobId> {
         let job = NewJob {
             subject: format!("crash job {number}"),
             body: format!("This is crash job {number} : do all twenty steps."),
             ..NewJob::default()
         };
-        let created: JobCreated = place.client().post("/api/jobs", &job).await.unwrap();
-        created.job.id
+        let created: JobCreated = place.client().post("/api/jobs", &job).await?;
+        Ok(created.job.id)
     }
 
     /// Waits until the job is completed; panics when it ended in any other way.
