@@ -9,6 +9,7 @@ use schemars::{SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
 
 use super::{
+    login,
     peer::Who,
     problem,
     route::{BodyLimit, Raw, Req, Route, TimeLimit},
@@ -52,19 +53,68 @@ pub fn document(routes: &[Route]) -> Value {
             .or_default()
             .insert(method, operation(route, &mut shared, &mut errors));
     }
+    let mut answer = |kinds: &[ErrorKind]| reference(&errors.name(kinds));
+    let unmatched = json!({
+        "401": answer(&[ErrorKind::Unauthorized]),
+        "403": answer(&[ErrorKind::Forbidden]),
+        "404": answer(&[ErrorKind::NotFound, ErrorKind::NotAvailable]),
+        "405": answer(&[ErrorKind::MethodNotAllowed]),
+    });
     json!({
         "openapi": "3.1.0",
         "info": {
             "title": "assistantd",
             "summary": "The API of the assistant daemon.",
-            "description": "Served on a Unix socket; the kernel says who is asking. See docs/api.md.",
+            "description": "Served on a Unix socket, where the kernel says who is asking, and with a login on the network. See docs/api.md.",
             "version": env!("CARGO_PKG_VERSION"),
             "license": { "name": "Apache-2.0", "identifier": "Apache-2.0" },
         },
         "servers": [{ "url": "http://assistantd", "description": "api.sock in the daemon's runtime directory" }],
         "paths": paths,
-        "components": { "schemas": shared.definitions(), "responses": errors.known },
+        // What a path or a method gets that stands nowhere above.
+        "x-unmatched-responses": unmatched,
+        "components": {
+            "schemas": shared.definitions(),
+            "responses": errors.known,
+            "securitySchemes": security_schemes(),
+        },
     })
+}
+
+fn security_schemes() -> Value {
+    let session = |secure: bool, over: &str| {
+        json!({
+            "type": "apiKey", "in": "cookie", "name": login::cookie_name(secure),
+            "description": format!("A browser's session over {over}, opened by POST /api/login."),
+        })
+    };
+    json!({
+        "token": {
+            "type": "http", "scheme": "bearer",
+            "description": "A token of `assistantctl token create`; it may be kept to some routes.",
+        },
+        "session": session(false, "HTTP"),
+        "sessionByHttps": session(true, "HTTPS"),
+        "csrf": {
+            "type": "apiKey", "in": "header", "name": login::CSRF,
+            "description": "The session's `csrf_token`, given by POST /api/login and GET /api/session.",
+        },
+    })
+}
+
+/// One of these, where the route asks who it is; the first is the socket's, where the kernel says it.
+fn security(route: &Route) -> Value {
+    if route.role.is_none() {
+        return json!([]);
+    }
+    let session = |name: &str| {
+        let mut needed = Map::from_iter([(name.to_owned(), json!([]))]);
+        if login::takes_csrf(&route.method) {
+            needed.insert("csrf".to_owned(), json!([]));
+        }
+        needed
+    };
+    json!([{}, { "token": [] }, session("session"), session("sessionByHttps")])
 }
 
 fn operation(route: &Route, shared: &mut SchemaGenerator, errors: &mut Errors) -> Value {
@@ -77,6 +127,7 @@ fn operation(route: &Route, shared: &mut SchemaGenerator, errors: &mut Errors) -
             TimeLimit::Request => "api.request_timeout",
             TimeLimit::Stream => "api.stream_idle_timeout",
         },
+        "security": security(route),
         "parameters": parameters(route),
         "responses": responses(route, shared, errors),
     });
@@ -157,6 +208,8 @@ pub fn error_kinds(route: &Route) -> Vec<ErrorKind> {
         ErrorKind::Forbidden,
         ErrorKind::Internal,
         ErrorKind::Invalid,
+        // The connections of one address are counted before its request is read.
+        ErrorKind::RateLimited,
         ErrorKind::TooLarge,
         ErrorKind::Unauthorized,
         ErrorKind::Unavailable,
@@ -220,8 +273,11 @@ fn responses(route: &Route, shared: &mut SchemaGenerator, errors: &mut Errors) -
         by_status.entry(problem::status(kind).as_u16()).or_default().push(kind);
     }
     for (status, kinds) in by_status {
-        responses
-            .insert(status.to_string(), json!({ "$ref": format!("#/components/responses/{}", errors.name(&kinds)) }));
+        responses.insert(status.to_string(), reference(&errors.name(&kinds)));
     }
     Value::Object(responses)
+}
+
+fn reference(name: &str) -> Value {
+    json!({ "$ref": format!("#/components/responses/{name}") })
 }

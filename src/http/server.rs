@@ -100,8 +100,11 @@ impl Server {
                 if err.kind() != ErrorKind::Unauthorized {
                     counters.refused.add(1);
                 }
-                let (method, path) = (request.method(), request.uri().path());
-                tracing::warn!(target: catalog::AUTH_DENIED, ?arrival, %method, path, request_id = %id, "{err}");
+                // Those without a place are told of together, once in a while.
+                if err.kind() != ErrorKind::RateLimited {
+                    let (method, path) = (request.method(), request.uri().path());
+                    tracing::warn!(target: catalog::AUTH_DENIED, ?arrival, %method, path, request_id = %id, "{err}");
+                }
                 problem::respond(&err, &id, "header")
             }
         };

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The configurations of packaging/proxy with Debian's nginx and Caddy before a real daemon, on free ports of loopback,
-# over a socket file and over TCP; and the filter of packaging/fail2ban against what the daemon logged meanwhile.
+# over a socket file and over TCP; and the filter of packaging/fail2ban against what the daemon logged meanwhile. Its jail
+# is for the booted machine, which has a journal and a firewall.
 # Of the configurations only names, ports and paths are replaced.
 #
 #   run.sh ASSISTANTD
@@ -46,6 +47,7 @@ port=$(free_port)
 name=localhost
 socket=$scratch/web.sock
 password='correct horse battery'
+most=6
 
 openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost \
     -addext subjectAltName=DNS:localhost -keyout "$scratch/key.pem" -out "$scratch/cert.pem" 2>/dev/null
@@ -53,6 +55,9 @@ printf 'ann:%s\n' "$(openssl passwd -apr1 proxy-password)" >"$scratch/htpasswd"
 cat >"$scratch/assistant.toml" <<TOML
 [app]
 base_url = "https://$name:$port"
+
+[api]
+max_connections_per_address = $most
 TOML
 
 # The sockets are opened as a service manager opens them, and handed over by name.
@@ -124,7 +129,20 @@ everything() {
     rm -rf "$scratch"/state/workspace/.trash/* "$scratch"/state/workspace/big.bin
 
     # The client's address is what is counted, not the proxy's and not what the client claims.
-    local from=127.0.0.$2 _
+    local from=127.0.0.$2 one streams=() _
+    for one in $(seq "$most"); do
+        curl -sSN --cacert "$scratch/cert.pem" -D "$scratch/stream.$one" -o /dev/null "$base/api/events" "${own[@]}" --interface "$from" &
+        streams+=($!)
+        until_true "$what: stream $one" grep -q ' 200' "$scratch/stream.$one"
+    done
+    check "$what: a client with $most requests open gets no more" 429 "$(ask /api/jobs "${own[@]}" --interface "$from")"
+    check "$what: nor again" 429 "$(ask /api/jobs "${own[@]}" --interface "$from")"
+    check "$what: another client does" 200 "$(ask /api/jobs "${own[@]}")"
+    kill "${streams[@]}" 2>/dev/null || true
+    wait "${streams[@]}" 2>/dev/null || true
+    rm "$scratch"/stream.*
+    let_in() { [ "$(ask /api/jobs "${own[@]}" --interface "$from")" = 200 ]; }
+    until_true "$what: its place when they are closed" let_in
     for _ in 1 2 3 4 5; do
         ask /api/login "${own[@]}" --interface "$from" -H 'X-Forwarded-For: 203.0.113.9' -H 'X-Real-IP: 203.0.113.9' \
             -H 'Content-Type: application/json' -d '{"password":"wrong"}' >/dev/null
@@ -183,6 +201,18 @@ check "selected routes: nothing without a token" 401 "$(ask /api/jobs/1)"
 check "selected routes: a job with it" 200 "$(ask /api/jobs "${bearer[@]}" -d '{"subject":"s","body":"b"}')"
 check "selected routes: its state" 200 "$(ask /api/jobs/1 "${bearer[@]}")"
 check "selected routes: no list" 403 "$(ask /api/jobs "${bearer[@]}")"
+# What the proxy itself keeps off: large bodies, and more than ten requests in a second after the first twenty.
+head -c 1100000 /dev/zero | tr '\0' a >"$scratch/large"
+check "selected routes: no body over 1 MB" 413 "$(ask /api/jobs "${bearer[@]}" --data-binary "@$scratch/large")"
+check "selected routes: it is the proxy that refuses it" 1 "$(grep -c nginx "$scratch/answer")"
+head -c 900000 "$scratch/large" >"$scratch/nearly"
+check "selected routes: one of 900 kB gets to the daemon" 422 "$(ask /api/jobs "${bearer[@]}" --data-binary "@$scratch/nearly")"
+curl -sS --cacert "$scratch/cert.pem" -o /dev/null -w '%{http_code}\n' "$base/api/jobs/1?[1-60]" "${bearer[@]}" --interface 127.0.0.20 >"$scratch/hasty"
+check "selected routes: the first twenty come at once" 1 "$(($(grep -c 200 "$scratch/hasty") >= 21))"
+check "selected routes: who asks faster is told to wait" 1 "$(($(grep -c 429 "$scratch/hasty") >= 1))"
+check "selected routes: others do not wait for that" 200 "$(ask /api/jobs/1 "${bearer[@]}" --interface 127.0.0.21)"
+sleep 1
+check "selected routes: after a second it goes on" 200 "$(ask /api/jobs/1 "${bearer[@]}" --interface 127.0.0.20)"
 for path in / /admin /login /api /api/status /api/jobs/1/cancel /api/jobs/../status /metrics /openapi.json; do
     check "selected routes: no $path, whoever asks" 404 "$(ask "$path" --path-as-is -H "Authorization: Bearer $all" | sed s/400/404/)"
 done
@@ -207,6 +237,9 @@ end_proxy
 caddy_with "127.0.0.1:$tcp"
 everything "Caddy, TCP" 14
 end_proxy
+
+check "the journal tells of clients without a place once a minute, not each time" 1 \
+    "$(($(grep -c "has $most connections open" "$scratch/daemon.log") <= 1 + SECONDS / 60))"
 
 # As the journal has them: a line of the daemon is its message, after what says whose it is.
 grep -o 'login refused from .*' "$scratch/daemon.log" | sed 's/ *\(target\|address\)=.*//; s/^/Nov 23 00:00:00 host assistantd[1]: /' >"$scratch/journal"

@@ -3,7 +3,7 @@
 # Sourced by run.sh after setup.sh.
 
 all+=(s3_a_lan_address_is_all_that_is_listened_on requests_wait_on_the_network_too an_address_that_all_can_reach_stops_the_start
-    the_network_goes_on_and_off_by_command https_with_a_key_that_root_alone_reads)
+    the_network_goes_on_and_off_by_command what_somebody_else_set_is_seen who_guesses_is_banned https_with_a_key_that_root_alone_reads)
 
 # The network of the machine, with the programs of this one.
 there() { nsenter --net="/proc/$machine_init/ns/net" "$@"; }
@@ -13,6 +13,7 @@ listening() {
 }
 # status_of ADDRESS PATH: of the answer; 000 without one.
 status_of() { there curl --silent --output /dev/null --max-time 10 --write-out '%{http_code}' "http://$1$2" || true; }
+is_banned() { inside fail2ban-client status assistant | grep -q "Banned IP list:.*$1"; }
 web_address() {
     inside systemctl stop assistantd-web.socket assistantd.service
     inside mkdir -p /etc/systemd/system/assistantd-web.socket.d
@@ -108,6 +109,55 @@ the_network_goes_on_and_off_by_command() {
     [ ! -e "$machine_root/etc/systemd/system/assistantd-web.socket.d/60-address.conf" ] || wrong "the address is still there"
     as_ann assistantctl status >/dev/null
     there ip addr del 192.168.77.5/32 dev lo
+}
+
+# As `systemctl edit` writes it, which has the last word: seen by the status, and nothing claims to have changed it.
+what_somebody_else_set_is_seen() {
+    local dropped=/etc/systemd/system/assistantd-web.socket.d said
+    inside mkdir -p "$dropped"
+    printf '[Socket]\nListenStream=\nListenStream=127.0.0.1:8123\nListenStream=/run/assistant-web.sock\n' >"$machine_root$dropped/override.conf"
+    inside systemctl daemon-reload
+    ! said=$(inside assistantctl web enable --bind 127.0.0.1:8001 2>&1) || wrong "it claims to listen there: $said"
+    [[ $said == *"$dropped/override.conf"*"all is as it was"* ]] || wrong "the file is not named: $said"
+    [ ! -e "$machine_root$dropped/60-address.conf" ] || wrong "an address was left there"
+    inside systemctl stop assistantd.service
+    inside systemctl enable --quiet --now assistantd-web.socket
+    inside systemctl start assistantd.service
+    [ "$(listening)" = 127.0.0.1:8123 ] || wrong "listening on: $(listening)"
+    said=$(inside assistantctl web status)
+    [[ $said == *"configured"*"/run/assistant-web.sock and 127.0.0.1:8123"*"127.0.0.1:8123 (loopback)"*"/run/assistant-web.sock"* ]] ||
+        wrong "the status says: $said"
+    no_web
+    [ -z "$(listening)" ] || wrong "still listening on: $(listening)"
+    as_ann assistantctl status >/dev/null
+}
+
+# With the files of the package as docs/web.md says, the journal and a firewall.
+who_guesses_is_banned() {
+    local lan=192.168.77.5:8000 guesser=192.168.77.6 other=192.168.77.7 address said
+    for address in 192.168.77.5 "$guesser" "$other"; do there ip addr add "$address/32" dev lo; done
+    inside assistantctl web enable --bind "$lan" >/dev/null
+    # The machine leaves out what packages have below /usr/share/doc.
+    inside sh -c 'dpkg-deb --fsys-tarfile /var/tmp/assistant_*.deb |
+        tar --extract --directory /etc/fail2ban --strip-components 7 ./usr/share/doc/assistant/examples/fail2ban'
+    printf '[sshd]\nenabled = false\n' >"$machine_root/etc/fail2ban/jail.local"
+    inside fail2ban-client --test >/dev/null || wrong "fail2ban does not take the files"
+    inside systemctl start fail2ban.service
+    settles 20 inside fail2ban-client status assistant
+    for _ in $(seq 10); do
+        there curl --silent --output /dev/null --max-time 10 --interface "$guesser" --header 'Authorization: Bearer wrong' "http://$lan/api/jobs"
+    done
+    settles 20 is_banned "$guesser"
+    ! there curl --silent --output /dev/null --max-time 3 --interface "$guesser" "http://$lan/health" || wrong "it still connects"
+    there curl --silent --fail --output /dev/null --max-time 10 --interface "$other" "http://$lan/health" || wrong "another one is kept out"
+    said=$(inside fail2ban-client status assistant)
+    [[ $said == *"Currently banned:"*1* && $said != *"$other"* ]] || wrong "the jail says: $said"
+    inside fail2ban-client set assistant unbanip "$guesser" >/dev/null
+    there curl --silent --fail --output /dev/null --max-time 10 --interface "$guesser" "http://$lan/health" || wrong "the ban is not lifted"
+    inside systemctl stop fail2ban.service
+    inside rm /etc/fail2ban/jail.local /etc/fail2ban/jail.d/assistant.conf /etc/fail2ban/filter.d/assistant.conf
+    inside assistantctl web disable >/dev/null
+    for address in 192.168.77.5 "$guesser" "$other"; do there ip addr del "$address/32" dev lo; done
 }
 
 # certificate NAME: one of its own for the machine's address, as root alone may read it there.

@@ -31,6 +31,8 @@ use crate::{
     logging::catalog,
 };
 
+/// The header in which a browser's page says whose session it is.
+pub(super) const CSRF: &str = "X-CSRF-Token";
 /// How long a token's last use may be behind.
 const USED: SignedDuration = SignedDuration::from_hours(1);
 
@@ -97,14 +99,19 @@ pub(super) async fn identify(cx: &Cx, method: &Method, headers: &HeaderMap, visi
     let Some(secret) = cookie(headers, visit.secure) else { return Ok(None) };
     let hash = secret::hash(secret);
     let Some((id, _)) = cx.store.read(move |conn| store::session(conn, now, &hash)).await? else { return Ok(None) };
-    if !matches!(*method, Method::GET | Method::HEAD) {
-        let sent = headers.get("x-csrf-token").map_or(&b""[..], HeaderValue::as_bytes);
+    if takes_csrf(method) {
+        let sent = headers.get(CSRF).map_or(&b""[..], HeaderValue::as_bytes);
         if !bool::from(sent.ct_eq(secret::csrf(secret).as_bytes())) {
-            return Err(Error::forbidden("the X-CSRF-Token header is missing or not this session's")
+            return Err(Error::forbidden(format!("the {CSRF} header is missing or not this session's"))
                 .hint("GET /api/session gives it"));
         }
     }
     identity(Login::Session(id), Role::Admin, Vec::new())
+}
+
+/// Whether a session has to prove by [`CSRF`] that its own page asks.
+pub(super) fn takes_csrf(method: &Method) -> bool {
+    !matches!(*method, Method::GET | Method::HEAD)
 }
 
 /// Whether there is anything to log in with over the network: a password or a token.
@@ -312,7 +319,7 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
 
 /// The name of the cookie; browsers take one that begins with `__Host-` only by HTTPS, and only for this host
 /// (RFC 6265bis, section 4.1.3.2).
-fn cookie_name(secure: bool) -> &'static str {
+pub(super) fn cookie_name(secure: bool) -> &'static str {
     if secure { "__Host-assistant" } else { "assistant" }
 }
 

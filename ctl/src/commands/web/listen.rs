@@ -155,7 +155,7 @@ pub async fn configured(cx: &Cx) -> Result<Option<String>> {
     if host.service && !cx.named {
         let state = host.run("systemctl", ["is-enabled", UNIT], b"");
         let enabled = state.is_ok_and(|said| said.starts_with(b"enabled"));
-        return Ok(enabled.then(|| unit_address(Path::new(UNITS))));
+        return if enabled { unit_addresses(&host).map(|at| Some(at.join(" and "))) } else { Ok(None) };
     }
     let settings = match cx.client.get("/api/config").await {
         Err(err) if err.is_unreachable() && cx.named => {
@@ -179,7 +179,7 @@ impl Place {
     }
 
     fn unit(&self) -> PathBuf {
-        drop_in_of(&self.units)
+        self.units.join(format!("{UNIT}.d")).join(ADDRESS)
     }
 
     /// The file with the address in it, or only with what the service needs of it.
@@ -228,6 +228,7 @@ impl Place {
             }
             write(&unit.path, text.as_bytes(), 0o644)?;
             self.host.run("systemctl", ["daemon-reload"], b"")?;
+            self.is_alone(addresses)?;
             self.host.run("systemctl", ["enable", UNIT], b"")?;
             self.open()
         };
@@ -247,6 +248,21 @@ impl Place {
                 }
             }
         })
+    }
+
+    /// Makes sure that no drop-in that somebody else wrote has the last word.
+    fn is_alone(&self, addresses: &[SocketAddr]) -> Result<()> {
+        let found = unit_addresses(&self.host)?;
+        let mut wanted: Vec<_> = addresses.iter().map(SocketAddr::to_string).collect();
+        wanted.sort_unstable();
+        if found == wanted {
+            return Ok(());
+        }
+        let others = show(&self.host, "DropInPaths")?;
+        let others: Vec<_> = others.split_whitespace().filter(|path| Path::new(path) != self.unit()).collect();
+        let message = format!("{UNIT} would listen on {}, which {} sets", found.join(" and "), others.join(" and "));
+        Err(Failure::new(Code::Failed, message)
+            .hint(format!("take its ListenStream= lines out, or keep it and use: systemctl enable --now {UNIT}")))
     }
 
     fn disable(&self) -> Result<()> {
@@ -292,16 +308,20 @@ impl Place {
     }
 }
 
-fn drop_in_of(units: &Path) -> PathBuf {
-    units.join(format!("{UNIT}.d")).join(ADDRESS)
+/// What the socket unit listens on as systemd has read it, whoever wrote that: addresses, and paths of sockets.
+fn unit_addresses(host: &Host) -> Result<Vec<String>> {
+    let shown = show(host, "Listen")?;
+    // Such as "[fd00::7]:8000 (Stream)".
+    let listens = shown.lines().filter_map(|line| line.rsplit_once(" (")).map(|(address, _)| address.to_owned());
+    let mut found: Vec<_> = listens.collect();
+    found.sort_unstable();
+    Ok(found)
 }
 
-/// What the socket unit listens on.
-fn unit_address(units: &Path) -> String {
-    let text = fs::read_to_string(drop_in_of(units)).unwrap_or_default();
-    let lines = text.lines().filter_map(|line| line.strip_prefix("ListenStream=")).filter(|line| !line.is_empty());
-    let addresses: Vec<_> = lines.collect();
-    if addresses.is_empty() { "127.0.0.1:8000".to_owned() } else { addresses.join(" and ") }
+/// A property of the socket unit.
+fn show(host: &Host, property: &str) -> Result<String> {
+    let shown = host.run("systemctl", ["show", "--value", "--property", property, UNIT], b"")?;
+    Ok(String::from_utf8_lossy(&shown).into_owned())
 }
 
 impl Former {
