@@ -17,14 +17,14 @@ const freePort = () =>
     });
   });
 
-export async function startDaemon(modelUrl, { sandbox = false, api = "", bind = "127.0.0.1", limits = "", rules = "" } = {}) {
+export async function startDaemon(modelUrl, { sandbox = false, api = "", bind = "127.0.0.1", llm = "", limits = "", rules = "" } = {}) {
   const dir = mkdtempSync(join(tmpdir(), "assistant-browser-"));
   const port = await freePort();
   const config = join(dir, "assistant.toml");
   writeFileSync(
     config,
     `[api]\nbind_host = "${bind}"\nport = ${port}\n${api}` +
-      `[llm]\nprovider = "openai"\nmodel = "scripted"\nbase_url = "${modelUrl}"\n` +
+      `[llm]\nprovider = "openai"\nmodel = "scripted"\nbase_url = "${modelUrl}"\n${llm}` +
       `[limits]\nmax_daily_cost_usd = 5.0\n${limits}[policy]\nrules = [{ tool = "file_delete", decision = "ask", reason = "a person looks first" }${rules}]\n[sandbox]\nenabled = ${sandbox}\n`,
   );
   const log = join(dir, "daemon.log");

@@ -8,6 +8,8 @@
 //   "long"     runs a command that says something for a while
 //   "slow"     thinks until it is cancelled
 //   "refused"  is refused
+//   "broken"   is answered by an error of the server
+//   "run"      runs a command that waits for the file go-on, and ends
 //   anything   ends at once
 import { createServer } from "node:http";
 
@@ -45,6 +47,10 @@ function answer(messages) {
       return turn < 5 ? [call("file_search", { pattern: `part-${turn}` })] : complete("Counted to five.");
     case "many":
       return [call("file_search", { pattern: `part-${turn}` })];
+    case "run":
+      return turn === 0
+        ? [call("command_execute", { command: ["bash", "-c", "until [ -e go-on ]; do sleep 0.1; done"] })]
+        : complete("It has run.");
     case "remove":
       return turn === 0 ? [call("file_delete", { path: "report.md" })] : complete("Removed, or not.");
     case "slow":
@@ -68,6 +74,10 @@ export function startModel() {
       if (body.includes("TASK-refused")) {
         response.writeHead(400, { "content-type": "application/json" });
         return response.end(JSON.stringify({ error: { message: "not this one", type: "invalid_request_error" } }));
+      }
+      if (body.includes("TASK-broken")) {
+        response.writeHead(503, { "content-type": "application/json" });
+        return response.end(JSON.stringify({ error: { message: "too much to do" } }));
       }
       if (body.includes("TASK-many")) await new Promise((resolve) => setTimeout(resolve, 100));
       const calls = answer(messages);

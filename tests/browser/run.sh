@@ -27,7 +27,7 @@ rm -rf "$BROWSER_OUT"
 mkdir -p "$BROWSER_OUT"
 cd "$work"
 status=0
-for part in main jobs doors people system workspace crowded mail rebinding; do
+for part in main jobs doors people system workspace crowded looks mail rebinding; do
     timeout 240 node "$part.mjs" "$@" || status=1
 done
 # Opens a port on every address, so it gets a network with nobody in it.

@@ -4,12 +4,12 @@ import type { ComponentChildren } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { get, isOn, may, post } from "../api";
 import { useConnection } from "../events";
-import { bytes } from "../format";
 import { useLive } from "../live";
 import { usePlace } from "../router";
 import { t } from "../texts";
 import type { Status } from "../types";
 import { Account } from "./account";
+import { Banners, concerns } from "./banners";
 import { useNow } from "./basics";
 import { attempt, confirm, Notes } from "./dialog";
 import { Icon, type IconName } from "./icons";
@@ -28,9 +28,7 @@ export function Frame({ children }: { children: ComponentChildren }) {
   const { path } = usePlace();
   const [palette, setPalette] = useState(false);
   const content = useRef<HTMLElement>(null);
-  const status = useLive<Status>((signal) => get("/api/status", signal), [], ({ kind }) =>
-    ["stop", "resume", "config.reloaded"].includes(kind),
-  );
+  const status = useLive<Status>((signal) => get("/api/status", signal), [], concerns);
 
   useEffect(() => {
     const press = (event: KeyboardEvent) => {
@@ -90,7 +88,7 @@ export function Frame({ children }: { children: ComponentChildren }) {
         {may("admin") && status.data && <StopButton status={status.data} reload={status.reload} />}
         <Account />
       </header>
-      {status.data && <Banners status={status.data} />}
+      {status.data && <Banners status={status.data} reload={status.reload} />}
       <main id="content" ref={content} tabIndex={-1}>
         {children}
       </main>
@@ -136,25 +134,3 @@ function StopButton({ status, reload }: { status: Status; reload: () => void }) 
     </button>
   );
 }
-
-/** Only for what endangers. */
-function Banners({ status }: { status: Status }) {
-  const lines: string[] = [];
-  if (status.stopped) lines.push(t.banner.stopped(status.stopped.by));
-  if (status.disk.low) lines.push(t.banner.disk(bytes(status.disk.free_bytes)));
-  if (status.database.problem) lines.push(t.banner.database(status.database.problem));
-  if (status.workspace.problem) lines.push(t.banner.workspace(status.workspace.problem));
-  for (const warning of status.warnings) if (DANGERS.test(warning.name)) lines.push(`${warning.text}. ${warning.mend}`);
-  return (
-    <div class="banners" role="region" aria-label={t.banner.label} hidden={lines.length === 0}>
-      {lines.map((line) => (
-        <p key={line}>
-          <Icon name="warning" /> {line}
-        </p>
-      ))}
-    </div>
-  );
-}
-
-/** Warnings about who can come in. */
-const DANGERS = /public|login|auth|docs|openapi|certificate/;

@@ -50,7 +50,7 @@ function Needs({ status }: { status: Live<Status> }) {
   const findings = [
     ...warnings,
     ...models.filter(({ problem }) => problem).map(({ model, problem }) => ({ name: model, text: `${model}: ${problem}`, mend: "assistantctl doctor" })),
-    ...(sandbox.enabled && sandbox.problem ? [{ name: "sandbox", text: sandbox.problem, mend: "assistantctl sandbox check" }] : []),
+    ...(sandbox.enabled && sandbox.problem ? [{ name: "sandbox", text: sandbox.problem, mend: "assistantctl sandbox test" }] : []),
   ];
   const asked = new Set(pending.map(({ job_id }) => job_id));
   const others = waiting.filter(({ id, needs }) => !asked.has(id) || needs?.what !== "approval");

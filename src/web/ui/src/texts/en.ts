@@ -83,6 +83,10 @@ export const en = {
     disk: (free: string) => `The disk is nearly full: ${free} free. New work is refused below the mark of retention.min_free_bytes.`,
     database: (problem: string) => `The database has a problem: ${problem}`,
     workspace: (problem: string) => `The workspace has a problem: ${problem}`,
+    model: (model: string, problem: string) => `The model ${model} cannot be asked: ${problem}`,
+    sandbox: (problem: string) => `No command can run: ${problem}`,
+    noBackend: "no sandbox of this host gives what sandbox.require asks for",
+    look: "Look at it",
   },
 
   palette: {
