@@ -38,13 +38,18 @@ pub async fn list(cx: &Cx, filter: Filter, after: Option<&str>, limit: i64) -> R
             Some(after) if by_time => Some(cursor::decode::<Place>(after)?),
             Some(after) => Some(Place(0, cursor::decode::<JobId>(after)?)),
         };
-        let (jobs, next) = cx.store.read(move |conn| filter::page(conn, &filter, after, shown)).await?;
+        let page = cx.store.read(move |conn| {
+            let (jobs, next) = filter::page(conn, &filter, after, shown)?;
+            Ok((list::with_steps(conn, jobs)?, next))
+        });
+        let (jobs, next) = page.await?;
         let encode = |place: Place| if by_time { cursor::encode(&place) } else { cursor::encode(&place.1) };
         return Ok(JobList { jobs, next_cursor: next.map(encode).transpose()? });
     }
     let before = after.map(cursor::decode::<JobId>).transpose()?;
     // One more than is shown tells whether there is a next page.
-    let mut jobs = cx.store.read(move |conn| list::page(conn, &filter.statuses, before, limit + 1)).await?;
+    let page = move |conn: &Connection| list::with_steps(conn, list::page(conn, &filter.statuses, before, limit + 1)?);
+    let mut jobs = cx.store.read(page).await?;
     let more = jobs.len() > shown;
     jobs.truncate(shown);
     let last = jobs.last().filter(|_| more).map(|item| item.job.id);
@@ -67,6 +72,8 @@ fn base_limits(cx: &Cx) -> ReviewDefaults {
     ReviewDefaults {
         max_iterations_per_task: config.limits.max_iterations_per_task.into(),
         max_tokens_per_task: config.limits.max_tokens_per_task.into(),
+        max_job_cost_usd: config.limits.max_job_cost_usd,
+        max_run_seconds: config.limits.max_run_seconds.0.as_secs(),
     }
 }
 

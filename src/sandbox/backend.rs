@@ -51,7 +51,7 @@ impl Backend {
         matches!(self, Self::Namespace | Self::Landlock)
     }
 
-    const fn can(self, level: Level) -> bool {
+    pub(super) const fn can(self, level: Level) -> bool {
         match level {
             // Whether it has a way to the egress proxy says its runner.
             Level::Read | Level::Work | Level::WorkNet => true,

@@ -12,6 +12,7 @@ pub mod config;
 mod double;
 mod egress;
 mod session;
+mod survey;
 
 use std::{
     collections::HashMap,
@@ -21,9 +22,9 @@ use std::{
 
 use assistant_api::{
     ErrorKind, JobId,
-    sandbox::{EgressStatus, GuaranteeStatus, SandboxBrief, SandboxStatus},
+    sandbox::{EgressStatus, SandboxBrief, SandboxStatus},
 };
-use assistant_sandbox::protocol::{Exec, Guarantee, Level};
+use assistant_sandbox::protocol::{Exec, Level};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 pub use self::{
@@ -259,31 +260,30 @@ pub async fn status(cx: &Cx) -> SandboxStatus {
         let root = cx.root()?;
         choices.open(&cx.clock, root.path(), config, config.level.0, true).await
     };
-    let (backend, ready, problem) = match opened.await {
-        Ok((backend, session)) => (Some(backend.as_str().to_owned()), Some(session.ready.clone()), None),
-        Err(err) => (None, None, Some(backend::with_hint(&err))),
+    let (taken, problem) = match opened.await {
+        Ok((backend, session)) => (Some((backend, session.ready.clone())), None),
+        Err(err) => (None, Some(backend::with_hint(&err))),
+    };
+    let ready = taken.as_ref().map(|(_, ready)| ready);
+    let backends = match cx.root() {
+        Ok(root) if config.enabled => {
+            let taken = taken.as_ref().map(|(backend, ready)| (*backend, ready));
+            survey::survey(root.path(), config, taken).await
+        }
+        _ => Vec::new(),
     };
     let refused = choices.last(config).filter(|_| config.enabled).map(|last| last.refused).unwrap_or_default();
     let level = config.level.name().to_owned();
     let sessions = cx.process.sandbox.count(config);
-    let guarantees = Guarantee::ALL.into_iter().map(|guarantee| {
-        let given = ready.as_ref().and_then(|ready| ready.guarantees.get(&guarantee));
-        let missing = || ready.as_ref().and_then(|ready| ready.missing.get(&guarantee));
-        GuaranteeStatus {
-            name: config::names(&[guarantee]).concat(),
-            required: config.require.0.contains(&guarantee),
-            given: given.is_some(),
-            reason: given.or_else(missing).cloned().unwrap_or_default(),
-        }
-    });
     SandboxStatus {
         enabled: config.enabled,
-        backend,
+        backend: taken.as_ref().map(|(backend, _)| backend.as_str().to_owned()),
         level,
-        guarantees: guarantees.collect(),
+        guarantees: survey::guarantees(config, ready),
         refused,
+        backends,
         problem,
-        landlock_abi: ready.as_ref().map_or(0, |ready| ready.landlock_abi),
+        landlock_abi: ready.map_or(0, |ready| ready.landlock_abi),
         egress: cx.process.sandbox.egress(config),
         sessions,
     }

@@ -150,7 +150,25 @@ pub struct JobListItem {
     pub trigger_from_address: Option<String>,
     pub trigger_subject: Option<String>,
     pub trigger_received_at: Option<Timestamp>,
+    /// Whether it is proved that the mail which made the job is of `trigger_from_address`; unset where no mail made it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sender_verified: Option<bool>,
     pub context_email_count: i64,
+    /// What a running job is at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<PresentStep>,
+}
+
+/// The newest row of a job's log that begins or ends a step.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PresentStep {
+    /// As in a row of the log.
+    pub event_type: String,
+    pub tool_name: Option<String>,
+    /// The command that is run, or the first argument of a call; one line of at most 120 characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub about: Option<String>,
+    pub at: Timestamp,
 }
 
 /// `GET /api/jobs`
@@ -245,11 +263,16 @@ pub struct Actions {
     pub can_approve: bool,
 }
 
-/// The limits that a review starts from.
+/// The limits of a run as they are configured; a review starts from them.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ReviewDefaults {
     pub max_iterations_per_task: i64,
     pub max_tokens_per_task: i64,
+    /// US dollars of the job, all of its runs together; 0: none of its own.
+    #[serde(default)]
+    pub max_job_cost_usd: f64,
+    #[serde(default)]
+    pub max_run_seconds: u64,
 }
 
 /// Why a job stopped, and how far it had come.

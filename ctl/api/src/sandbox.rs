@@ -17,6 +17,9 @@ pub struct SandboxStatus {
     pub guarantees: Vec<GuaranteeStatus>,
     /// The backends that were not taken, with the reasons.
     pub refused: Vec<Refusal>,
+    /// Every backend there is, best first, taken or not.
+    #[serde(default)]
+    pub backends: Vec<BackendStatus>,
     /// Why no command can run, and what to do.
     pub problem: Option<String>,
     /// The Landlock ABI that is in use; 0: none.
@@ -66,6 +69,16 @@ pub struct GuaranteeStatus {
     pub given: bool,
     /// By what it is given, or why it is not.
     pub reason: String,
+}
+
+/// What one backend of this host gives at the level of commands of jobs.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct BackendStatus {
+    pub backend: String,
+    /// Every guarantee; none where it could not be asked.
+    pub guarantees: Vec<GuaranteeStatus>,
+    /// Why no command would run in it, and what to do.
+    pub problem: Option<String>,
 }
 
 /// A backend that was not taken.

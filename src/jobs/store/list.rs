@@ -6,7 +6,7 @@ use assistant_api::{
 };
 use rusqlite::{Connection, OptionalExtension as _, Row};
 
-use super::{row, usage::usd};
+use super::{log, row, usage::usd};
 use crate::{error::Result, store::types::RowExt as _};
 
 /// Items of a thread that a list counts; a longer thread shows this number.
@@ -17,7 +17,9 @@ macro_rules! list_select {
         concat!(
             "SELECT ",
             row::job_columns!(),
-            ", cost_nanos, emails.from_address, emails.subject, emails.received_at, (SELECT count(*) FROM (SELECT 1 \
+            ", cost_nanos, emails.from_address, emails.subject, emails.received_at, \
+             (SELECT verified FROM mail_received WHERE mail_received.email_id = jobs.trigger_email_id LIMIT 1) \
+             AS sender_verified, (SELECT count(*) FROM (SELECT 1 \
              FROM emails AS item WHERE item.thread_id = jobs.thread_id AND (jobs.completed_at IS NULL \
              OR item.received_at <= jobs.completed_at) LIMIT ?2)) AS context_email_count \
              FROM jobs LEFT JOIN emails ON emails.id = jobs.trigger_email_id "
@@ -40,7 +42,9 @@ pub(super) fn item(row: &Row<'_>) -> rusqlite::Result<JobListItem> {
         trigger_from_address: row.col("from_address")?,
         trigger_subject: row.col("subject")?,
         trigger_received_at: row.opt_time("received_at")?,
+        sender_verified: row.col("sender_verified")?,
         context_email_count: row.col("context_email_count")?,
+        step: None,
     })
 }
 
@@ -75,6 +79,14 @@ pub(super) fn ids(conn: &Connection, statuses: &[JobStatus], before: i64, limit:
     ids.sort_unstable_by(|a, b| b.cmp(a));
     ids.truncate(usize::try_from(limit).unwrap_or(0));
     Ok(ids)
+}
+
+/// Adds what those that run are at.
+pub fn with_steps(conn: &Connection, mut jobs: Vec<JobListItem>) -> Result<Vec<JobListItem>> {
+    for item in jobs.iter_mut().filter(|item| item.job.status == JobStatus::Running) {
+        item.step = log::present(conn, item.job.id)?;
+    }
+    Ok(jobs)
 }
 
 /// The newest jobs that were made in the workspace.

@@ -1,6 +1,9 @@
 //! The task log: what the API shows of a job's course. Redacted here, before it is stored.
 
-use assistant_api::{JobId, jobs::LogRow};
+use assistant_api::{
+    JobId,
+    jobs::{LogRow, PresentStep},
+};
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Row};
 use serde_json::{Value, json};
@@ -98,4 +101,33 @@ pub fn after(conn: &Connection, job_id: JobId, sequence: i64, limit: i64) -> Res
         .query_map((job_id.0, sequence, limit), from_row)?
         .collect::<rusqlite::Result<_>>()?;
     Ok(rows)
+}
+
+pub(super) const PRESENT: &str = "SELECT event_type, tool_name, input_data, created_at FROM task_logs WHERE job_id = ?1 \
+     AND event_type NOT IN ('tool_output', 'policy', 'supervisor_note') ORDER BY sequence DESC LIMIT 1";
+
+/// What a job is at.
+pub fn present(conn: &Connection, job_id: JobId) -> Result<Option<PresentStep>> {
+    let step = |row: &Row<'_>| {
+        Ok(PresentStep {
+            event_type: row.col("event_type")?,
+            tool_name: row.col("tool_name")?,
+            about: row.opt_json::<Value>("input_data")?.as_ref().and_then(about),
+            at: row.time("created_at")?,
+        })
+    };
+    Ok(conn.prepare_cached(PRESENT)?.query_row([job_id.0], step).optional()?)
+}
+
+/// Characters of what a step is about.
+const ABOUT: usize = 120;
+
+fn about(input: &Value) -> Option<String> {
+    let arguments = input.get("arguments")?.as_object()?;
+    let text = match arguments.get("command").or_else(|| arguments.values().next())? {
+        Value::String(text) => text.clone(),
+        Value::Array(parts) => parts.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" "),
+        _ => return None,
+    };
+    Some(text.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(ABOUT).collect())
 }

@@ -4,7 +4,7 @@ use super::*;
 use crate::jobs::store::{
     claim::{CLAIM, EXPIRED, NEXT_LEASE, NEXT_RUN, NOW_DUE},
     erase::ANSWERS,
-    filter, list,
+    filter, list, log,
 };
 
 /// Asserts that the plan of `sql` uses each of `wanted`, and neither scans a table nor sorts.
@@ -37,7 +37,8 @@ async fn statements_use_their_indexes() {
         check(conn, filter::BY_TIME, &["COVERING INDEX jobs_created"]);
         check(conn, filter::LOOK, &["INTEGER PRIMARY KEY"]);
         check(conn, list::ONE, &["INTEGER PRIMARY KEY", "emails_thread"]);
-        check(conn, list::NEWEST, &["INTEGER PRIMARY KEY (rowid<?)", "emails_thread"]);
+        check(conn, list::NEWEST, &["INTEGER PRIMARY KEY (rowid<?)", "emails_thread", "mail_received_email"]);
+        check(conn, log::PRESENT, &["job_id=?"]);
         for (sql, index) in [
             (NEXT_RUN, "jobs_due"),
             (NEXT_LEASE, "jobs_lease"),
