@@ -41,6 +41,10 @@ export interface JobItem extends Job {
   cost_total: number;
   trigger_from_address: string | null;
   trigger_subject: string | null;
+  /** Of whoever wrote the mail that made it; unset where no mail did. */
+  sender_verified?: boolean;
+  /** What a running one is at. */
+  step?: { event_type: string; tool_name: string | null; about?: string; at: string };
 }
 
 export interface JobList {
@@ -134,7 +138,13 @@ export interface JobDetail {
   logs: LogRow[];
   logs_cursor?: string;
   actions: Actions;
-  review_defaults: { max_iterations_per_task: number; max_tokens_per_task: number };
+  review_defaults: {
+    max_iterations_per_task: number;
+    max_tokens_per_task: number;
+    /** 0: no limit. */
+    max_job_cost_usd: number;
+    max_run_seconds: number;
+  };
   review_diagnostics: {
     stop_reason: string;
     explanation: string;
@@ -220,12 +230,26 @@ export interface Day {
   models: Record<string, number>;
 }
 
+interface Guarantee {
+  name: string;
+  required: boolean;
+  given: boolean;
+  reason: string;
+}
+
+export interface SandboxBackend {
+  backend: string;
+  guarantees: Guarantee[];
+  /** Why no command would run in it. */
+  problem: string | null;
+}
+
 export interface Sandbox {
   enabled: boolean;
   backend: string | null;
   level: string;
-  guarantees: { name: string; required: boolean; given: boolean; reason: string }[];
-  refused: Refusal[];
+  guarantees: Guarantee[];
+  backends: SandboxBackend[];
   problem: string | null;
   landlock_abi: number;
   sessions: number;

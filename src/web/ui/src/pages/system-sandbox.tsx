@@ -5,7 +5,7 @@ import { attempt } from "../components/dialog";
 import { Table } from "../components/table";
 import { useLive } from "../live";
 import { t } from "../texts";
-import type { Sandbox, SandboxTest } from "../types";
+import type { Sandbox, SandboxBackend, SandboxTest } from "../types";
 
 export function SandboxTab() {
   const sandbox = useLive<Sandbox>((signal) => get("/api/sandbox", signal), [], ({ kind }) => kind === "config.reloaded");
@@ -19,7 +19,7 @@ export function SandboxTab() {
   };
   if (sandbox.error) return <Problem error={sandbox.error} retry={sandbox.reload} />;
   if (!sandbox.data) return <Skeleton lines={8} />;
-  const { enabled, backend, level, guarantees, refused, problem, landlock_abi } = sandbox.data;
+  const { enabled, backend, backends, level, problem, landlock_abi } = sandbox.data;
   return (
     <>
       <Card title={t.system.tabs.sandbox}>
@@ -43,34 +43,9 @@ export function SandboxTab() {
             <dd class="number">{landlock_abi}</dd>
           </div>
         </dl>
-        {guarantees.length > 0 && (
-          <Table label={t.system.guarantee} head={[t.system.guarantee, t.system.state, t.system.how]}>
-            {guarantees.map(({ name, required, given, reason }) => (
-              <tr key={name}>
-                <th scope="row">
-                  <code>{name}</code> {required && <small>{t.required}</small>}
-                </th>
-                <td>
-                  <Verdict good={given ? true : required ? false : "warn"}>{given ? t.system.given : t.system.absent}</Verdict>
-                </td>
-                <td>{reason}</td>
-              </tr>
-            ))}
-          </Table>
-        )}
+        {backends.length > 0 && <Guarantees of={sandbox.data} />}
       </Card>
-      {refused.length > 0 && (
-        <Card title={t.system.refused}>
-          <dl class="call">
-            {refused.map(({ backend, reason }) => (
-              <div key={backend}>
-                <dt>{backend}</dt>
-                <dd>{reason}</dd>
-              </div>
-            ))}
-          </dl>
-        </Card>
-      )}
+      {backends.length > 0 && <Reasons of={sandbox.data} />}
       {may("operator") && enabled && (
         <Card title={t.system.test}>
           <p class="faint">{t.system.testHint}</p>
@@ -97,5 +72,61 @@ export function SandboxTab() {
         </Card>
       )}
     </>
+  );
+}
+
+/** Of each backend, what it gives; what it lacks weighs less where commands run in it all the same. */
+function Guarantees({ of: { backends, backend: taken, guarantees } }: { of: Sandbox }) {
+  const mark = ({ guarantees, problem }: SandboxBackend, name: string) => {
+    if (guarantees.some((its) => its.name === name && its.given)) return <Verdict good>{t.system.proven}</Verdict>;
+    return problem ? <Verdict good={false}>{t.system.absent}</Verdict> : <Verdict good="warn">{t.system.degraded}</Verdict>;
+  };
+  return (
+    <div class="matrix">
+      <Table label={t.system.guarantee} head={[t.system.guarantee, ...backends.map(({ backend }) => backend)]}>
+        {guarantees.map(({ name, required }) => (
+          <tr key={name}>
+            <th scope="row">
+              <code>{name}</code> {required && <small>{t.required}</small>}
+            </th>
+            {backends.map((one) => (
+              <td key={one.backend}>{mark(one, name)}</td>
+            ))}
+          </tr>
+        ))}
+        <tr>
+          <th scope="row">{t.system.runsIn}</th>
+          {backends.map(({ backend, problem }) => (
+            <td key={backend}>
+              <Verdict good={!problem}>{problem ? t.no : backend === taken ? t.system.taken : t.yes}</Verdict>
+            </td>
+          ))}
+        </tr>
+      </Table>
+    </div>
+  );
+}
+
+/** By what each guarantee is given, or why it is not. */
+function Reasons({ of: { backends, backend: taken } }: { of: Sandbox }) {
+  return (
+    <Card title={t.system.how}>
+      {backends.map(({ backend, guarantees, problem }) => (
+        <details key={backend} open={backend === taken}>
+          <summary>{backend}</summary>
+          {problem && <p>{problem}</p>}
+          <dl class="call">
+            {guarantees.map(({ name, given, reason }) => (
+              <div key={name}>
+                <dt>
+                  {name} {!given && t.system.lacking}
+                </dt>
+                <dd>{reason}</dd>
+              </div>
+            ))}
+          </dl>
+        </details>
+      ))}
+    </Card>
   );
 }
