@@ -2,7 +2,7 @@
 
 import { useCallback, useEffect, useRef, useState } from "preact/hooks";
 import { type ApiError, get, isOn, may, query as queryOf } from "../api";
-import { Bar, Card, Command, Copy, EffectMark, Long, Problem, Skeleton, State, Time, useNow } from "../components/basics";
+import { Card, Command, Copy, EffectMark, Long, Problem, Skeleton, State, Time, useNow } from "../components/basics";
 import { AnswerBox, ApprovalBox } from "../components/decide";
 import { Icon } from "../components/icons";
 import { Markdown } from "../components/markdown";
@@ -10,8 +10,9 @@ import { Timeline } from "../components/timeline";
 import { useEvents } from "../events";
 import { duration, integer, money } from "../format";
 import { t } from "../texts";
-import type { Fields, JobDetail, LogPage, LogRow, Poll } from "../types";
+import type { JobDetail, LogPage, LogRow, Poll } from "../types";
 import { JobActions, Review } from "./job-actions";
+import { Limits } from "./job-limits";
 
 /** Events that come within this time, in milliseconds, are answered by one request. */
 const GATHER = 200;
@@ -173,26 +174,6 @@ function Files({ paths }: { paths: string[] }) {
           </li>
         ))}
       </ul>
-    </Card>
-  );
-}
-
-function Limits({ detail, rows }: { detail: JobDetail; rows: LogRow[] }) {
-  const { usage, review_defaults, job, review_diagnostics } = detail;
-  // What a person has set holds until the run that it is for has ended.
-  const set = job.metadata.admin_review_override as Fields | undefined;
-  const limit = (name: string, base: number) => {
-    const own = set?.[name] ?? review_diagnostics?.limits[name.replace("_per_task", "")];
-    return typeof own === "number" ? own : base;
-  };
-  const tokens = limit("max_tokens_per_task", review_defaults.max_tokens_per_task);
-  const iterations = limit("max_iterations_per_task", review_defaults.max_iterations_per_task);
-  const counted = review_diagnostics?.usage.iterations_used;
-  const used = typeof counted === "number" ? counted : rows.filter(({ event_type }) => event_type === "llm_request").length;
-  return (
-    <Card title={t.job.limits}>
-      <Bar label={t.job.iterations} value={used} most={iterations} text={`${integer(used)} / ${integer(iterations)}`} />
-      <Bar label={t.job.tokens} value={usage.total_tokens} most={tokens} text={`${integer(usage.total_tokens)} / ${integer(tokens)}`} />
     </Card>
   );
 }
