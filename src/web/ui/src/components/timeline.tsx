@@ -3,6 +3,7 @@
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { ago, duration, exact, integer, money } from "../format";
 import { setQuery } from "../router";
+import { type Run, runOf, runs } from "../runs";
 import { t } from "../texts";
 import type { Fields, Json, LogRow } from "../types";
 import { ansi } from "./ansi";
@@ -28,8 +29,7 @@ export function Timeline({ id, rows, older, loadOlder, live, wanted }: Props) {
   const [words, setWords] = useState("");
   const box = useRef<HTMLDivElement>(null);
   const before = useRef(0);
-  // The time axis: each bar is a share of the longest step so far.
-  const longest = rows.reduce((most, { duration_ms }) => Math.max(most, duration_ms ?? 0), 1);
+  const axes = useMemo(() => runs(rows), [rows]);
   const shown = useMemo(() => (words ? rows.filter((row) => says(row, words.toLowerCase())) : rows), [rows, words]);
   const target = wanted === undefined ? -1 : shown.findIndex(({ sequence }) => sequence === wanted);
 
@@ -81,7 +81,7 @@ export function Timeline({ id, rows, older, loadOlder, live, wanted }: Props) {
           focus={target >= 0 ? target : undefined}
           atStart={older && !follow ? loadOlder : undefined}
           onScroll={scrolled}
-          row={(row) => <Step key={row.sequence} job={id} row={row} open={open.has(row.sequence)} toggle={() => toggle(row.sequence)} longest={longest} />}
+          row={(row) => <Step key={row.sequence} job={id} row={row} open={open.has(row.sequence)} toggle={() => toggle(row.sequence)} axis={runOf(axes, row.sequence)} />}
         />
       )}
     </section>
@@ -93,10 +93,10 @@ interface StepProps {
   row: LogRow;
   open: boolean;
   toggle: () => void;
-  longest: number;
+  axis: Run | undefined;
 }
 
-function Step({ row, open, toggle, longest }: StepProps) {
+function Step({ row, open, toggle, axis }: StepProps) {
   const bad = row.event_type === "error" || (row.event_type === "tool_result" && fields(row.output_data).ok === false);
   return (
     <div class={`step ${row.event_type}${bad ? " bad" : ""}${open ? " open" : ""}`}>
@@ -106,8 +106,8 @@ function Step({ row, open, toggle, longest }: StepProps) {
         <span class="what">{summary(row)}</span>
         {row.duration_ms !== null && (
           <span class="took number" title={t.jobs.took}>
-            <i style={{ width: `${Math.max(2, (row.duration_ms / longest) * 40)}px` }} />
-            {duration(row.duration_ms)}
+            {axis && <Span row={row} axis={axis} />}
+            <span>{duration(row.duration_ms)}</span>
           </span>
         )}
         <time class="faint number" dateTime={row.created_at} title={`${exact(row.created_at)} · ${ago(row.created_at)}`}>
@@ -120,6 +120,24 @@ function Step({ row, open, toggle, longest }: StepProps) {
         open && <Detail row={row} />
       )}
     </div>
+  );
+}
+
+/** Units of the axis of a run, and the fewest that can be seen. */
+const AXIS = 200;
+const LEAST = 2;
+
+/** When a step was, and how long, on the axis of its run. */
+function Span({ row, axis }: { row: LogRow; axis: Run }) {
+  const whole = Math.max(axis.end - axis.start, 1);
+  const place = (milliseconds: number) => (Math.min(Math.max(milliseconds, 0), whole) / whole) * AXIS;
+  const end = Date.parse(row.created_at) - axis.start;
+  const width = Math.max(LEAST, place(end) - place(end - row.duration_ms!));
+  return (
+    <svg class="span" viewBox={`0 0 ${AXIS} 8`} preserveAspectRatio="none" aria-hidden="true">
+      <rect class="axis" width={AXIS} height={8} />
+      <rect x={Math.min(place(end - row.duration_ms!), AXIS - width)} width={width} height={8} />
+    </svg>
   );
 }
 
