@@ -2,17 +2,18 @@
 
 import { useEffect } from "preact/hooks";
 import { get, may, post } from "../api";
-import { Bar, Card, Command, Empty, Problem, Skeleton, State, Time, useNow } from "../components/basics";
+import { Bar, Card, Command, Empty, Problem, Skeleton, Time, useNow } from "../components/basics";
 import { Columns, type Series } from "../components/chart";
 import { AnswerBox, ApprovalBox } from "../components/decide";
 import { attempt } from "../components/dialog";
 import { Resolve } from "../components/resolve";
-import { duration, integer, money } from "../format";
+import { integer, money } from "../format";
 import { type Live, useLive } from "../live";
 import { go } from "../router";
 import { t } from "../texts";
 import type { Approval, Day, Effect, EffectList, Job, JobList, JobStatus, Stats, Status } from "../types";
 import { subject } from "./jobs";
+import { Now } from "./now";
 
 const JOBS = /^(job\.created|job\.status|approval|stop|resume)$/;
 const OUTCOMES: JobStatus[] = ["completed", "failed", "cancelled"];
@@ -110,35 +111,6 @@ function UnknownEffect({ effect, done }: { effect: Effect; done: () => void }) {
       </p>
       <Resolve effect={effect} done={done} />
     </article>
-  );
-}
-
-function Now() {
-  const running = useLive<JobList>((signal) => get("/api/jobs?status=running&limit=50", signal), [], ({ kind, data }) =>
-    JOBS.test(kind) || data.event_type === "llm_response",
-  );
-  const now = useNow(1000);
-  return (
-    <Card title={t.overview.now}>
-      {running.error && <Problem error={running.error} retry={running.reload} />}
-      {running.data?.jobs.length === 0 && <p class="faint">{t.overview.idle}</p>}
-      <ul class="plain">
-        {running.data?.jobs.map((job) => (
-          <li key={job.id} class="row">
-            <State of={job.status} />
-            <a href={`/admin/jobs/${job.id}`}>
-              #{job.id} {subject(job)}
-            </a>
-            <span class="space" />
-            {job.locked_at && (
-              <span class="faint number">
-                {t.overview.since} {duration(Math.max(0, now - new Date(job.locked_at).getTime()))}
-              </span>
-            )}
-          </li>
-        ))}
-      </ul>
-    </Card>
   );
 }
 
