@@ -126,7 +126,7 @@ export function JobsPage({ query }: { query: URLSearchParams }) {
             <span>{t.jobs.filter}</span>
             <span>{t.jobs.subject}</span>
             <span>{t.jobs.from}</span>
-            <span>{t.jobs.updated}</span>
+            <span>{t.jobs.age}</span>
             <span class="number">{t.jobs.took}</span>
             <span class="number">{t.jobs.cost}</span>
           </div>
@@ -203,13 +203,30 @@ function JobRow({ job, chosen, selected, toggle }: { job: JobItem; chosen: boole
       <a ref={link} href={`/admin/jobs/${job.id}`} class="subject">
         <span class="faint">#{job.id}</span> {subject(job)}
       </a>
-      <span class="from faint">{job.trigger_from_address}</span>
+      <span class="from faint">
+        <Sender job={job} />
+      </span>
       <span class="faint">
-        <Time at={job.updated_at} />
+        <Time at={job.created_at} />
       </span>
       <span class="number faint">{took === undefined ? "" : duration(took)}</span>
       <span class="number">{job.cost_total ? money(job.cost_total) : ""}</span>
     </div>
+  );
+}
+
+/** Who asked for it; of mail, whether it is proved that it is theirs. */
+function Sender({ job: { trigger_from_address: address, sender_verified: verified } }: { job: JobItem }) {
+  return (
+    <>
+      {verified !== undefined && (
+        <span title={verified ? t.mail.verified : t.mail.unverified}>
+          <Icon name={verified ? "check" : "question"} />
+          <span class="hidden">{verified ? t.mail.verified : t.mail.unverified}</span>
+        </span>
+      )}{" "}
+      {address}
+    </>
   );
 }
 
