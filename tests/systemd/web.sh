@@ -138,7 +138,7 @@ who_guesses_is_banned() {
     for address in 192.168.77.5 "$guesser" "$other"; do there ip addr add "$address/32" dev lo; done
     inside assistantctl web enable --bind "$lan" >/dev/null
     # The machine leaves out what packages have below /usr/share/doc.
-    inside sh -c 'dpkg-deb --fsys-tarfile /var/tmp/assistant_*.deb |
+    inside sh -c 'set -- /var/tmp/assistant_*.deb; dpkg-deb --fsys-tarfile "$1" |
         tar --extract --directory /etc/fail2ban --strip-components 7 ./usr/share/doc/assistant/examples/fail2ban'
     printf '[sshd]\nenabled = false\n' >"$machine_root/etc/fail2ban/jail.local"
     inside fail2ban-client --test >/dev/null || wrong "fail2ban does not take the files"
@@ -157,6 +157,7 @@ who_guesses_is_banned() {
     inside systemctl stop fail2ban.service
     inside rm /etc/fail2ban/jail.local /etc/fail2ban/jail.d/assistant.conf /etc/fail2ban/filter.d/assistant.conf
     inside assistantctl web disable >/dev/null
+    rmdir "$machine_root/etc/systemd/system/assistantd-web.socket.d"
     for address in 192.168.77.5 "$guesser" "$other"; do there ip addr del "$address/32" dev lo; done
 }
 
