@@ -2,8 +2,13 @@
 
 use std::time::Duration;
 
-use assistant_api::{JobId, jobs::Job};
+use assistant_api::{
+    JobId,
+    jobs::{Job, Metadata},
+};
 use serde::{Deserialize, Serialize};
+
+use crate::error::Result;
 
 /// The right to write for a job, while the job is `running` and no other worker has taken it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -24,8 +29,13 @@ pub struct Claimed {
     pub overrides: Overrides,
 }
 
-/// Limits of one run, from a review; they end with the run that they were for. Retries after an error, a stop or a
-/// crash belong to the same run.
+/// What a job has in its metadata for each of its runs: [`Overrides`] that were given with it.
+pub(super) const LIMITS: &str = "limits";
+/// What a job has in its metadata for its next run: [`Overrides`] of a review, which win.
+pub(super) const REVIEW: &str = "admin_review_override";
+
+/// Limits of a run, from its job or from a review; those of a review end with the run that they were for. Retries after
+/// an error, a stop or a crash belong to the same run.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Overrides {
     /// Instead of `limits.max_iterations_per_task`.
@@ -38,6 +48,25 @@ pub struct Overrides {
     /// once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instruction: Option<String>,
+}
+
+impl Overrides {
+    /// Those for the next run of a job with this metadata.
+    ///
+    /// # Errors
+    /// `internal` when they cannot be read.
+    pub fn of(metadata: &Metadata) -> Result<Self> {
+        let read = |name: &str| -> Result<Self> {
+            let given = metadata.get(name).cloned().map(serde_json::from_value).transpose()?;
+            Ok(given.unwrap_or_default())
+        };
+        let (review, own) = (read(REVIEW)?, read(LIMITS)?);
+        Ok(Self {
+            max_iterations: review.max_iterations.or(own.max_iterations),
+            max_tokens: review.max_tokens.or(own.max_tokens),
+            instruction: review.instruction,
+        })
+    }
 }
 
 /// How a run ended.

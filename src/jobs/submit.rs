@@ -7,10 +7,13 @@ use assistant_api::{
 use serde_json::{Value, json};
 
 use super::{
+    Overrides,
+    outcome::LIMITS,
     store::{
         change,
         create::{self, Creation},
     },
+    verbs::within_bounds,
     when,
 };
 use crate::{
@@ -47,7 +50,8 @@ pub async fn create_with(
     cx.check_space()?;
     let now = cx.clock.now();
     let attachments = attachments(cx, &new.attachments).await?;
-    let creation = Creation { metadata, parent_job_id, ..checked(cx, new, attachments, by)? };
+    let mut creation = Creation { parent_job_id, ..checked(cx, new, attachments, by)? };
+    creation.metadata.extend(metadata);
     let job = cx.store.write(move |tx| create::insert(tx, now, &creation)).await?;
     cx.wake.announce();
     cx.wake.jobs.notify_one();
@@ -92,6 +96,16 @@ fn checked(cx: &Cx, new: NewJob, attachments: Vec<Value>, by: &str) -> Result<Cr
             return Err(Error::validation("run_at and run_in exclude each other").field("run_in"));
         }
     };
+    within_bounds(new.max_iterations_per_task, new.max_tokens_per_task)?;
+    let limits = Overrides {
+        max_iterations: new.max_iterations_per_task,
+        max_tokens: new.max_tokens_per_task,
+        instruction: None,
+    };
+    let mut metadata = Metadata::new();
+    if limits != Overrides::default() {
+        metadata.insert(LIMITS.into(), serde_json::to_value(limits)?);
+    }
     let own = config.identity.email.clone().unwrap_or_else(|| "assistant@local".into());
     let domain = config.identity.message_id_domain.clone();
     let domain = domain.or_else(|| own.rsplit_once('@').map(|(_, domain)| domain.to_owned()));
@@ -106,7 +120,7 @@ fn checked(cx: &Cx, new: NewJob, attachments: Vec<Value>, by: &str) -> Result<Cr
         run_at,
         hold: new.hold,
         attachments,
-        metadata: Metadata::new(),
+        metadata,
         parent_job_id: None,
         domain: domain.unwrap_or_else(|| "local".into()),
         created_by: by.to_owned(),

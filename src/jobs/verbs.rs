@@ -86,19 +86,24 @@ async fn decide(cx: &Cx, id: JobId, decision: Decision, state: ApprovalState, by
     Ok(())
 }
 
-/// Sets limits for the next run of a job in review, and queues it unless `requeue` is false.
-///
-/// # Errors
-/// `not_found`, `validation`; `conflict` when it is not in review.
-pub async fn review(cx: &Cx, id: JobId, new: ReviewOverride, by: &str) -> Result<JobStatus> {
+/// Refuses limits of a run that make no sense.
+pub(super) fn within_bounds(iterations: Option<i64>, tokens: Option<i64>) -> Result<()> {
     let bounded = |field: &'static str, value: Option<i64>, max: i64| match value {
         Some(value) if !(1..=max).contains(&value) => {
             Err(Error::validation(format!("{field} is {value}; it goes from 1 to {max}")).field(field))
         }
         _ => Ok(()),
     };
-    bounded("max_iterations_per_task", new.max_iterations_per_task, 10_000)?;
-    bounded("max_tokens_per_task", new.max_tokens_per_task, 100_000_000)?;
+    bounded("max_iterations_per_task", iterations, 10_000)?;
+    bounded("max_tokens_per_task", tokens, 100_000_000)
+}
+
+/// Sets limits for the next run of a job in review, and queues it unless `requeue` is false.
+///
+/// # Errors
+/// `not_found`, `validation`; `conflict` when it is not in review.
+pub async fn review(cx: &Cx, id: JobId, new: ReviewOverride, by: &str) -> Result<JobStatus> {
+    within_bounds(new.max_iterations_per_task, new.max_tokens_per_task)?;
     if let Some(instruction) = &new.instruction
         && instruction.chars().count() > MAX_TEXT
     {

@@ -10,9 +10,12 @@ use assistant_api::{
 use rusqlite::Connection;
 use serde_json::json;
 
-use super::store::{
-    filter::{self, Filter, Place},
-    list, log, row, thread, usage,
+use super::{
+    Overrides,
+    store::{
+        filter::{self, Filter, Place},
+        list, log, row, thread, usage,
+    },
 };
 use crate::{cx::Cx, error::Result, http::cursor, ledger};
 
@@ -208,9 +211,9 @@ fn actions(job: &Job) -> Actions {
 fn diagnose(job: &Job, base: ReviewDefaults, iterations: i64, usage: &assistant_api::jobs::Usage) -> ReviewDiagnostics {
     let reason = job.last_error.clone().unwrap_or_default();
     let (stop_reason, explanation) = stop_reason(&reason);
-    let set = |key: &str| job.metadata.get("admin_review_override").and_then(|set| set.get(key)?.as_i64());
-    let max_iterations = set("max_iterations_per_task").unwrap_or(base.max_iterations_per_task);
-    let max_tokens = set("max_tokens_per_task").unwrap_or(base.max_tokens_per_task);
+    let set = Overrides::of(&job.metadata).unwrap_or_default();
+    let max_iterations = set.max_iterations.unwrap_or(base.max_iterations_per_task);
+    let max_tokens = set.max_tokens.unwrap_or(base.max_tokens_per_task);
     let percent = |used: i64, max: i64| if max > 0 { used.saturating_mul(100) / max } else { 0 };
     ReviewDiagnostics {
         stop_reason: stop_reason.into(),

@@ -1,6 +1,6 @@
 // Jobs from the first one on: what is tried, scheduled and attached, what is seen of a run while it goes on, and what the
 // page takes back when the daemon refuses.
-import { readFileSync, readdirSync } from "node:fs";
+import { readFileSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { assert, stage, until } from "./stage.mjs";
 
@@ -97,10 +97,15 @@ try {
     // Neither the browser nor the daemon takes that.
     assert(await page.getByLabel(/^Priority/).evaluate((input) => !input.validity.valid), "it is out of bounds");
     await page.getByLabel(/^Priority/).fill("7");
+    await page.getByLabel(/^Most model calls/).fill("12");
+    await page.getByLabel(/^Most tokens/).fill("30000");
     await button("Send", false).click();
     await page.getByRole("heading", { name: "TASK-plain" }).waitFor();
     const id = Number(/\d+$/.exec(page.url())[0]);
     const made = job(id);
+    const { max_iterations_per_task: calls, max_tokens_per_task: tokens } = made.metadata.limits;
+    assert(calls === 12 && tokens === 30_000, JSON.stringify(made.metadata));
+    await card("Limits").getByText("0 / 12", { exact: true }).waitFor();
     assert(new Date(made.run_at).getTime() === at && made.priority === 7 && made.status === "queued", JSON.stringify(made));
     const runs = page.locator("dl.facts > div", { has: page.getByText("Runs at", { exact: true }) });
     assert(new Date(await runs.locator("time").getAttribute("datetime")).getTime() === at, "the job does not say when");
@@ -375,6 +380,57 @@ try {
     await other();
     await page.locator(".title .state.cancelled").waitFor();
     assert(job(id).status === "cancelled", job(id).status);
+  });
+
+  await check("several jobs are changed at once, and those that the daemon refuses come back", async () => {
+    const [first, second] = ["One of two", "Two of two"].map((subject) => make({ subject, run_in: "1h" }));
+    await go("/admin/jobs");
+    const row = (id) => page.locator(".job-row", { has: page.locator(`a[href="/admin/jobs/${id}"]`) });
+    const choose = async () => {
+      for (const id of [first, second]) await row(id).getByRole("checkbox").check();
+    };
+    await choose();
+    const answer = await refuse(`**/api/jobs/${second}/cancel`);
+    await page.getByRole("toolbar").getByRole("button", { name: "Cancel job" }).click();
+    for (const id of [first, second]) await row(id).locator(".state.cancelled").waitFor();
+    assert(job(second).status === "queued", "the daemon has heard of it");
+    await answer();
+    await row(second).locator(".state.queued").waitFor();
+    assert(job(first).status === "cancelled", "the other one is not cancelled");
+    await row(first).locator(".state.cancelled").waitFor();
+    // Erased ones go, and come back to where they were.
+    await choose();
+    const other = await refuse(`**/api/jobs/${second}`);
+    await page.getByRole("toolbar").getByRole("button", { name: "Erase" }).click();
+    await dialog.getByRole("button", { name: "Erase" }).click();
+    await row(second).waitFor({ state: "detached" });
+    await row(first).waitFor({ state: "detached" });
+    await other();
+    await row(second).locator(".state.queued").waitFor();
+    assert((await row(first).count()) === 0 && job(second).status === "queued", "not as the daemon has it");
+    cancel(second);
+  });
+
+  await check("what a person has said is shown at once, and the box comes back where it is refused", async () => {
+    const id = submit("TASK-ask", "A question");
+    await go(`/admin/jobs/${id}`);
+    const answer = await refuse(`**/api/jobs/${id}/answer`);
+    await page.getByRole("textbox", { name: "Your answer" }).fill("the blue one");
+    await page.locator(".decide").getByRole("button", { name: "Send" }).click();
+    await page.locator(".decide[aria-busy]").getByText("the blue one").waitFor();
+    await answer();
+    await until("what was typed", async () => (await page.getByRole("textbox", { name: "Your answer" }).inputValue()) === "the blue one");
+    cancel(id);
+    writeFileSync(join(daemon.workspace, "report.md"), "to go\n");
+    const gone = submit("TASK-remove", "A file to go");
+    await go(`/admin/jobs/${gone}`);
+    const other = await refuse(`**/api/jobs/${gone}/approve`);
+    await button("Approve").click();
+    await page.locator(".decide[aria-busy]").getByText("Approved").waitFor();
+    await other();
+    await button("Approve").waitFor();
+    assert(job(gone).status === "needs_review", job(gone).status);
+    cancel(gone);
   });
 
   await check("a token whose revocation is refused comes back into the list", async () => {

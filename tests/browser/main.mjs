@@ -333,6 +333,17 @@ try {
     assert(complaints.length === 0, complaints.join("\n"));
     assert(foreign.length === 0, foreign.join("\n"));
   });
+  /** When the first text or picture stood on the page, in milliseconds from the start of its navigation. */
+  const painted = () =>
+    new Promise((resolve) =>
+      new PerformanceObserver((list, observer) => {
+        for (const { name, startTime } of list.getEntries()) {
+          if (name !== "first-contentful-paint") continue;
+          observer.disconnect();
+          resolve(startTime);
+        }
+      }).observe({ type: "paint", buffered: true }),
+    );
   await check("the script is small and the first paint quick", async () => {
     const dir = process.env.DASHBOARD_FILES;
     const bytes = readdirSync(dir).filter((name) => name.endsWith(".js.gz")).reduce((sum, name) => sum + statSync(join(dir, name)).size, 0);
@@ -340,13 +351,21 @@ try {
     await label("Password").fill(PASSWORD);
     await button("Log in").click();
     await page.getByRole("heading", { name: "Overview" }).waitFor();
-    const paints = [];
+    // Beside a page of one line from the same daemon: what the machine and the browser take anyway.
+    const bare = daemon.origin + "/health";
+    const paints = { "/admin": [], [bare]: [] };
     for (let run = 0; run < 5; run++) {
-      await go("/admin");
-      paints.push(await page.evaluate(() => performance.getEntriesByName("first-contentful-paint")[0].startTime));
+      for (const [address, times] of Object.entries(paints)) {
+        await (address === bare ? page.goto(bare) : go(address));
+        times.push(await page.evaluate(painted));
+      }
     }
-    paints.sort((a, b) => a - b);
-    console.log(`      scripts ${(bytes / 1024).toFixed(1)} KiB compressed, first contentful paint ${paints[2].toFixed(0)} ms (median of 5; most ${paints[4].toFixed(0)} ms)`);
+    const [ours, least] = Object.values(paints).map((times) => times.sort((a, b) => a - b));
+    const ratio = ours[0] / least[0];
+    console.log(
+      `      scripts ${(bytes / 1024).toFixed(1)} KiB compressed, first contentful paint ${ours[2].toFixed(0)} ms (median of 5; goal 300 ms), of a bare page ${least[2].toFixed(0)} ms; the best of both: ${ratio.toFixed(1)}`,
+    );
+    assert(ratio < 4, "the first paint takes four times as long as that of a bare page");
     assert(bytes < 150 * 1024, "more than 150 KiB of scripts");
   });
 } finally {

@@ -95,6 +95,12 @@ pub struct NewJob {
     /// Workspace paths, relative, that the prompt names as attachments; those of a held job are given at release.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub attachments: Vec<String>,
+    /// Model calls that each run may make, instead of `limits.max_iterations_per_task`: 1 to 10,000.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_iterations_per_task: Option<i64>,
+    /// Tokens that each run may use, instead of `limits.max_tokens_per_task`: 1 to 100,000,000.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_tokens_per_task: Option<i64>,
 }
 
 /// What a job carries beside its columns.

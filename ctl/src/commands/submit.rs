@@ -39,6 +39,7 @@ const MAX_TASK: u64 = 1 << 20;
   assistantctl submit --file task.md --attach report.pdf --wait -o json
   git log --oneline -20 | assistantctl submit - --subject \"Release notes\"
   assistantctl submit \"Tidy the notes\" --at '2026-11-23T09:00[Europe/Berlin]'
+  assistantctl submit \"Try it once\" --max-iterations 10 --max-tokens 200000
   assistantctl submit \"Sum up data/\" --attach data --follow --get results")]
 pub struct Args {
     /// The task; `-` reads it from the standard input
@@ -62,6 +63,12 @@ pub struct Args {
     /// Run this long from now, such as 2h or "1d 30m"
     #[arg(long = "in", value_name = "TIME")]
     run_in: Option<String>,
+    /// Model calls that each run may make, 1 to 10000
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(1..=10_000))]
+    max_iterations: Option<i64>,
+    /// Tokens that each run may use, 1 to 100000000
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(1..=100_000_000))]
+    max_tokens: Option<i64>,
     /// Show the steps of the job until it rests
     #[arg(long)]
     follow: bool,
@@ -96,6 +103,8 @@ pub async fn run(args: Args, cx: &Cx) -> Result {
         run_in: args.run_in,
         hold: !attachments.is_empty(),
         attachments: Vec::new(),
+        max_iterations_per_task: args.max_iterations,
+        max_tokens_per_task: args.max_tokens,
     };
     let mut job = create(cx, &new).await?;
     if new.hold {

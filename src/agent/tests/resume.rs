@@ -102,6 +102,44 @@ async fn a_large_result_that_was_not_seen_is_whole_after_a_restart() {
     assert_eq!(world.get(id).await.status, JobStatus::Completed);
 }
 
+/// What a job was given holds for each of its runs; a review goes above it for one.
+#[tokio::test]
+async fn limits_of_a_job_hold_until_a_review_and_again_after_it() {
+    let world = Setup::default().world(|_, _| Ok(done()));
+    let new = NewJob {
+        subject: "short".into(),
+        body: "do it".into(),
+        max_iterations_per_task: Some(7),
+        max_tokens_per_task: Some(9000),
+        ..Default::default()
+    };
+    let id = jobs::create(&world.cx, new, "uid:0").await.unwrap().id;
+    let limits = async || {
+        let overrides = world.claim().await.overrides;
+        (overrides.max_iterations, overrides.max_tokens)
+    };
+    let to_review = async || {
+        let now = world.cx.clock.now();
+        world.cx.store.write(move |tx| recover(tx, now, 0)).await.unwrap();
+        assert_eq!(world.get(id).await.status, JobStatus::NeedsReview);
+    };
+    assert_eq!(limits().await, (Some(7), Some(9000)));
+    to_review().await;
+    let shown = jobs::detail(&world.cx, id).await.unwrap().review_diagnostics.unwrap().limits;
+    assert_eq!((&shown["max_iterations"], &shown["base_max_iterations"]), (&json!(7), &json!(50)));
+    let more = assistant_api::jobs::ReviewOverride {
+        instruction: None,
+        max_iterations_per_task: Some(80),
+        max_tokens_per_task: None,
+        requeue: true,
+    };
+    jobs::review(&world.cx, id, more, "uid:0").await.unwrap();
+    assert_eq!(limits().await, (Some(80), Some(9000)));
+    to_review().await;
+    jobs::requeue(&world.cx, id, "uid:0").await.unwrap();
+    assert_eq!(limits().await, (Some(7), Some(9000)));
+}
+
 /// Overrides are of one run: a crash does not end it, a recovery that gives the job to a person does.
 #[tokio::test]
 async fn overrides_outlive_a_crash_and_end_with_the_review_that_a_recovery_asks_for() {

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    jobs::NeedsWhat,
+    jobs::{NeedsWhat, outcome::REVIEW},
     policy::Origin,
     store::types::{micros, to_json},
 };
@@ -225,7 +225,7 @@ pub fn review(
         return Err(Error::conflict(format!("job {id} is {} and does not wait for a review", job.status)));
     }
     let mut metadata = job.metadata.clone();
-    metadata.insert("admin_review_override".into(), override_of(&metadata, now, new, by, job.last_error.as_deref()));
+    metadata.insert(REVIEW.into(), override_of(&metadata, now, new, by, job.last_error.as_deref()));
     conn.prepare_cached("UPDATE jobs SET metadata = ?2, updated_at = ?3 WHERE id = ?1 AND status = 'needs_review'")?
         .execute((id.0, to_json(&metadata)?, micros(now)))?;
     if new.requeue {
@@ -249,7 +249,7 @@ pub fn review(
 
 /// What stands in `metadata.admin_review_override`; what an earlier review set and this one leaves out stays.
 fn override_of(metadata: &Metadata, now: Timestamp, new: &ReviewOverride, by: &str, reason: Option<&str>) -> Value {
-    let earlier = metadata.get("admin_review_override").and_then(Value::as_object).cloned();
+    let earlier = metadata.get(REVIEW).and_then(Value::as_object).cloned();
     let mut value = earlier.unwrap_or_default();
     value.insert("created_at".into(), now.to_string().into());
     value.insert("created_by".into(), by.into());

@@ -78,8 +78,7 @@ pub fn claim(conn: &Connection, now: Timestamp, term: &Term, busy: &[JobId], max
 /// The job, its epoch, and what was set for the run that begins.
 fn readable(row: &Row<'_>) -> Result<(Job, i64, Overrides)> {
     let job = row::from_row(row)?;
-    let overrides = job.metadata.get("admin_review_override").cloned();
-    let overrides = overrides.map(serde_json::from_value::<Overrides>).transpose()?.unwrap_or_default();
+    let overrides = Overrides::of(&job.metadata)?;
     Ok((job, row.col("epoch")?, overrides))
 }
 
@@ -90,8 +89,9 @@ fn set_aside(conn: &Connection, now: Timestamp, lease: &Lease, from: JobStatus) 
     conn.prepare_cached(
         "UPDATE jobs SET status = 'needs_review', needs = 'review', last_error = ?3, attempts = attempts - 1, \
          metadata = CASE WHEN json_valid(metadata) AND json_type(metadata) = 'object' \
-         THEN json_set(json_remove(metadata, '$.admin_review_override'), '$.unreadable', \
-         json_extract(metadata, '$.admin_review_override')) ELSE json_object('unreadable', metadata) END, \
+         THEN json_set(json_remove(metadata, '$.admin_review_override', '$.limits'), '$.unreadable', json_patch('{}', \
+         json_object('admin_review_override', metadata -> '$.admin_review_override', 'limits', metadata -> '$.limits'))) \
+         ELSE json_object('unreadable', metadata) END, \
          lease = NULL, lease_boot = NULL, lease_until = NULL, locked_at = NULL, locked_by = NULL, updated_at = ?4 \
          WHERE id = ?1 AND lease = ?2 AND status = 'running'",
     )?

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     error::Result,
-    jobs::{Lease, NeedsWhat, Outcome, redact},
+    jobs::{Lease, NeedsWhat, Outcome, outcome::REVIEW, redact},
     store::types::{RowExt as _, micros, to_json},
 };
 
@@ -222,7 +222,7 @@ fn write(conn: &Connection, now: Timestamp, lease: &Lease, next: &Next, metadata
 
 /// The metadata after a run, if it changed: the answer is added, a review override ends with the run it was for.
 fn with_result(mut metadata: Metadata, now: Timestamp, response: Option<&str>, run_goes_on: bool) -> Option<Metadata> {
-    let mut changed = !run_goes_on && metadata.shift_remove("admin_review_override").is_some();
+    let mut changed = !run_goes_on && metadata.shift_remove(REVIEW).is_some();
     if let Some(response) = response {
         metadata.insert("final_response".into(), response.into());
         metadata.insert("final_response_at".into(), Value::String(now.to_string()));

@@ -22,6 +22,8 @@ async fn bad_input_names_its_field_and_leaves_nothing() {
         ("body", NewJob { body: " \n".into(), ..new("s") }),
         ("priority", NewJob { priority: Some(1001), ..new("s") }),
         ("from_address", NewJob { from_address: Some("a\u{0}b".into()), ..new("s") }),
+        ("max_iterations_per_task", NewJob { max_iterations_per_task: Some(0), ..new("s") }),
+        ("max_tokens_per_task", NewJob { max_tokens_per_task: Some(100_000_001), ..new("s") }),
         ("run_at", NewJob { run_at: Some("soon".into()), ..new("s") }),
         ("run_in", NewJob { run_in: Some("soon".into()), ..new("s") }),
         ("run_in", NewJob { run_at: Some("2026-12-01T00:00".into()), run_in: Some("1h".into()), ..new("s") }),

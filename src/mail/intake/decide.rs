@@ -20,7 +20,7 @@ use crate::{
     config::Config,
     error::Result,
     jobs::{
-        ApprovalState, NeedsWhat,
+        ApprovalState, NeedsWhat, Overrides,
         within::{self, Creation},
     },
     mail::{
@@ -405,15 +405,13 @@ impl Desk<'_> {
         if request.what == NeedsWhat::Limits.as_str() {
             let job = within::get(self.tx, job)?;
             let limits = &self.config.limits;
-            let set = |key: &str, of_config: i64| {
-                let set =
-                    job.metadata.get("admin_review_override").and_then(|set| set[key].as_i64()).unwrap_or(of_config);
-                increased(set, self.config.mail.approval_increase_factor)
+            let set = Overrides::of(&job.metadata)?;
+            let more = |set: Option<i64>, of_config: u32| {
+                increased(set.unwrap_or(of_config.into()), self.config.mail.approval_increase_factor)
             };
-            let iterations = set("max_iterations_per_task", limits.max_iterations_per_task.into());
+            let iterations = more(set.max_iterations, limits.max_iterations_per_task);
             review.max_iterations_per_task = Some(iterations.min(10_000));
-            let tokens = i64::from(limits.max_tokens_per_task);
-            review.max_tokens_per_task = Some(set("max_tokens_per_task", tokens).min(100_000_000));
+            review.max_tokens_per_task = Some(more(set.max_tokens, limits.max_tokens_per_task).min(100_000_000));
         }
         within::review(self.tx, self.now, job, &review, by, Origin::Owner).map(drop)
     }

@@ -474,8 +474,8 @@ async fn a_row_that_cannot_be_read_stops_no_other() {
         spoil(limit, r#"{"mine": 1, "admin_review_override": {"max_iterations_per_task": "many"}}"#);
         let claimed = claim(conn, now(), &term(60), &[], 4).unwrap();
         assert_eq!(claimed.iter().map(|claimed| claimed.job.id).collect::<Vec<_>>(), [fine]);
-        for (id, unreadable) in [(array, "[1]".into()), (limit, serde_json::json!({"max_iterations_per_task": "many"}))]
-        {
+        let kept = serde_json::json!({"admin_review_override": {"max_iterations_per_task": "many"}});
+        for (id, unreadable) in [(array, "[1]".into()), (limit, kept)] {
             let job = row::get(conn, id).unwrap();
             assert_eq!((job.status, job.attempts, job.locked_at), (NeedsReview, 0, None));
             assert_eq!(job.metadata["unreadable"], unreadable, "what was there is kept");

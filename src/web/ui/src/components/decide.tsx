@@ -16,10 +16,11 @@ export function AnswerBox({ id, needs, done }: { id: number; needs: Needs; done:
   const send = async () => {
     if (!answer.trim() || sending) return;
     setSending(true);
-    const sent = await attempt(() => post(`/api/jobs/${id}/answer`, { answer }), t.job.answered);
+    if (await attempt(() => post(`/api/jobs/${id}/answer`, { answer }), t.job.answered)) done();
     setSending(false);
-    if (sent) done();
   };
+  // As if it were given; the box comes back with it if the daemon refuses.
+  if (sending) return <Given title={t.job.question} text={needs.text} given={answer} />;
   return (
     <form
       class="decide"
@@ -45,7 +46,7 @@ export function AnswerBox({ id, needs, done }: { id: number; needs: Needs; done:
             />
           </Field>
           <div class="row">
-            <button type="submit" class="primary" disabled={sending}>
+            <button type="submit" class="primary">
               {t.job.send}
             </button>
             <Command text={needs.command} />
@@ -59,14 +60,14 @@ export function AnswerBox({ id, needs, done }: { id: number; needs: Needs; done:
 /** One exact call, and a yes or a no to it. */
 export function ApprovalBox({ approval, done }: { approval: Approval; done: () => void }) {
   const [reason, setReason] = useState("");
-  const [busy, setBusy] = useState(false);
+  const [decided, setDecided] = useState("");
   const decide = async (what: "approve" | "deny", text: string) => {
-    setBusy(true);
+    setDecided(text);
     const body = { approval_id: approval.id, ...(what === "deny" && reason.trim() && { reason: reason.trim() }) };
-    const decided = await attempt(() => post(`/api/jobs/${approval.job_id}/${what}`, body), text);
-    setBusy(false);
-    if (decided) done();
+    if (await attempt(() => post(`/api/jobs/${approval.job_id}/${what}`, body), text)) done();
+    setDecided("");
   };
+  if (decided) return <Given title={`${t.job.approvalTitle}: ${approval.tool}`} given={decided} />;
   return (
     <div class="decide">
       <h3>
@@ -82,16 +83,29 @@ export function ApprovalBox({ approval, done }: { approval: Approval; done: () =
             <input type="text" value={reason} onInput={(event) => setReason(event.currentTarget.value)} />
           </Field>
           <div class="row">
-            <button type="button" class="primary" disabled={busy} onClick={() => decide("approve", t.job.approved)}>
+            <button type="button" class="primary" onClick={() => decide("approve", t.job.approved)}>
               <Icon name="check" /> {t.job.approve}
             </button>
-            <button type="button" disabled={busy} onClick={() => decide("deny", t.job.denied)}>
+            <button type="button" onClick={() => decide("deny", t.job.denied)}>
               <Icon name="ban" /> {t.job.deny}
             </button>
             <Command text={approval.command} />
           </div>
         </>
       )}
+    </div>
+  );
+}
+
+/** What a person has said, while it is on its way. */
+function Given({ title, text, given }: { title: string; text?: string | null; given: string }) {
+  return (
+    <div class="decide" aria-busy="true">
+      <h3>
+        <Icon name="check" /> {title}
+      </h3>
+      {text && <p class="pre">{text}</p>}
+      <p class="pre faint">{given}</p>
     </div>
   );
 }

@@ -8,10 +8,10 @@ import type { Fields, JobDetail, LogRow } from "../types";
 
 export function Limits({ detail, rows }: { detail: JobDetail; rows: LogRow[] }) {
   const { usage, review_defaults, job, review_diagnostics } = detail;
-  // What a person has set holds until the run that it is for has ended.
-  const set = job.metadata.admin_review_override as Fields | undefined;
+  // What a review has set holds until the run that it is for has ended, what the job was made with for all of them.
+  const set: Fields = { ...(job.metadata.limits as Fields), ...(job.metadata.admin_review_override as Fields) };
   const limit = (name: string, base: number) => {
-    const own = set?.[name] ?? review_diagnostics?.limits[name.replace("_per_task", "")];
+    const own = set[name] ?? review_diagnostics?.limits[name.replace("_per_task", "")];
     return typeof own === "number" ? own : base;
   };
   const tokens = limit("max_tokens_per_task", review_defaults.max_tokens_per_task);

@@ -3,7 +3,7 @@
 import { useCallback, useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 import { type ApiError, get, may, post, query as queryOf, remove } from "../api";
 import { Chips, Empty, Problem, Skeleton, State, Time } from "../components/basics";
-import { confirm, tell } from "../components/dialog";
+import { confirm, fail, tell } from "../components/dialog";
 import { Icon } from "../components/icons";
 import { VirtualList } from "../components/virtual";
 import { useEvents } from "../events";
@@ -96,7 +96,7 @@ export function JobsPage({ query }: { query: URLSearchParams }) {
         <Choice label={t.jobs.origin} name="origin" query={query} all={[["", t.jobs.anyOrigin], ...ORIGINS]} />
         <Choice label={t.jobs.created} name="made" query={query} all={[["", t.jobs.anyTime], ...TIMES]} />
       </div>
-      {selected.size > 0 && <Selection ids={[...selected]} clear={() => select(new Set())} erased={list.drop} />}
+      {selected.size > 0 && <Selection ids={[...selected]} clear={() => select(new Set())} expect={list.expect} />}
       {list.error && <Problem error={list.error} retry={list.reload} />}
       {list.fresh > 0 && (
         <button type="button" class="fresh" onClick={() => { if (box.current) box.current.scrollTop = 0; list.reload(); }}>
@@ -232,37 +232,41 @@ function Sender({ job: { trigger_from_address: address, sender_verified: verifie
 
 export const subject = (job: JobItem) => job.trigger_subject || job.task_summary || t.jobs.open(job.id);
 
-function Selection({ ids, clear, erased }: { ids: number[]; clear: () => void; erased: (id: number) => void }) {
-  const each = async (work: (id: number) => Promise<unknown>, after: (id: number) => void = () => {}) => {
-    let [done, failed] = [0, 0];
-    let last: ApiError | undefined;
+/** Shows jobs as they are about to be, or without a status, without them; what it gives puts one of them back. */
+type Expect = (ids: number[], status?: JobStatus) => (id: number) => void;
+
+function Selection({ ids, clear, expect }: { ids: number[]; clear: () => void; expect: Expect }) {
+  // Shown at once; taken back where the daemon refuses.
+  const each = async (work: (id: number) => Promise<unknown>, status?: JobStatus) => {
+    const back = expect(ids, status);
+    clear();
+    const failed: ApiError[] = [];
     for (const id of ids) {
       try {
         await work(id);
-        after(id);
-        done += 1;
       } catch (err) {
-        last = err as ApiError;
-        failed += 1;
+        back(id);
+        failed.push(err as ApiError);
       }
     }
+    const done = ids.length - failed.length;
     if (done) tell(t.jobs.bulkDone(done));
-    if (failed && last) tell(`${t.jobs.bulkFailed(failed)}: ${last.title}`);
-    clear();
+    if (failed.length > 1) tell(t.jobs.bulkFailed(failed.length));
+    if (failed[0]) fail(failed[0]);
   };
   const erase = async () => {
     if (await confirm({ title: t.jobs.eraseTitle(ids.length), text: t.job.eraseText, yes: t.job.actions.erase }))
-      await each((id) => remove(`/api/jobs/${id}`), erased);
+      await each((id) => remove(`/api/jobs/${id}`));
   };
   return (
     <div class="selection" role="toolbar" aria-label={t.jobs.selected(ids.length)}>
       <span>{t.jobs.selected(ids.length)}</span>
       {may("operator") && (
         <>
-          <button type="button" onClick={() => each((id) => post(`/api/jobs/${id}/cancel`))}>
+          <button type="button" onClick={() => each((id) => post(`/api/jobs/${id}/cancel`), "cancelled")}>
             {t.job.actions.cancel}
           </button>
-          <button type="button" onClick={() => each((id) => post(`/api/jobs/${id}/requeue`))}>
+          <button type="button" onClick={() => each((id) => post(`/api/jobs/${id}/requeue`), "queued")}>
             {t.job.actions.requeue}
           </button>
         </>
@@ -378,9 +382,14 @@ function useJobs(wanted: Wanted) {
       if (cursor.current && !busy.current) void load(cursor.current);
     },
     scrolled: (top: number) => void (atTop.current = top < 40),
-    drop: (id: number) => {
-      changed.current.delete(id);
-      setJobs((known) => known?.filter((job) => job.id !== id));
-    },
+    expect: ((ids, status) => {
+      const before = new Map(jobs?.filter(({ id }) => ids.includes(id)).map((job) => [job.id, job]));
+      for (const id of ids) changed.current.delete(id);
+      setJobs((known) => known?.flatMap((job) => (!before.has(job.id) ? [job] : status ? [{ ...job, status }] : [])));
+      return (id) => {
+        const old = before.get(id);
+        if (old) setJobs((known) => known && [...known.filter((job) => job.id !== id), old].sort((a, b) => b.id - a.id));
+      };
+    }) satisfies Expect,
   };
 }

@@ -19,6 +19,8 @@ export function NewJob({ close }: { close: () => void }) {
   const [body, setBody] = useState(sessionStorage.getItem(DRAFT) ?? "");
   const [priority, setPriority] = useState("0");
   const [when, setWhen] = useState("");
+  const [iterations, setIterations] = useState("");
+  const [tokens, setTokens] = useState("");
   const [files, setFiles] = useState<File[]>([]);
   const [over, setOver] = useState(false);
   const [sending, setSending] = useState("");
@@ -37,6 +39,8 @@ export function NewJob({ close }: { close: () => void }) {
         priority: Number(priority),
         hold: files.length > 0,
         ...(when && { run_at: new Date(when).toISOString() }),
+        ...(iterations && { max_iterations_per_task: Number(iterations) }),
+        ...(tokens && { max_tokens_per_task: Number(tokens) }),
       });
       if (files.length) await attach(job.id);
       sessionStorage.removeItem(DRAFT);
@@ -108,6 +112,12 @@ export function NewJob({ close }: { close: () => void }) {
           </Field>
           <Field label={t.submit.priority} hint={t.submit.priorityHint}>
             <input type="number" min={-1000} max={1000} value={priority} onInput={(event) => setPriority(event.currentTarget.value)} />
+          </Field>
+          <Field label={t.submit.iterations} hint={t.submit.limitHint}>
+            <input type="number" min={1} max={10_000} value={iterations} onInput={(event) => setIterations(event.currentTarget.value)} />
+          </Field>
+          <Field label={t.submit.tokens} hint={t.submit.limitHint}>
+            <input type="number" min={1} max={100_000_000} value={tokens} onInput={(event) => setTokens(event.currentTarget.value)} />
           </Field>
         </div>
         {files.length > 0 && (
