@@ -20,14 +20,13 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// All of them, at once; `taken` is not asked a second time.
 pub(super) async fn survey(workspace: &Path, config: &Sandbox, taken: Option<(Backend, &Ready)>) -> Vec<BackendStatus> {
     let one = async |backend| {
-        let (ready, problem) = match taken.filter(|(known, _)| *known == backend) {
-            Some((_, ready)) => (Ok(ready.clone()), None),
-            None => {
-                let ready = ask(backend, workspace, config).await;
-                let wanted = Wanted::of(config, workspace, config.level.0);
-                let fits = ready.as_ref().ok().map(|ready| wanted.and_then(|wanted| wanted.check(ready)));
-                (ready, fits.and_then(|fits| fits.err().as_ref().map(with_hint)))
-            }
+        let (ready, problem) = if let Some((_, ready)) = taken.filter(|(known, _)| *known == backend) {
+            (Ok(ready.clone()), None)
+        } else {
+            let ready = ask(backend, workspace, config).await;
+            let wanted = Wanted::of(config, workspace, config.level.0);
+            let fits = ready.as_ref().ok().map(|ready| wanted.and_then(|wanted| wanted.check(ready)));
+            (ready, fits.and_then(|fits| fits.err().as_ref().map(with_hint)))
         };
         BackendStatus {
             backend: backend.as_str().to_owned(),
