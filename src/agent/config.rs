@@ -8,11 +8,11 @@ use crate::config::{
 section! {
     /// How far one job may go.
     pub struct Limits = "limits" {
-        /// Model calls per run of a job.
+        /// Model calls per run of a job, unless it was given more or less.
         max_iterations_per_task: u32 = 50, env "AGENT_LIMITS_MAX_ITERATIONS_PER_TASK", in 1..=10_000;
-        /// Tokens per run of a job, prompts and answers together.
+        /// Tokens per run of a job, prompts and answers together, unless it was given more or less.
         max_tokens_per_task: u32 = 1_000_000, env "AGENT_LIMITS_MAX_TOKENS_PER_TASK", in 1..=100_000_000;
-        /// US dollars per job; 0 = no limit of its own.
+        /// US dollars per job, unless it was given more or less; 0 = no limit of its own.
         max_job_cost_usd: f64 = 2.0, in 0.0..=1_000_000.0;
         /// US dollars per UTC day, all jobs together; 0 = no limit.
         max_daily_cost_usd: f64 = 10.0, env "AGENT_MAX_DAILY_COST_USD", in 0.0..=1_000_000.0;

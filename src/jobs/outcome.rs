@@ -36,7 +36,7 @@ pub(super) const REVIEW: &str = "admin_review_override";
 
 /// Limits of a run, from its job or from a review; those of a review end with the run that they were for. Retries after
 /// an error, a stop or a crash belong to the same run.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Overrides {
     /// Instead of `limits.max_iterations_per_task`.
     #[serde(default, rename = "max_iterations_per_task", skip_serializing_if = "Option::is_none")]
@@ -44,6 +44,9 @@ pub struct Overrides {
     /// Instead of `limits.max_tokens_per_task`.
     #[serde(default, rename = "max_tokens_per_task", skip_serializing_if = "Option::is_none")]
     pub max_tokens: Option<i64>,
+    /// Instead of `limits.max_job_cost_usd`; whoever reserves money reads it from the job.
+    #[serde(default, rename = "max_job_cost_usd", skip_serializing_if = "Option::is_none")]
+    pub max_cost: Option<f64>,
     /// What the reviewer wrote. For display: the model gets it as a pending instruction of kind `override`, exactly
     /// once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -64,6 +67,7 @@ impl Overrides {
         Ok(Self {
             max_iterations: review.max_iterations.or(own.max_iterations),
             max_tokens: review.max_tokens.or(own.max_tokens),
+            max_cost: review.max_cost.or(own.max_cost),
             instruction: review.instruction,
         })
     }

@@ -96,10 +96,11 @@ fn checked(cx: &Cx, new: NewJob, attachments: Vec<Value>, by: &str) -> Result<Cr
             return Err(Error::validation("run_at and run_in exclude each other").field("run_in"));
         }
     };
-    within_bounds(new.max_iterations_per_task, new.max_tokens_per_task)?;
+    within_bounds(new.max_iterations_per_task, new.max_tokens_per_task, new.max_job_cost_usd)?;
     let limits = Overrides {
         max_iterations: new.max_iterations_per_task,
         max_tokens: new.max_tokens_per_task,
+        max_cost: new.max_job_cost_usd,
         instruction: None,
     };
     let mut metadata = Metadata::new();

@@ -87,7 +87,7 @@ async fn decide(cx: &Cx, id: JobId, decision: Decision, state: ApprovalState, by
 }
 
 /// Refuses limits of a run that make no sense.
-pub(super) fn within_bounds(iterations: Option<i64>, tokens: Option<i64>) -> Result<()> {
+pub(super) fn within_bounds(iterations: Option<i64>, tokens: Option<i64>, dollars: Option<f64>) -> Result<()> {
     let bounded = |field: &'static str, value: Option<i64>, max: i64| match value {
         Some(value) if !(1..=max).contains(&value) => {
             Err(Error::validation(format!("{field} is {value}; it goes from 1 to {max}")).field(field))
@@ -95,7 +95,14 @@ pub(super) fn within_bounds(iterations: Option<i64>, tokens: Option<i64>) -> Res
         _ => Ok(()),
     };
     bounded("max_iterations_per_task", iterations, 10_000)?;
-    bounded("max_tokens_per_task", tokens, 100_000_000)
+    bounded("max_tokens_per_task", tokens, 100_000_000)?;
+    match dollars {
+        Some(value) if !(0.0..=1_000_000.0).contains(&value) => {
+            let text = format!("max_job_cost_usd is {value}; it goes from 0 (no limit) to 1000000");
+            Err(Error::validation(text).field("max_job_cost_usd"))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Sets limits for the next run of a job in review, and queues it unless `requeue` is false.
@@ -103,7 +110,7 @@ pub(super) fn within_bounds(iterations: Option<i64>, tokens: Option<i64>) -> Res
 /// # Errors
 /// `not_found`, `validation`; `conflict` when it is not in review.
 pub async fn review(cx: &Cx, id: JobId, new: ReviewOverride, by: &str) -> Result<JobStatus> {
-    within_bounds(new.max_iterations_per_task, new.max_tokens_per_task)?;
+    within_bounds(new.max_iterations_per_task, new.max_tokens_per_task, new.max_job_cost_usd)?;
     if let Some(instruction) = &new.instruction
         && instruction.chars().count() > MAX_TEXT
     {

@@ -223,6 +223,7 @@ fn diagnose(job: &Job, base: ReviewDefaults, iterations: i64, usage: &assistant_
             "max_tokens": max_tokens,
             "base_max_iterations": base.max_iterations_per_task,
             "base_max_tokens": base.max_tokens_per_task,
+            "max_job_cost_usd": set.max_cost.unwrap_or(base.max_job_cost_usd),
         }),
         usage: json!({
             "iterations_used": iterations,
@@ -245,6 +246,8 @@ fn stop_reason(reason: &str) -> (&'static str, &'static str) {
         ("token_budget", "the run used up its tokens")
     } else if says(&["max iterations", "iteration limit"]) {
         ("max_iterations", "the run used up its iterations")
+    } else if says(&["the spend cap of one job"]) {
+        ("spend_cap", "the job has cost as much as it may")
     } else if says(&["stall", "no progress", "did not end within", "renew its lease"]) {
         ("stalled", "the run went on without getting further")
     } else if says(&["same call", "repeated", "times in a row", "again and again"]) {
@@ -264,6 +267,7 @@ mod tests {
             ("Token budget exceeded", "token_budget"),
             ("max iterations reached", "max_iterations"),
             ("agent limit increase request (tokens): more files", "agent_limit_request"),
+            ("the spend cap of one job is reached: $2.00 of $2.00", "spend_cap"),
             ("Task stalled for 15 minutes", "stalled"),
             ("the same call failed three times in a row", "repeated_failure"),
             ("which colour?", "other"),

@@ -99,13 +99,15 @@ try {
     await page.getByLabel(/^Priority/).fill("7");
     await page.getByLabel(/^Most model calls/).fill("12");
     await page.getByLabel(/^Most tokens/).fill("30000");
+    await page.getByLabel(/^Most money/).fill("0.25");
     await button("Send", false).click();
     await page.getByRole("heading", { name: "TASK-plain" }).waitFor();
     const id = Number(/\d+$/.exec(page.url())[0]);
     const made = job(id);
-    const { max_iterations_per_task: calls, max_tokens_per_task: tokens } = made.metadata.limits;
-    assert(calls === 12 && tokens === 30_000, JSON.stringify(made.metadata));
+    const { max_iterations_per_task: calls, max_tokens_per_task: tokens, max_job_cost_usd: dollars } = made.metadata.limits;
+    assert(calls === 12 && tokens === 30_000 && dollars === 0.25, JSON.stringify(made.metadata));
     await card("Limits").getByText("0 / 12", { exact: true }).waitFor();
+    await card("Limits").getByText("/ $0.25").waitFor();
     assert(new Date(made.run_at).getTime() === at && made.priority === 7 && made.status === "queued", JSON.stringify(made));
     const runs = page.locator("dl.facts > div", { has: page.getByText("Runs at", { exact: true }) });
     assert(new Date(await runs.locator("time").getAttribute("datetime")).getTime() === at, "the job does not say when");
@@ -274,13 +276,14 @@ try {
     assert(await tokens.evaluate((input) => !input.validity.valid), "too many tokens are taken");
     await iterations.fill("9");
     await tokens.fill("123456");
+    await dialog.getByLabel(/^US dollars at most/).fill("3.5");
     await dialog.getByLabel("Instruction").fill("Mind the colour");
     await dialog.getByRole("checkbox", { name: "Run again at once" }).uncheck();
     await dialog.getByRole("button", { name: "Apply" }).click();
     await text("The limits are changed.").waitFor();
     await dialog.waitFor({ state: "detached" });
     const found = read(`/api/jobs/${id}`);
-    assert(found.review_diagnostics.limits.max_iterations === 9 && found.review_diagnostics.limits.max_tokens === 123456, JSON.stringify(found.review_diagnostics));
+    assert(found.review_diagnostics.limits.max_iterations === 9 && found.review_diagnostics.limits.max_tokens === 123456 && found.review_diagnostics.limits.max_job_cost_usd === 3.5, JSON.stringify(found.review_diagnostics));
     assert(found.job.status === "needs_review" && found.job.needs.what === "answer", "it waits no more");
     await until("the meters to be as full as the new limits make them", async () => (await page.getByRole("meter", { name: "Iterations" }).last().getAttribute("aria-valuemax")) === "9");
     // What it was set to last is what the dialog begins with.

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { chromium } from "playwright-core";
 import { startDaemon } from "./daemon.mjs";
 import { startModel } from "./model.mjs";
+import { pictured } from "./stage.mjs";
 
 const OUT = process.env.BROWSER_OUT;
 const PASSWORD = "correct horse battery";
@@ -294,18 +295,7 @@ try {
       await page.setViewportSize({ width: 1280, height: 800 });
       await go(path);
       await page.waitForTimeout(250);
-      for (const colorScheme of ["light", "dark"]) {
-        await page.emulateMedia({ colorScheme, reducedMotion: "reduce" });
-        await accessible(`${name}, ${colorScheme}`).catch((err) => problems.push(err.message));
-        await page.screenshot({ path: join(OUT, `${name}-${colorScheme}.png`) });
-      }
-      await page.setViewportSize({ width: 390, height: 844 });
-      await page.emulateMedia({ colorScheme: "light", reducedMotion: "reduce" });
-      await page.waitForTimeout(100);
-      await accessible(`${name}, phone`).catch((err) => problems.push(err.message));
-      const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
-      if (wide > 0) problems.push(`${name} is ${wide} px wider than a phone`);
-      await page.screenshot({ path: join(OUT, `${name}-phone.png`) });
+      await pictured(page, name, accessible, (err) => problems.push(err.message));
     }
     await page.setViewportSize({ width: 1280, height: 800 });
     assert(problems.length === 0, problems.join("\n"));

@@ -23,6 +23,24 @@ export async function until(what, test, most = 15_000) {
   throw new Error(`${what} did not come about`);
 }
 
+/** The page as it stands, in both themes and on a phone: without a complaint of axe, nothing wider than the screen, and as pictures. */
+export async function pictured(page, shown, accessible, note) {
+  for (const colorScheme of ["light", "dark"]) {
+    await page.emulateMedia({ colorScheme, reducedMotion: "reduce" });
+    await accessible(`${shown}, ${colorScheme}`).catch(note);
+    await page.screenshot({ path: join(OUT, `${shown}-${colorScheme}.png`) });
+  }
+  await page.setViewportSize({ width: 390, height: 844 });
+  await page.emulateMedia({ colorScheme: "light", reducedMotion: "reduce" });
+  await page.waitForTimeout(100);
+  await accessible(`${shown}, phone`).catch(note);
+  const wide = await page.evaluate(() =>
+    [document.documentElement, ...document.querySelectorAll(".page .scroll")].map((part) => [part.className || "page", part.scrollWidth - part.clientWidth]).filter(([, more]) => more > 0),
+  );
+  for (const [part, more] of wide) note(new Error(`${shown}: its ${part} is ${more} px wider than a phone`));
+  await page.screenshot({ path: join(OUT, `${shown}-phone.png`) });
+}
+
 /** `name` is in the names of what the checks leave. */
 export async function stage(name, options) {
   const model = await startModel();
@@ -111,18 +129,7 @@ export async function stage(name, options) {
         await (ready ? page.goto(daemon.origin + path).then(ready) : go(path));
         await before[shown]?.();
         await page.waitForTimeout(250);
-        for (const colorScheme of ["light", "dark"]) {
-          await page.emulateMedia({ colorScheme, reducedMotion: "reduce" });
-          await accessible(`${shown}, ${colorScheme}`).catch(note);
-          await page.screenshot({ path: join(OUT, `${shown}-${colorScheme}.png`) });
-        }
-        await page.setViewportSize({ width: 390, height: 844 });
-        await page.emulateMedia({ colorScheme: "light", reducedMotion: "reduce" });
-        await page.waitForTimeout(100);
-        await accessible(`${shown}, phone`).catch(note);
-        const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
-        if (wide > 0) problems.push(`${shown} is ${wide} px wider than a phone`);
-        await page.screenshot({ path: join(OUT, `${shown}-phone.png`) });
+        await pictured(page, shown, accessible, note);
       }
       await page.setViewportSize({ width: 1280, height: 800 });
       assert(problems.length === 0, problems.join("\n"));

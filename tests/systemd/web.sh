@@ -134,12 +134,13 @@ what_somebody_else_set_is_seen() {
 
 # With the files of the package as docs/web.md says, the journal and a firewall.
 who_guesses_is_banned() {
-    local lan=192.168.77.5:8000 guesser=192.168.77.6 other=192.168.77.7 address said
+    local lan=192.168.77.5:8000 guesser=192.168.77.6 other=192.168.77.7 address said archives
     for address in 192.168.77.5 "$guesser" "$other"; do there ip addr add "$address/32" dev lo; done
     inside assistantctl web enable --bind "$lan" >/dev/null
     # The machine leaves out what packages have below /usr/share/doc.
-    inside sh -c 'set -- /var/tmp/assistant_*.deb; dpkg-deb --fsys-tarfile "$1" |
-        tar --extract --directory /etc/fail2ban --strip-components 7 ./usr/share/doc/assistant/examples/fail2ban'
+    archives=("$machine_root"/var/tmp/assistant_*.deb)
+    inside sh -c "dpkg-deb --fsys-tarfile ${archives[0]#"$machine_root"} |
+        tar --extract --directory /etc/fail2ban --strip-components 7 ./usr/share/doc/assistant/examples/fail2ban"
     printf '[sshd]\nenabled = false\n' >"$machine_root/etc/fail2ban/jail.local"
     inside fail2ban-client --test >/dev/null || wrong "fail2ban does not take the files"
     inside systemctl start fail2ban.service

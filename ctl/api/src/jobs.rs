@@ -101,6 +101,10 @@ pub struct NewJob {
     /// Tokens that each run may use, instead of `limits.max_tokens_per_task`: 1 to 100,000,000.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_tokens_per_task: Option<i64>,
+    /// US dollars that all of its runs together may cost, instead of `limits.max_job_cost_usd`: 0 (no limit of its own)
+    /// to 1,000,000.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_job_cost_usd: Option<f64>,
 }
 
 /// What a job carries beside its columns.
@@ -284,7 +288,7 @@ pub struct ReviewDefaults {
 /// Why a job stopped, and how far it had come.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ReviewDiagnostics {
-    /// `token_budget`, `max_iterations`, `stalled`, `repeated_failure`, `agent_limit_request`, `other` or `unknown`.
+    /// `token_budget`, `max_iterations`, `spend_cap`, `stalled`, `repeated_failure`, `agent_limit_request`, `other` or `unknown`.
     pub stop_reason: String,
     pub explanation: String,
     pub limits: Value,
@@ -373,9 +377,24 @@ pub struct ReviewOverride {
     /// 1 to 100,000,000.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_tokens_per_task: Option<i64>,
+    /// US dollars, those already spent among them: 0 (no limit of its own) to 1,000,000.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_job_cost_usd: Option<f64>,
     /// Whether the job goes back to the queue at once.
     #[serde(default = "yes")]
     pub requeue: bool,
+}
+
+impl Default for ReviewOverride {
+    fn default() -> Self {
+        Self {
+            instruction: None,
+            max_iterations_per_task: None,
+            max_tokens_per_task: None,
+            max_job_cost_usd: None,
+            requeue: yes(),
+        }
+    }
 }
 
 fn yes() -> bool {

@@ -39,7 +39,7 @@ const MAX_TASK: u64 = 1 << 20;
   assistantctl submit --file task.md --attach report.pdf --wait -o json
   git log --oneline -20 | assistantctl submit - --subject \"Release notes\"
   assistantctl submit \"Tidy the notes\" --at '2026-11-23T09:00[Europe/Berlin]'
-  assistantctl submit \"Try it once\" --max-iterations 10 --max-tokens 200000
+  assistantctl submit \"Try it once\" --max-iterations 10 --max-cost 0.50
   assistantctl submit \"Sum up data/\" --attach data --follow --get results")]
 pub struct Args {
     /// The task; `-` reads it from the standard input
@@ -69,6 +69,9 @@ pub struct Args {
     /// Tokens that each run may use, 1 to 100000000
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(1..=100_000_000))]
     max_tokens: Option<i64>,
+    /// US dollars that the job may cost in all, 0 for no limit of its own
+    #[arg(long, value_name = "DOLLARS")]
+    max_cost: Option<f64>,
     /// Show the steps of the job until it rests
     #[arg(long)]
     follow: bool,
@@ -105,6 +108,7 @@ pub async fn run(args: Args, cx: &Cx) -> Result {
         attachments: Vec::new(),
         max_iterations_per_task: args.max_iterations,
         max_tokens_per_task: args.max_tokens,
+        max_job_cost_usd: args.max_cost,
     };
     let mut job = create(cx, &new).await?;
     if new.hold {

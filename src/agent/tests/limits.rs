@@ -77,8 +77,7 @@ async fn a_limit_request_pauses_and_a_review_gives_this_run_more() {
     let more = assistant_api::jobs::ReviewOverride {
         instruction: Some("hurry up".into()),
         max_iterations_per_task: Some(6),
-        max_tokens_per_task: None,
-        requeue: true,
+        ..Default::default()
     };
     jobs::review(&world.cx, id, more, "uid:0").await.unwrap();
     assert_eq!(world.run().await, completed());
@@ -113,6 +112,44 @@ async fn s31_the_daily_spend_cap_stops_before_the_call() {
     world.job("y").await;
     assert!(matches!(world.run().await, Outcome::NeedsReview { needs: NeedsWhat::Budget, .. }));
     assert_eq!(world.asked().len(), 2);
+}
+
+/// S31: a job has a cap of its own where somebody gave it one, and more of it after a review.
+#[tokio::test]
+async fn s31_a_job_may_cost_what_it_was_given() {
+    let mut setup = Setup::config(|config| {
+        (config.limits.max_job_cost_usd, config.limits.max_daily_cost_usd) = (0.01, 0.0);
+        config.llm.max_tokens_per_call = 1000;
+    });
+    setup.models[0].price = Some(Price::new(0.0, 40.0));
+    setup.models[0].local = false;
+    let world = setup.world(|_, number| {
+        let answer = if number < 3 { call("test_echo", json!({ "text": number.to_string() })) } else { done() };
+        Ok(Answer { cost_nanos: Some(40_000_000), ..answer })
+    });
+    let id = world.job("as configured").await;
+    assert!(matches!(world.run().await, Outcome::NeedsReview { needs: NeedsWhat::Budget, .. }));
+    assert_eq!(world.asked().len(), 0, "one call may cost $0.04, and $0.01 is what the configuration gives");
+    jobs::cancel(&world.cx, id, "uid:0").await.unwrap();
+
+    let own = NewJob {
+        max_job_cost_usd: Some(0.10),
+        subject: "a test".into(),
+        body: "given more".into(),
+        ..Default::default()
+    };
+    let id = jobs::create(&world.cx, own, "uid:0").await.unwrap().id;
+    let Outcome::NeedsReview { needs: NeedsWhat::Budget, reason } = world.run().await else { panic!() };
+    assert_eq!(world.asked().len(), 2);
+    for part in ["spend cap of one job", "$0.08 of $0.10", "assistantctl job review ID --max-cost DOLLARS"] {
+        assert!(reason.contains(part), "{part}: {reason}");
+    }
+    let found = jobs::detail(&world.cx, id).await.unwrap().review_diagnostics.unwrap();
+    assert_eq!((found.stop_reason.as_str(), &found.limits["max_job_cost_usd"]), ("spend_cap", &json!(0.1)));
+    let more = assistant_api::jobs::ReviewOverride { max_job_cost_usd: Some(0.20), ..Default::default() };
+    jobs::review(&world.cx, id, more, "uid:0").await.unwrap();
+    assert_eq!(world.run().await, completed());
+    assert_eq!(world.asked().len(), 4);
 }
 
 #[tokio::test]

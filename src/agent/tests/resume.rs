@@ -127,12 +127,7 @@ async fn limits_of_a_job_hold_until_a_review_and_again_after_it() {
     to_review().await;
     let shown = jobs::detail(&world.cx, id).await.unwrap().review_diagnostics.unwrap().limits;
     assert_eq!((&shown["max_iterations"], &shown["base_max_iterations"]), (&json!(7), &json!(50)));
-    let more = assistant_api::jobs::ReviewOverride {
-        instruction: None,
-        max_iterations_per_task: Some(80),
-        max_tokens_per_task: None,
-        requeue: true,
-    };
+    let more = assistant_api::jobs::ReviewOverride { max_iterations_per_task: Some(80), ..Default::default() };
     jobs::review(&world.cx, id, more, "uid:0").await.unwrap();
     assert_eq!(limits().await, (Some(80), Some(9000)));
     to_review().await;
@@ -147,12 +142,7 @@ async fn overrides_outlive_a_crash_and_end_with_the_review_that_a_recovery_asks_
     let world = setup.world(play(vec![call("test_echo", json!({ "text": "a" }))]));
     let id = world.job("x").await;
     assert!(matches!(world.run().await, Outcome::NeedsReview { needs: jobs::NeedsWhat::Limits, .. }));
-    let more = assistant_api::jobs::ReviewOverride {
-        instruction: None,
-        max_iterations_per_task: Some(80),
-        max_tokens_per_task: None,
-        requeue: true,
-    };
+    let more = assistant_api::jobs::ReviewOverride { max_iterations_per_task: Some(80), ..Default::default() };
     jobs::review(&world.cx, id, more, "uid:0").await.unwrap();
     assert_eq!(world.claim().await.overrides.max_iterations, Some(80));
     world.restart().await;

@@ -78,7 +78,7 @@ impl Turn {
     pub(super) fn over_budget(over: &OverCap) -> Outcome {
         let way_out = match over.which {
             Cap::Day => "raise it, or requeue the job after midnight UTC",
-            Cap::Job => "raise it and requeue the job",
+            Cap::Job => "raise it, or give this job more (assistantctl job review ID --max-cost DOLLARS)",
         };
         Outcome::NeedsReview { needs: NeedsWhat::Budget, reason: format!("{over}; {way_out}") }
     }

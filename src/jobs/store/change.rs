@@ -236,7 +236,7 @@ pub fn review(
         tell(conn, now, id, InstructionKind::Override, text, by, origin)?;
     } else {
         let input = json!({ "kind": "override", "by": by, "max_iterations_per_task": new.max_iterations_per_task,
-            "max_tokens_per_task": new.max_tokens_per_task });
+            "max_tokens_per_task": new.max_tokens_per_task, "max_job_cost_usd": new.max_job_cost_usd });
         let note = NewLog { event_type: "supervisor_note", input_data: Some(input), ..NewLog::default() };
         log::append(conn, now, id, &note)?;
     }
@@ -261,6 +261,7 @@ fn override_of(metadata: &Metadata, now: Timestamp, new: &ReviewOverride, by: &s
     };
     set("max_iterations_per_task", new.max_iterations_per_task.map(Into::into));
     set("max_tokens_per_task", new.max_tokens_per_task.map(Into::into));
+    set("max_job_cost_usd", new.max_job_cost_usd.map(Into::into));
     set("instruction", new.instruction.clone().map(Into::into));
     Value::Object(value)
 }

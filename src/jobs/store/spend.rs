@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _};
 
 use super::usage::usd;
-use crate::{config::Config, error::Result, store::types::micros};
+use crate::{config::Config, error::Result, jobs::outcome::Overrides, store::types::micros};
 
 /// A reservation that stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -23,10 +23,13 @@ pub struct Caps {
 impl Caps {
     /// Those of the configuration, in which 0 is none.
     pub fn of(config: &Config) -> Self {
-        #[expect(clippy::cast_possible_truncation, reason = "a cap of a few dollars")]
-        let cap = |dollars: f64| (dollars > 0.0).then_some((dollars * 1e9) as i64);
         Self { day_nanos: cap(config.limits.max_daily_cost_usd), job_nanos: cap(config.limits.max_job_cost_usd) }
     }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "a million dollars fit")]
+fn cap(dollars: f64) -> Option<i64> {
+    (dollars > 0.0).then_some((dollars * 1e9) as i64)
 }
 
 /// A cap that a call would exceed.
@@ -73,7 +76,8 @@ pub fn today(conn: &Connection, now: Timestamp) -> Result<i64> {
     Ok(sum.unwrap_or(0))
 }
 
-/// Sets `nanos` aside for one call, unless that would exceed a cap. What costs nothing is never refused.
+/// Sets `nanos` aside for one call, unless that would exceed a cap; a job may have one of its own. What costs nothing is
+/// never refused.
 pub fn reserve(
     conn: &Connection,
     now: Timestamp,
@@ -96,7 +100,7 @@ pub fn reserve(
                  + coalesce((SELECT sum(nanos) FROM reservations WHERE job_id = ?1), 0)",
             )?
             .query_row([job_id.0], |row| row.get(0))?;
-        if let Some(over) = over(Cap::Job, caps.job_nanos, by_job) {
+        if let Some(over) = over(Cap::Job, own_cap(conn, job_id)?.map_or(caps.job_nanos, cap), by_job) {
             return Ok(Err(over));
         }
     }
@@ -109,6 +113,16 @@ pub fn reserve(
     conn.prepare_cached("INSERT INTO reservations (job_id, day, nanos, created_at) VALUES (?1, ?2, ?3, ?4)")?
         .execute((job_id.0, &day, nanos, micros(now)))?;
     Ok(Ok(ReservationId(conn.last_insert_rowid())))
+}
+
+/// US dollars that this job may cost instead of what is configured. One that was erased meanwhile has none.
+fn own_cap(conn: &Connection, job_id: JobId) -> Result<Option<f64>> {
+    let metadata = conn
+        .prepare_cached("SELECT metadata FROM jobs WHERE id = ?1")?
+        .query_row([job_id.0], |row| row.get::<_, String>(0))
+        .optional()?;
+    let Some(metadata) = metadata else { return Ok(None) };
+    Ok(Overrides::of(&serde_json::from_str(&metadata)?)?.max_cost)
 }
 
 /// Characters of a model's name, which its provider chooses.

@@ -324,13 +324,14 @@ async fn reviews_are_bounded_and_decisions_need_a_question() {
         instruction,
         max_iterations_per_task: iterations,
         max_tokens_per_task: tokens,
-        requeue: true,
+        ..Default::default()
     };
     for (field, new) in [
         ("max_iterations_per_task", review(Some(0), None, None)),
         ("max_iterations_per_task", review(Some(10_001), None, None)),
         ("max_tokens_per_task", review(None, Some(100_000_001), None)),
         ("instruction", review(None, None, Some("x".repeat(10_001)))),
+        ("max_job_cost_usd", ReviewOverride { max_job_cost_usd: Some(-0.1), ..Default::default() }),
     ] {
         let err = jobs::review(&cx, id, new, "me").await.unwrap_err();
         assert_eq!((err.kind(), err.field_name()), (ErrorKind::Validation, Some(field)));

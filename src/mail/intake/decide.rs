@@ -396,12 +396,7 @@ impl Desk<'_> {
         if !yes {
             return within::cancel(self.tx, self.now, job, by).map(drop);
         }
-        let mut review = ReviewOverride {
-            instruction: said,
-            max_iterations_per_task: None,
-            max_tokens_per_task: None,
-            requeue: true,
-        };
+        let mut review = ReviewOverride { instruction: said, ..Default::default() };
         if request.what == NeedsWhat::Limits.as_str() {
             let job = within::get(self.tx, job)?;
             let limits = &self.config.limits;

@@ -94,7 +94,8 @@ pub struct Deny {
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   assistantctl job review 7 --max-iterations 80 --instruction \"go on\"
-  assistantctl job review 7 --max-tokens 2000000 --no-requeue")]
+  assistantctl job review 7 --max-tokens 2000000 --no-requeue
+  assistantctl job review 7 --max-cost 5")]
 pub struct Review {
     #[command(flatten)]
     which: Which,
@@ -104,6 +105,9 @@ pub struct Review {
     /// Tokens that the next run may use, 1 to 100000000
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(1..=100_000_000))]
     max_tokens: Option<i64>,
+    /// US dollars that the job may cost in all, those already spent among them; 0 for no limit of its own
+    #[arg(long, value_name = "DOLLARS")]
+    max_cost: Option<f64>,
     /// Told to the model
     #[arg(long, value_name = "TEXT")]
     instruction: Option<String>,
@@ -158,6 +162,7 @@ pub async fn review(args: Review, cx: &Cx) -> Result {
         instruction: args.instruction,
         max_iterations_per_task: args.max_iterations,
         max_tokens_per_task: args.max_tokens,
+        max_job_cost_usd: args.max_cost,
         requeue: !args.no_requeue,
     };
     change(cx, args.which.id, "review-override", &review).await

@@ -87,8 +87,8 @@ fn review(requeue: bool) -> ReviewOverride {
     ReviewOverride {
         instruction: Some("go on".into()),
         max_iterations_per_task: Some(80),
-        max_tokens_per_task: None,
         requeue,
+        ..Default::default()
     }
 }
 

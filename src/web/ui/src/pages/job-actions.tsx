@@ -9,6 +9,7 @@ import { integer } from "../format";
 import { go } from "../router";
 import { t } from "../texts";
 import type { JobDetail, JobStatus } from "../types";
+import { spent } from "./job-limits";
 
 interface Props {
   detail: JobDetail;
@@ -109,13 +110,15 @@ function Instruct({ id, close, done }: { id: number; close: () => void; done: ()
 /** Why it stopped, how far it had come, and the limits of its next run: doubled where one was reached. */
 export function Review({ detail, done }: { detail: JobDetail; done: () => void }) {
   const { job, review_diagnostics: found, review_defaults: base } = detail;
-  const limit = (name: "max_iterations" | "max_tokens", reason: string, fallback: number) => {
+  const limit = (name: "max_iterations" | "max_tokens" | "max_job_cost_usd", reason: string, fallback: number) => {
     const now = found?.limits[name];
     const value = typeof now === "number" ? now : fallback;
     return { now: value, next: found?.stop_reason === reason ? value * 2 : value };
   };
   const iterations = limit("max_iterations", "max_iterations", base.max_iterations_per_task);
   const tokens = limit("max_tokens", "token_budget", base.max_tokens_per_task);
+  const dollars = limit("max_job_cost_usd", "spend_cap", base.max_job_cost_usd);
+  const [maxDollars, setDollars] = useState(String(dollars.next));
   const [maxIterations, setIterations] = useState(String(iterations.next));
   const [maxTokens, setTokens] = useState(String(tokens.next));
   const [instruction, setInstruction] = useState("");
@@ -125,6 +128,7 @@ export function Review({ detail, done }: { detail: JobDetail; done: () => void }
     const body = {
       max_iterations_per_task: Number(maxIterations),
       max_tokens_per_task: Number(maxTokens),
+      max_job_cost_usd: Number(maxDollars),
       requeue,
       ...(instruction.trim() && { instruction: instruction.trim() }),
     };
@@ -145,6 +149,7 @@ export function Review({ detail, done }: { detail: JobDetail; done: () => void }
           </p>
           <Bar label={t.job.iterations} value={used("iterations_used")} most={iterations.now} text={`${integer(used("iterations_used"))} / ${integer(iterations.now)}`} />
           <Bar label={t.job.tokens} value={used("total_tokens")} most={tokens.now} text={`${integer(used("total_tokens"))} / ${integer(tokens.now)}`} />
+          <Bar label={t.job.money} value={detail.usage.cost_total} most={dollars.now} text={spent(detail.usage.cost_total, dollars.now)} />
           <p>
             {t.job.calls}: <span class="number">{integer(used("api_calls"))}</span>
           </p>
@@ -156,6 +161,9 @@ export function Review({ detail, done }: { detail: JobDetail; done: () => void }
         </Field>
         <Field label={t.job.maxTokens}>
           <input type="number" min={1} max={100_000_000} required value={maxTokens} onInput={(event) => setTokens(event.currentTarget.value)} />
+        </Field>
+        <Field label={t.job.maxDollars} hint={t.job.maxDollarsHint}>
+          <input type="number" min={0} max={1_000_000} step="any" required value={maxDollars} onInput={(event) => setDollars(event.currentTarget.value)} />
         </Field>
       </div>
       <Field label={t.job.instruction}>

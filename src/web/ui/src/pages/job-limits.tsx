@@ -6,6 +6,9 @@ import { runs } from "../runs";
 import { t } from "../texts";
 import type { Fields, JobDetail, LogRow } from "../types";
 
+/** Of the money of a job, 0 of which is no limit. */
+export const spent = (cost: number, most: number) => `${money(cost)} / ${most ? money(most) : t.job.noLimit}`;
+
 export function Limits({ detail, rows }: { detail: JobDetail; rows: LogRow[] }) {
   const { usage, review_defaults, job, review_diagnostics } = detail;
   // What a review has set holds until the run that it is for has ended, what the job was made with for all of them.
@@ -18,13 +21,13 @@ export function Limits({ detail, rows }: { detail: JobDetail; rows: LogRow[] }) 
   const iterations = limit("max_iterations_per_task", review_defaults.max_iterations_per_task);
   const counted = review_diagnostics?.usage.iterations_used;
   const used = typeof counted === "number" ? counted : rows.filter(({ event_type }) => event_type === "llm_request").length;
-  const { max_job_cost_usd: dollars, max_run_seconds: seconds } = review_defaults;
-  const spent = `${money(usage.cost_total)} / ${dollars ? money(dollars) : t.job.noLimit}`;
+  const seconds = review_defaults.max_run_seconds;
+  const dollars = limit("max_job_cost_usd", review_defaults.max_job_cost_usd);
   return (
     <Card title={t.job.limits}>
       <Bar label={t.job.iterations} value={used} most={iterations} text={`${integer(used)} / ${integer(iterations)}`} />
       <Bar label={t.job.tokens} value={usage.total_tokens} most={tokens} text={`${integer(usage.total_tokens)} / ${integer(tokens)}`} />
-      <Bar label={t.job.money} value={usage.cost_total} most={dollars} text={spent} />
+      <Bar label={t.job.money} value={usage.cost_total} most={dollars} text={spent(usage.cost_total, dollars)} />
       <TimeBar since={job.locked_at} rows={rows} most={seconds * 1000} />
     </Card>
   );

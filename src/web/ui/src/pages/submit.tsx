@@ -20,6 +20,7 @@ export function NewJob({ close }: { close: () => void }) {
   const [priority, setPriority] = useState("0");
   const [when, setWhen] = useState("");
   const [iterations, setIterations] = useState("");
+  const [dollars, setDollars] = useState("");
   const [tokens, setTokens] = useState("");
   const [files, setFiles] = useState<File[]>([]);
   const [over, setOver] = useState(false);
@@ -39,6 +40,7 @@ export function NewJob({ close }: { close: () => void }) {
         priority: Number(priority),
         hold: files.length > 0,
         ...(when && { run_at: new Date(when).toISOString() }),
+        ...(dollars && { max_job_cost_usd: Number(dollars) }),
         ...(iterations && { max_iterations_per_task: Number(iterations) }),
         ...(tokens && { max_tokens_per_task: Number(tokens) }),
       });
@@ -112,6 +114,9 @@ export function NewJob({ close }: { close: () => void }) {
           </Field>
           <Field label={t.submit.priority} hint={t.submit.priorityHint}>
             <input type="number" min={-1000} max={1000} value={priority} onInput={(event) => setPriority(event.currentTarget.value)} />
+          </Field>
+          <Field label={t.submit.dollars} hint={t.submit.dollarsHint}>
+            <input type="number" min={0} max={1_000_000} step="any" value={dollars} onInput={(event) => setDollars(event.currentTarget.value)} />
           </Field>
           <Field label={t.submit.iterations} hint={t.submit.limitHint}>
             <input type="number" min={1} max={10_000} value={iterations} onInput={(event) => setIterations(event.currentTarget.value)} />
