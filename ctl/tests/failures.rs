@@ -112,6 +112,11 @@ fn wrong_usage_is_told_with_what_may_be_meant() {
         (&["jobs", "--stauts", "x"], "'--status'"),
         (&["jobs", "--status", "done"], "unknown status \"done\"; one of queued, running"),
         (&["job", "show", "abc"], "invalid value 'abc' for '<ID>': a job's id is a number, such as 7"),
+        (&["submit", "x", "--max-cost", "-1"], "invalid value '-1' for '--max-cost <DOLLARS>': US dollars from 0"),
+        (
+            &["job", "review", "1", "--max-cost", "NaN"],
+            "invalid value 'NaN' for '--max-cost <DOLLARS>': US dollars from 0",
+        ),
         (&["effects", "--job", "abc"], "a job's id is a number"),
         (&["events", "--job", "abc"], "a job's id is a number"),
         (&["submit"], "<TEXT>"),

@@ -51,6 +51,12 @@ fn job_id(text: &str) -> Result<JobId, String> {
     text.parse().map_err(|_| "a job's id is a number, such as 7; assistantctl jobs lists them".to_owned())
 }
 
+/// A limit of money.
+fn dollars(text: &str) -> Result<f64, String> {
+    let read = text.parse().ok().filter(|dollars| (0.0..=1_000_000.0).contains(dollars));
+    read.ok_or_else(|| "US dollars from 0, which is no limit, to 1000000, such as 0.50".to_owned())
+}
+
 /// Asks a person whether to go on; without a terminal there is nobody to ask, and `--yes` is needed.
 fn confirm(yes: bool, question: &str) -> Result<()> {
     if yes {

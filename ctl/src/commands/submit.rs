@@ -12,6 +12,7 @@ use serde_json::json;
 
 use crate::{
     Cx,
+    commands::dollars,
     exit::{Code, Failure, Result},
     local, text,
     transfer::{self, Plan},
@@ -70,7 +71,7 @@ pub struct Args {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(1..=100_000_000))]
     max_tokens: Option<i64>,
     /// US dollars that the job may cost in all, 0 for no limit of its own
-    #[arg(long, value_name = "DOLLARS")]
+    #[arg(long, value_name = "DOLLARS", value_parser = dollars, allow_negative_numbers = true)]
     max_cost: Option<f64>,
     /// Show the steps of the job until it rests
     #[arg(long)]

@@ -10,7 +10,7 @@ use serde_json::json;
 use super::Which;
 use crate::{
     Cx, approval,
-    commands::confirm,
+    commands::{confirm, dollars},
     exit::{Code, Failure, Result},
     text,
 };
@@ -106,7 +106,7 @@ pub struct Review {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(1..=100_000_000))]
     max_tokens: Option<i64>,
     /// US dollars that the job may cost in all, those already spent among them; 0 for no limit of its own
-    #[arg(long, value_name = "DOLLARS")]
+    #[arg(long, value_name = "DOLLARS", value_parser = dollars, allow_negative_numbers = true)]
     max_cost: Option<f64>,
     /// Told to the model
     #[arg(long, value_name = "TEXT")]
