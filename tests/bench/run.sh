@@ -4,6 +4,7 @@
 # Takes about four minutes after the build; the machine should have nothing else to do. A warm container is
 # measured beside an engine: src/sandbox/broker/tests/docker/engine.sh tests/bench/run.sh commands
 set -euo pipefail
+case ${1:-} in -h | --help) sed -n '2,/^[^#]/s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" && exit ;; esac
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 . packaging/prerequisites.sh
 

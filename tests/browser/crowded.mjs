@@ -195,7 +195,7 @@ try {
     await button("Erase").click();
     await page.getByRole("dialog").getByRole("button", { name: "Erase" }).click();
     await text("No job is like this.").waitFor();
-    assert(JSON.parse(daemon.ctl(["query", "GET", "/api/jobs?q=of+many"])).jobs.length === 0, "they are still there");
+    await until("them to be gone", async () => JSON.parse(daemon.ctl(["query", "GET", "/api/jobs?q=of+many"])).jobs.length === 0);
   });
   await check("a host in distress is told of on every page", async () => {
     await down(() => appendFileSync(daemon.config, '[retention]\nmin_free_bytes = 1000000000000000\n'));

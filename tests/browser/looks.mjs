@@ -136,6 +136,7 @@ try {
     const { backend, backends, guarantees } = read("/api/sandbox");
     const table = page.getByRole("group", { name: "Guarantee" });
     await table.waitFor({ timeout: 15_000 });
+    await table.locator("tbody tr").first().waitFor();
     const heads = await table.locator("thead th").allTextContents();
     assert(heads.join() === "Guarantee,unit,namespace,docker,landlock", heads.join());
     const shown = await table.locator("tbody tr").evaluateAll((rows) => rows.map((row) => [...row.cells].map((cell) => (cell.querySelector("code") ?? cell).textContent.trim())));

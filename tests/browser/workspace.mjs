@@ -420,7 +420,9 @@ try {
     await at("papers");
     await row("prices.csv").waitFor();
     await more("prices.csv", "Convert");
-    assert((await dialog.getByRole("combobox").locator("option").allTextContents()).join() === "Markdown,Web page (HTML),PDF,Word (DOCX)", "not the formats");
+    await dialog.getByRole("combobox").waitFor();
+    const formats = await dialog.getByRole("combobox").locator("option").allTextContents();
+    assert(formats.join() === "Markdown,Web page (HTML),PDF,Word (DOCX)", formats.join());
     await accessible("converting");
     await dialog.getByRole("checkbox").check();
     await submit("Convert");

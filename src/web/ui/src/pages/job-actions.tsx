@@ -15,9 +15,11 @@ interface Props {
   detail: JobDetail;
   reload: () => void;
   set: (detail: JobDetail) => void;
+  /** Whether the page is to keep up with the job. One that is being erased has nothing more to tell. */
+  follow: (on: boolean) => void;
 }
 
-export function JobActions({ detail, reload, set }: Props) {
+export function JobActions({ detail, reload, set, follow }: Props) {
   const [telling, setTelling] = useState(false);
   const [reviewing, setReviewing] = useState(false);
   const { job, actions } = detail;
@@ -35,7 +37,8 @@ export function JobActions({ detail, reload, set }: Props) {
   };
   const erase = async () => {
     if (!(await confirm({ title: t.job.eraseTitle, text: t.job.eraseText, yes: t.job.actions.erase }))) return;
-    if (await attempt(() => remove(`/api/jobs/${job.id}`), t.job.erased)) go("/admin/jobs", { replace: true });
+    follow(false);
+    if (await attempt(() => remove(`/api/jobs/${job.id}`), t.job.erased, () => follow(true))) go("/admin/jobs", { replace: true });
   };
   return (
     <div class="row actions">

@@ -36,7 +36,7 @@ export function JobPage({ id, query }: { id: number; query: URLSearchParams }) {
       </header>
       {job.error && <Problem error={job.error} retry={job.reload} />}
       <Head detail={detail} />
-      <JobActions detail={detail} reload={job.reload} set={job.set} />
+      <JobActions detail={detail} reload={job.reload} set={job.set} follow={job.follow} />
       <Waits detail={detail} reload={job.reload} />
       <div class="sides">
         <Timeline
@@ -226,11 +226,14 @@ function useJob(id: number) {
   const timer = useRef<number>();
   const loading = useRef(false);
   const last = useRef(0);
-  const gone = useRef(false);
-  useEffect(() => () => {
-    gone.current = true;
+  /** Off when the page is left, and while its job is erased: what comes after that is for nobody. */
+  const following = useRef(true);
+  const stop = () => {
+    following.current = false;
     clearTimeout(timer.current);
-  }, []);
+    timer.current = undefined;
+  };
+  useEffect(() => stop, []);
 
   const grow = (added: LogRow[]) => {
     const fresh = added.filter(({ sequence }) => sequence > last.current);
@@ -241,7 +244,7 @@ function useJob(id: number) {
   const reload = useCallback(async () => {
     try {
       const read = await get<JobDetail>(`/api/jobs/${id}`);
-      if (gone.current) return;
+      if (!following.current) return;
       const begin = read.logs[0]?.sequence ?? 0;
       // What is there already stays, as long as nothing is missing in between.
       if (last.current && begin <= last.current + 1) {
@@ -254,7 +257,7 @@ function useJob(id: number) {
       setDetail(read);
       setError(undefined);
     } catch (err) {
-      if (!gone.current) setError(err as ApiError);
+      if (following.current) setError(err as ApiError);
     }
   }, [id]);
   useEffect(() => void reload(), [reload]);
@@ -262,24 +265,31 @@ function useJob(id: number) {
   const poll = async () => {
     try {
       const news = await get<Poll>(`/api/jobs/${id}/poll?after_sequence=${last.current}`);
-      if (gone.current) return;
+      if (!following.current) return;
       grow(news.new_logs);
       setDetail((known) => known && { ...known, job: { ...known.job, ...news.job, metadata: news.job.metadata ?? known.job.metadata }, usage: news.usage, actions: news.actions });
       // A poll gives so many rows and no more.
       if (news.new_logs.length >= 200) await poll();
     } catch (err) {
-      if (!gone.current) setError(err as ApiError);
+      if (following.current) setError(err as ApiError);
     } finally {
       timer.current = undefined;
     }
   };
   useEvents(
     ({ kind, job_id }) => {
+      if (!following.current) return;
       if (kind === "gap" || (job_id === id && (kind === "job.status" || kind === "approval" || kind === "effect.state"))) void reload();
       else if (job_id === id && kind === "job.log") timer.current ??= window.setTimeout(poll, GATHER);
     },
     [id, reload],
   );
+
+  const follow = (on: boolean) => {
+    if (!on) return stop();
+    following.current = true;
+    void reload();
+  };
 
   const loadOlder = async () => {
     if (loading.current || cursor === undefined) return;
@@ -295,5 +305,5 @@ function useJob(id: number) {
       loading.current = false;
     }
   };
-  return { detail, rows, cursor, error, loadOlder, reload: () => void reload(), set: setDetail };
+  return { detail, rows, cursor, error, loadOlder, reload: () => void reload(), set: setDetail, follow };
 }
