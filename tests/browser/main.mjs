@@ -50,7 +50,7 @@ async function open() {
   made.setDefaultTimeout(7000);
   made.on("console", (message) => {
     const text = message.text();
-    if (["error", "warning"].includes(message.type()) && ![...expected].some((part) => text.includes(part))) complaints.push(`${made.url()}: ${text}`);
+    if (["error", "warning"].includes(message.type()) && ![...expected].some((part) => text.includes(part))) complaints.push(`${made.url()}: ${text} ${message.location().url}`);
   });
   made.on("pageerror", (err) => complaints.push(`${made.url()}: ${err}`));
   made.on("request", (request) => !request.url().startsWith(daemon.origin) && foreign.push(request.url()));

@@ -57,15 +57,16 @@ export function AnswerBox({ id, needs, done }: { id: number; needs: Needs; done:
   );
 }
 
-/** One exact call, and a yes or a no to it. */
+/** One exact call, and a yes or a no to it; another call is another box, by its key. `done` hears that it was decided. */
 export function ApprovalBox({ approval, done }: { approval: Approval; done: () => void }) {
   const [reason, setReason] = useState("");
   const [decided, setDecided] = useState("");
   const decide = async (what: "approve" | "deny", text: string) => {
     setDecided(text);
     const body = { approval_id: approval.id, ...(what === "deny" && reason.trim() && { reason: reason.trim() }) };
+    // What is decided is not asked again: it stays so until its place knows of it.
     if (await attempt(() => post(`/api/jobs/${approval.job_id}/${what}`, body), text)) done();
-    setDecided("");
+    else setDecided("");
   };
   if (decided) return <Given title={`${t.job.approvalTitle}: ${approval.tool}`} given={decided} />;
   return (

@@ -124,7 +124,7 @@ function Conversation({ id, entry }: { id: number; entry: Entry }) {
             {t.files.newQuestion}
           </button>
         </div>
-        {actions.can_approve && approval && <ApprovalBox approval={approval} done={reload} />}
+        {actions.can_approve && approval && <ApprovalBox key={approval.id} approval={approval} done={reload} />}
         {actions.can_answer && job.needs && <AnswerBox id={id} needs={job.needs} done={reload} />}
       </Card>
       {typeof answer === "string" && answer && (

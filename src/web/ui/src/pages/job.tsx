@@ -128,7 +128,7 @@ function Waits({ detail, reload }: { detail: JobDetail; reload: () => void }) {
       {needs && (
         <Card title={t.status.needs_review} class="needs">
           {actions.can_approve && approval ? (
-            <ApprovalBox approval={approval} done={reload} />
+            <ApprovalBox key={approval.id} approval={approval} done={reload} />
           ) : actions.can_answer ? (
             <AnswerBox id={job.id} needs={needs} done={reload} />
           ) : (
