@@ -3,7 +3,7 @@
 //   "write"    writes a file, and ends
 //   "grow"     adds a line to that file, and ends
 //   "count"    looks for five files, one after the other, and ends
-//   "many"     looks for files, ten in a second, until it is cancelled
+//   "many"     writes lines, ten in a second, until it is cancelled
 //   "remove"   deletes the file, and ends
 //   "long"     runs a command that says something for a while
 //   "slow"     thinks until it is cancelled
@@ -46,7 +46,7 @@ function answer(messages) {
     case "count":
       return turn < 5 ? [call("file_search", { pattern: `part-${turn}` })] : complete("Counted to five.");
     case "many":
-      return [call("file_search", { pattern: `part-${turn}` })];
+      return [call("file_append", { path: "many.txt", content: "One more.\n" })];
     case "run":
       return turn === 0
         ? [call("command_execute", { command: ["bash", "-c", "until [ -e go-on ]; do sleep 0.1; done"] })]
